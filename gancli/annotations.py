@@ -1,0 +1,97 @@
+"""Whether a plain value from a config fits a type annotation, read as syntax so that nothing is imported."""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+_PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),), "Path": (str,)}
+_LISTS = ("list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset")
+_DICTS = ("dict", "Dict", "Mapping", "MutableMapping")
+_OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # what no yaml can write
+
+
+def fits(value: Any, annotation: ast.expr | None) -> bool:
+    """Tell whether a value of plain types, lists and dicts may be given where the annotation stands.
+
+    A name that is not known here (a class, an alias) fits everything: only the constructor can tell.
+    """
+    verdicts = [_fits(value, part) for part in _parts(annotation)]
+    return any(verdicts) or all(v is None for v in verdicts)
+
+
+def describe(annotation: ast.expr | None) -> str:
+    """Return the part of an annotation that a yaml can give, as it is written: ``float | None``."""
+    parts = [p for p in _parts(annotation) if _understood(p)]
+    return " | ".join(ast.unparse(p) for p in parts)
+
+
+def takes_only(annotation: ast.expr | None, name: str) -> bool:
+    """Tell whether ``name`` is the only type in the annotation, None aside."""
+    return {_name(p) for p in _parts(annotation)} - {"None"} == {name}
+
+
+def _parts(node: ast.expr | None) -> list[ast.expr]:
+    """Split a union into its members."""
+    if node is None:
+        return []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _parts(ast.parse(node.value, mode="eval").body)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _parts(node.left) + _parts(node.right)
+    if isinstance(node, ast.Subscript) and _name(node) == "Union":
+        return [part for member in _elements(node) for part in _parts(member)]
+    if isinstance(node, ast.Subscript) and _name(node) == "Optional":
+        return [*_parts(node.slice), ast.Constant(None)]
+    if isinstance(node, ast.Subscript) and _name(node) in ("Annotated", "Final"):
+        return _parts(_elements(node)[0])
+    return [node]
+
+
+def _name(node: ast.expr) -> str:
+    """Return the last word of a type's name: ``Sequence`` for ``collections.abc.Sequence[int]``."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.Subscript):
+        return _name(node.value)
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _elements(node: ast.Subscript) -> list[ast.expr]:
+    return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def _understood(part: ast.expr) -> bool:
+    return _name(part) in (*_PLAIN, *_LISTS, *_DICTS, "Literal", "tuple", "Tuple")
+
+
+def _fits(value: Any, part: ast.expr) -> bool | None:
+    """Judge one member of a union; None where it is a kind of object that no plain value is."""
+    name = _name(part)
+    if not _understood(part):
+        return None if name in _OBJECTS else True
+    if name in _PLAIN:
+        if isinstance(value, bool):  # a bool is an int to Python, not to a reader of yaml
+            return name == "bool"
+        return isinstance(value, _PLAIN[name])
+    elements = _elements(part) if isinstance(part, ast.Subscript) else []
+    if name == "Literal":
+        return any(_literal(e) == (type(value), value) for e in elements)
+    if name in _DICTS:
+        return isinstance(value, Mapping) and (len(elements) != 2 or all(fits(v, elements[1]) for v in value.values()))
+    if not isinstance(value, (list, tuple)):
+        return False
+    if name in _LISTS or not elements or _is_ellipsis(elements[-1]):
+        return not elements or all(fits(v, elements[0]) for v in value)
+    return len(value) == len(elements) and all(fits(v, e) for v, e in zip(value, elements))
+
+
+def _literal(node: ast.expr) -> tuple[type, Any] | None:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return None
+    return type(value), value
+
+
+def _is_ellipsis(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is Ellipsis

@@ -1,0 +1,86 @@
+"""The command line after the verb: flags first, paths quoted, and what single settings say."""
+
+import re
+from pathlib import Path
+
+from gancli.errors import UsageError, did_you_mean
+
+_VALUED = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir")
+_PLAIN = ("--help", "--hydra-help", "--resolve", "--run", "--multirun", "--shell-completion", "--info")
+_SHORT = {
+    "-c": "--cfg", "-p": "--package", "-cp": "--config-path", "-cn": "--config-name", "-cd": "--config-dir",
+    "-h": "--help", "-r": "--run", "-m": "--multirun", "-sc": "--shell-completion", "-i": "--info",
+}  # fmt: skip
+_CFG = ("job", "hydra", "all")
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_PATHS = ("ckpt", "resume", "out", "data.root", "features.weights")
+_SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return Hydra's flags with their values, and the settings; Hydra 1.3 wants them in this order.
+
+    Raises:
+        UsageError: an unknown flag, one without its value, or a word that is no setting.
+    """
+    flags, settings, words = [], [], list(argv)
+    while words:
+        word = words.pop(0)
+        name, _, attached = word.partition("=")
+        name = _SHORT.get(name, name)
+        if not word.startswith("-") or word == "-":
+            settings.append(_setting(word))
+        elif name in _VALUED:
+            if not attached and not words:
+                raise UsageError(f"{word} needs a value")
+            flags += [name, attached or words.pop(0)]
+            if name == "--cfg" and flags[-1] not in _CFG:
+                raise UsageError(f"--cfg {flags[-1]}: expected one of {', '.join(_CFG)}")
+        elif name in _PLAIN:
+            flags.append(name)
+            if name == "--info":
+                flags.append(words.pop(0) if words and words[0] in _INFO else "all")
+        else:
+            key = name.lstrip("-").replace("-", "_")
+            tip = did_you_mean(name, (*_VALUED, *_PLAIN)) or f"; settings are typed {key}=value, without dashes"
+            raise UsageError(f"unknown option {word}{tip}")
+    return flags, settings
+
+
+def _setting(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if not key or not equals and not word.startswith("~"):
+        raise UsageError(f"{word!r} is no setting: settings are typed key=value, such as data=mnist")
+    if re.fullmatch(r"~[\w@]+", key):
+        raise UsageError(f"{word}: {key[1:]} cannot be taken away; choose another value with {key[1:]}=...")
+    if key not in _PATHS or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
+        return word
+    # Hydra's grammar stops at ~ ( = and more. Commas stay unless a path has them: they are sweeps.
+    if Path(value).expanduser().exists() or not re.search(r"[,(\[]", value):
+        return f"{key}={quote(value)}"
+    return word
+
+
+def quote(value: str) -> str:
+    """Return a value so that Hydra reads it as this text, whatever it holds."""
+    slashed = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'")
+    return f"'{slashed}'"
+
+
+def value_of(settings: list[str], key: str) -> str | None:
+    """Return what is typed for a key, without quotes, or None; the last one counts."""
+    for word in reversed(settings):
+        name, equals, value = word.lstrip("+").partition("=")
+        if name == key and equals:
+            return re.sub(r"\\(['\"\\])", r"\1", value[1:-1]) if value[:1] in ("'", '"') else value
+    return None
+
+
+def replaced(settings: list[str], key: str, value: str) -> list[str]:
+    """Return the settings with another value for a key."""
+    return [f"{key}={quote(value)}" if w.lstrip("+").partition("=")[0] == key else w for w in settings]
+
+
+def is_sweep(value: str) -> bool:
+    """Tell whether a typed value stands for several: ``a,b`` or ``glob(*)``."""
+    return bool(re.search(r"[,(]", value)) and not Path(value).expanduser().exists()

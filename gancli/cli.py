@@ -1,0 +1,223 @@
+"""gancli <verb> key=value ...: from the command line to a verb, and from any error to one line and an exit code."""
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gancli import __version__, arguments, completion, status, sweep
+from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
+from gancli.explain import explain, out_of_memory
+
+VERBS = {
+    "train": "train a model; -m trains one per combination of values",
+    "eval": "score a checkpoint: FID and Inception Score",
+    "sample": "draw images from a checkpoint",
+}
+HELP = f"""\
+gancli {__version__}: train, evaluate and sample generative image models.
+
+Usage: gancli <verb> [key=value ...] [-m]
+
+{chr(10).join(f"  {verb:<8}{text}" for verb, text in VERBS.items())}
+
+  gancli train model=dcgan data=digits
+  gancli eval ckpt=latest
+  gancli sample ckpt=latest n=64
+
+gancli <verb> --help lists the groups, their options and the keys.
+Completion for bash: eval "$(gancli -sc install=bash)\""""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0, 2 for what the user can mend, 3 diverged, 130/143 stopped, 1 else."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _dispatch(argv)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error)
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"gancli {__version__}")
+        return 0
+    if argv[0] in ("-sc", "--shell-completion"):
+        answer = completion.shift(argv[1:], tuple(VERBS))
+        return 0 if answer is None else run(*answer)
+    if argv[0] not in VERBS:
+        raise UsageError(f"no verb {argv[0]!r}{did_you_mean(argv[0], VERBS)} (there are: {', '.join(VERBS)})")
+    return run(argv[0], argv[1:])
+
+
+def run(verb: str, argv: list[str]) -> int:
+    """Let Hydra compose and run a verb, all of Hydra's own flags included."""
+    flags, settings = arguments.split(argv)
+    multirun = "--multirun" in flags
+
+    import hydra  # here, so that help and wrong verbs answer at once
+
+    from gancli import composition, saved
+
+    composition.SweepFolder.folder = None
+    name, settings, resumed = verb, settings, None
+    if "--help" in flags or "--shell-completion" in flags:
+        composition.setup()
+    else:
+        name, settings, resumed = saved.prepare(verb, settings, multirun=multirun)
+    version = {"version_base": "1.3"} if composition.HYDRA_1_3 else {}
+    job = Job(verb, resumed)
+    with _hydra_process([f"gancli {verb}", *flags, *settings]):
+        try:
+            hydra.main(config_path=str(composition.conf_dir()), config_name=name, **version)(job)()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+            if code and not job.called:  # Hydra itself refused the command line
+                code = 2
+        finally:
+            folder = composition.SweepFolder.folder
+            any_job = folder is not None and sweep.keep(folder)
+    return max(code, sweep.report(folder)) if any_job else code
+
+
+@contextlib.contextmanager
+def _hydra_process(argv: list[str]) -> Iterator[None]:
+    """Give Hydra its argv and let its errors through to us; both as before afterwards."""
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
+    try:
+        with _mended_argparse(), warnings.catch_warnings():
+            yield
+    finally:
+        sys.argv = before
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+@contextlib.contextmanager
+def _mended_argparse() -> Iterator[None]:
+    """Python 3.14 checks help texts that Hydra 1.3 leaves lazy, and would fail before parsing."""
+    import argparse
+
+    from gancli.composition import HYDRA_1_3
+
+    original = getattr(argparse.ArgumentParser, "_check_help", None)
+    if original is None or not HYDRA_1_3:
+        yield
+        return
+    argparse.ArgumentParser._check_help = lambda self, a: original(self, a) if isinstance(a.help, str) else None
+    try:
+        yield
+    finally:
+        argparse.ArgumentParser._check_help = original
+
+
+@dataclass
+class Job:
+    """What Hydra calls with a composed config, once or once per job of a sweep; launchers may pickle it."""
+
+    verb: str
+    resumed: Any = None  # the config of the run that goes on
+    called: bool = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from gancli import composition
+
+        composition.setup()  # the worker of a parallel launcher has not seen ours
+        self.__dict__.update(state)
+
+    def __call__(self, cfg: Any) -> None:
+        """Check the config, run the verb, keep status.json and report errors; a sweep goes on past all but a signal."""
+        from gancli import composition
+
+        self.called = True
+        job = composition.JobInfo.current()
+        sweeps = job.number is not None
+        facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "version": __version__}
+        record = status.Record(job.folder, facts, kept=self.verb == "train" or sweeps)
+        try:
+            self._run(cfg, job, record)
+        except (Exception, KeyboardInterrupt) as error:
+            code = report(error, cfg)
+            # A resumed run that ran out of memory has begun; one whose settings were wrong has not.
+            began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
+            if began or not record.withdraw():
+                state = "interrupted" if code > 128 else "failed"
+                record.end(state, error=" ".join(f"{type(error).__name__}: {error}".split()))
+            if not sweeps or code > 128:  # a failed job does not end its sweep
+                raise SystemExit(code) from error
+
+    def _run(self, cfg: Any, job: Any, record: status.Record) -> None:
+        from gancli import config, saved
+
+        sweeps = job.number is not None
+        if record.before and record.kept and not sweeps and self.resumed is None:
+            raise UsageError(f"{job.folder} holds a run already: go on with resume={job.folder}, or name another folder")
+        checked = config.check(cfg)
+        if self.resumed is not None:
+            saved.check_resumed(checked, self.resumed)
+            record.values["choices"] = (record.before or {}).get("choices", {})
+        digest = config.digest(checked)
+        if sweeps and record.is_done(digest):
+            print(f"gancli: job {job.number} is done already: {job.folder}", flush=True)
+            return
+        if sweeps:
+            print(f"gancli: job {job.number}: {' '.join(job.overrides)} -> {job.folder}", flush=True)
+        record.begin(digest)
+        metrics = call(self.verb, checked, job.folder) or {}
+        record.end("done", metrics={key: float(value) for key, value in metrics.items()})
+
+
+def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
+    """Import and call a verb; torch is imported here and not earlier."""
+    if verb == "train":
+        from gancli.train import train
+
+        return train(cfg, folder)
+    if verb == "eval":
+        from gancli.evaluate import evaluate
+
+        return evaluate(cfg)
+    from gancli.sample import sample
+
+    return sample(cfg)
+
+
+def report(error: BaseException, cfg: Any = None) -> int:
+    """Print one line for an error that has an explanation, its traceback for any other, and return the exit code."""
+    line, code = _verdict(error, cfg)
+    if line is None or os.environ.get("GANCLI_TRACEBACK"):
+        traceback.print_exception(error)
+    if line is not None:
+        print(f"gancli: {line}", file=sys.stderr, flush=True)
+    return code
+
+
+def _verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
+    if isinstance(error, UsageError):
+        return str(error), 2
+    if isinstance(error, TrainingDiverged):
+        return str(error), 3
+    if isinstance(error, Interrupted):
+        return str(error), 128 + error.signum
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 128 + signal.SIGINT
+    line = out_of_memory(error, cfg) or explain(error)
+    return line, 1 if line is None else 2

@@ -1,0 +1,149 @@
+"""How Hydra is set up for gancli: where configs lie, their schemas, resolvers, and what a saved config adds."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from gancli import schema, status
+from gancli.errors import UsageError
+
+HYDRA_1_3 = hydra.__version__.startswith("1.3.")
+SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
+BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
+FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configs: inside an installed wheel, or next to the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "train.yaml").is_file():  # a marker: site-packages/conf may be someone else's
+            return folder
+    raise UsageError(f"this installation lacks its conf folder (looked in {here / 'conf'}); install gancli again")
+
+
+def user_folders() -> list[Path]:
+    """Return the user's own config folders: those of $GANCLI_CONF, and ./conf.
+
+    Raises:
+        UsageError: $GANCLI_CONF names something else than folders.
+    """
+    named = [Path(p).expanduser() for p in os.environ.get("GANCLI_CONF", "").split(os.pathsep) if p]
+    for folder in named:
+        if not folder.is_dir():
+            raise UsageError(f"GANCLI_CONF names {folder}, which is no folder")
+    found = [folder.resolve() for folder in (*named, Path("conf")) if folder.is_dir()]
+    return [folder for folder in found if folder != conf_dir()]
+
+
+class UserConf(SearchPathPlugin):
+    """Adds ./conf and the folders of $GANCLI_CONF to where Hydra looks for options."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in user_folders():
+            search_path.append("gancli-user", f"file://{folder}")
+
+
+class SweepFolder(Callback):
+    """Remembers where a sweep writes; its jobs may run in other processes, so their results are read from there."""
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepFolder.folder = Path(config.hydra.sweep.dir).resolve()
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """What Hydra knows of the job that runs."""
+
+    folder: Path
+    overrides: list[str]
+    choices: dict[str, str]  # of each group
+    number: int | None  # in its sweep; None outside of one
+
+    @classmethod
+    def current(cls) -> "JobInfo":
+        info = HydraConfig.get()
+        number = info.job.num if info.mode is RunMode.MULTIRUN else None
+        choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra/") and v}
+        return cls(Path(info.runtime.output_dir), _words(info.overrides.task), choices, number)
+
+
+def _words(overrides: ListConfig) -> list[str]:
+    """Return what was typed as it was typed, an interpolation too."""
+    return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
+
+
+def _slug(value: str | ListConfig) -> str:
+    return status.slug(_words(value) if isinstance(value, ListConfig) else value)
+
+
+def _stamp() -> str:
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+
+
+def _keys(verb: str) -> str:
+    """Return the root keys of a verb as its yaml explains them, for ``gancli <verb> --help``."""
+    text = (conf_dir() / f"{verb}.yaml").read_text(encoding="utf-8")
+    return text.partition("\n# The keys:\n")[2].partition("\nhydra:")[0].rstrip()
+
+
+def _examples(verb: str) -> str:
+    """Return the commands in the first lines of a verb's yaml."""
+    lines = (conf_dir() / f"{verb}.yaml").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.removeprefix("#") for line in lines[: lines.index("defaults:")])
+
+
+def setup() -> None:
+    """Make the schemas, resolvers and search path known to Hydra; doing it again changes nothing."""
+    # omegaconf 2.3 has another, legacy function under the name that 2.4 registers with.
+    register = OmegaConf.register_new_resolver if HYDRA_1_3 else getattr(OmegaConf, "register_resolver")
+    register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
+    register("gancli.slug", _slug, replace=True)
+    register("gancli.examples", _examples, replace=True)
+    register("gancli.keys", _keys, replace=True)
+    Plugins.instance().register(UserConf)
+    store = ConfigStore.instance()
+    for verb, root in schema.VERBS.items():
+        store.store(verb, _schema(root), group=SCHEMAS)
+        store.store(verb, {}, group=BASES, package="_global_")
+
+
+def _schema(root: type) -> DictConfig:
+    node = OmegaConf.structured(root)
+    if "optimizer" in root.__dataclass_fields__:  # any network's name may be typed below `overrides` without a `+`
+        node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
+    return node
+
+
+def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never its ``trust``."""
+    return {key: value for key, value in values.items() if key in schema.VERBS[verb].__dataclass_fields__ and key != "trust"}
+
+
+def add_base(verb: str, values: Mapping[str, Any]) -> None:
+    """Put a checkpoint's own values below what is typed."""
+    ConfigStore.instance().store(verb, _root_values(verb, values), group=BASES, package="_global_")
+
+
+def add_resume(values: Mapping[str, Any], run: Path) -> str:
+    """Make a run's own config the primary one, writing into its folder, and return the name of that config."""
+    defaults: list[Any] = [f"/{SCHEMAS}/train@_here_", "/hydra/gancli", "_self_", *({group: None} for group in FREE)]
+    defaults += [{f"override hydra/{group}": "none"} for group in ("job_logging", "hydra_logging")]
+    own = {"trust": [], "hydra": {"run": {"dir": str(run)}}}
+    ConfigStore.instance().store("resume", {"defaults": defaults, **_root_values("train", values), **own})
+    return "resume"

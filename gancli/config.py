@@ -1,0 +1,146 @@
+"""From conf/ and the command line to a checked config, and from a checked config to objects."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import sha1
+from importlib import import_module
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from gancli import composition, schema, targets
+from gancli.check import check_keys, check_values
+from gancli.composition import conf_dir
+from gancli.errors import UsageError
+from gancli.schema import parse_count
+
+__all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
+
+
+def options(group: str) -> dict[str, DictConfig]:
+    """Return the yaml files of a group by their names: the shipped ones and the user's own."""
+    files = [file for folder in (conf_dir(), *composition.user_folders()) for file in sorted((folder / group).glob("*.yaml"))]
+    return {file.stem: OmegaConf.load(file) for file in files}
+
+
+def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return the config that ``gancli <verb> <overrides>`` would run with, checked, for tests and tools.
+
+    Raises:
+        UsageError: as check(); what Hydra itself refuses comes as Hydra's own exceptions.
+    """
+    composition.setup()
+    version = {"version_base": "1.3"} if composition.HYDRA_1_3 else {}
+    with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **version):
+        return check(hydra.compose(verb, overrides=list(overrides)))
+
+
+def digest(cfg: DictConfig) -> str:
+    """Return a short name for the exact values of a config."""
+    return sha1(to_yaml(cfg).encode()).hexdigest()[:16]
+
+
+def check(cfg: DictConfig) -> DictConfig:
+    """Return a composed config resolved, checked and with plain values; no target is imported.
+
+    Raises:
+        UsageError: one line with the key, what it is, what is allowed and the closest real key.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise UsageError(f"{missing[0]} is missing: type {missing[0]}=...")
+    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    root = OmegaConf.get_type(cfg)
+    if root in schema.VERBS.values():
+        check_keys(values, root)
+    check_values(values)
+    checked = OmegaConf.create(values)
+    OmegaConf.set_struct(checked, True)
+    return checked
+
+
+def to_yaml(cfg: DictConfig) -> str:
+    """Return the config as YAML text that means the same on every machine: resolved, plain types."""
+    return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)))
+
+
+def from_yaml(text: str) -> DictConfig:
+    """Return the config that to_yaml() wrote.
+
+    Raises:
+        UsageError: the text is no config.
+    """
+    try:
+        cfg = OmegaConf.create(text)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(cfg, DictConfig):
+        raise UsageError("a saved config cannot be read: it holds no keys")
+    return cfg
+
+
+def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (), **kwargs: Any) -> Any:
+    """Build the object that a node with a ``_target_`` describes; nothing but a vetted class is ever called.
+
+    Args:
+        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned.
+        kind: the class that the target must be, or inherit from.
+        trust: packages besides gancli, torch.optim and torch.nn whose classes may be built.
+        kwargs: arguments that the program gives; they win over the node's.
+
+    Raises:
+        UsageError: the target is not to be trusted, is no class of this kind, or refuses a value (its ValueError).
+    """
+    plain = OmegaConf.to_container(node if OmegaConf.is_config(node) else OmegaConf.create(dict(node)), resolve=True)
+    built = target_class(plain, kind, trust=trust)
+    arguments = {k: _build(v, trust) for k, v in plain.items() if k not in ("_target_", "_partial_")} | kwargs
+    if plain.get("_partial_"):
+        return partial(built, **arguments)
+    try:
+        return built(**arguments)
+    except ValueError as error:
+        raise UsageError(f"{plain['_target_']}: {error}") from error
+
+
+def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+    """Build the Source that ``data`` describes, and return with it the arguments that are the Loader's.
+
+    Raises:
+        UsageError: as instantiate().
+    """
+    from gancli.data.source import Source  # imports torch
+
+    loader = {key: node[key] for key in schema.LOADER_KEYS if key in node}
+    return instantiate({k: v for k, v in node.items() if k not in loader}, Source, trust=trust), loader
+
+
+def _build(value: Any, trust: Sequence[str]) -> Any:
+    """Build the targets inside an argument."""
+    if isinstance(value, dict):
+        return instantiate(value, object, trust=trust) if "_target_" in value else {
+            key: _build(inner, trust) for key, inner in value.items()
+        }
+    return [_build(inner, trust) for inner in value] if isinstance(value, list) else value
+
+
+def target_class(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = ()) -> type:
+    """Import the class that a node's ``_target_`` names, looking at the name before the import and at its origin after.
+
+    The name alone is not enough: a trusted module holds all that it imports, such as ``gancli.config.Path``.
+
+    Raises:
+        UsageError: not of a trusted package, no class, or not of this kind.
+    """
+    target = str(node.get("_target_", ""))
+    targets.check_trusted(target, trust)
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"_target_={target} cannot be imported: {error}") from error
+    if not isinstance(found, type) or not targets.is_trusted(found.__module__, trust) or not issubclass(found, kind):
+        raise UsageError(f"_target_={target} is refused: it is no {kind.__name__} class of a trusted package")
+    return found

@@ -1,0 +1,100 @@
+"""What a run says while it works: log.txt, a progress bar on a terminal, plain lines elsewhere, and when to stop."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger("gancli")
+console = Console(stderr=True)
+
+
+def setup_logging(file: Path | None = None) -> None:
+    """Send gancli's log to the terminal and, with the time, to ``file``."""
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+    shown = logging.StreamHandler(sys.stderr)
+    if console.is_terminal:
+        shown = RichHandler(console=console, show_path=False, show_time=False, show_level=False)
+    log.addHandler(shown)
+    if file is not None:
+        kept = logging.FileHandler(file, encoding="utf-8")
+        kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(kept)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+class RunProgress:
+    """The progress of a run in images: a bar with rate, time left, losses and last score, or one line per tick.
+
+    Args:
+        total: images of the whole run.
+        images: images already seen.
+    """
+
+    def __init__(self, total: int, images: int = 0) -> None:
+        self.total, self.score = total, ""
+        self.mark = time.monotonic(), images
+        self.bar = None
+        if console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"), BarColumn(None), TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"), console=console,
+            )  # fmt: skip
+            self.task = self.bar.add_task("", total=total, completed=images, text="")
+            self.bar.start()
+
+    def rate(self, images: int) -> float:
+        """Return images per second since the last call."""
+        now, (then, before) = time.monotonic(), self.mark
+        self.mark = now, images
+        return (images - before) / max(now - then, 1e-9)
+
+    def tick(self, images: int, rate: float, means: Mapping[str, float]) -> None:
+        """Show where the run stands."""
+        losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in means.items() if k.startswith("loss/"))
+        text = f"{rate:,.0f} img/s  {losses}  {self.score}".rstrip()
+        if self.bar is not None:
+            self.bar.update(self.task, completed=images, text=text)
+        elif rate:
+            left = time.strftime("%H:%M:%S", time.gmtime((self.total - images) / rate))
+            log.info("%s/%s images  %s left  %s", f"{images:,}", f"{self.total:,}", left, text)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+class StopSignal:
+    """Catch the first SIGINT or SIGTERM, so that the step can be finished and saved; a second Ctrl-C leaves at once."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signum = 0  # 0 until a signal came
+
+    def __enter__(self) -> "StopSignal":
+        self.before = {}
+        if threading.current_thread() is threading.main_thread():  # Python delivers signals nowhere else
+            self.before = {s: signal.signal(s, self._caught) for s in self.SIGNALS}
+        return self
+
+    def _caught(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum:
+            raise KeyboardInterrupt
+        self.signum = signum
+        log.info("stopping after this step; once more to leave at once")
+
+    def __exit__(self, *exc: object) -> None:
+        for signum, handler in self.before.items():
+            signal.signal(signum, handler)

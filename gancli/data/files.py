@@ -1,0 +1,122 @@
+"""The image files of a directory or a zip: what is there, and how to open one. Nothing is ever extracted."""
+
+import io
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from gancli.errors import UsageError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file."""
+
+    files: "Files"
+    name: str  # relative to the root, with forward slashes
+    size: int  # bytes as stored; -1: it cannot be read
+    stamp: int  # changes when the content does: mtime in ns, or the CRC-32 of a zip member
+
+    def open(self) -> BinaryIO:
+        return self.files.open(self.name)
+
+
+class Files(ABC):
+    """Read access to the images under one root. Hidden files, ``__MACOSX`` and other extensions do not exist."""
+
+    root: Path
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """Every image, sorted by name."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO: ...
+
+
+class Directory(Files):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def entries(self) -> list[Entry]:
+        try:
+            return sorted(self._walk(self.root, "", frozenset()), key=lambda entry: entry.name)
+        except OSError as error:
+            where = error.filename or self.root
+            raise UsageError(f"{where}: cannot be listed ({error.strerror}); check its permissions") from None
+
+    def _walk(self, path: Path | str, prefix: str, above: frozenset) -> list[Entry]:
+        status = os.stat(path)
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a symbolic link to one of its own parents
+            return []
+        found = []
+        with os.scandir(path) as children:
+            for entry in children:
+                name = prefix + entry.name
+                if not _visible(entry.name):
+                    continue
+                if entry.is_dir():
+                    found += self._walk(entry.path, name + "/", above | {here})
+                elif entry.name.lower().endswith(EXTENSIONS):
+                    try:
+                        status = entry.stat()
+                        found.append(Entry(self, name, status.st_size, status.st_mtime_ns))
+                    except OSError:  # a dangling link is named among the corrupt files, not overlooked
+                        found.append(Entry(self, name, -1, 0))
+        return found
+
+    def open(self, name: str) -> BinaryIO:
+        return open(self.root / name, "rb")
+
+
+class Archive(Files):
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            # One handle for all threads: ZipFile takes its own lock around the file position.
+            self.zip = zipfile.ZipFile(root)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            raise UsageError(
+                f"data.root={root}: is a file, but not a zip that can be read ({one_line(error)}); "
+                "allowed are a folder and a zip of images"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"data.root={root}: cannot be read ({error.strerror}); check its permissions") from None
+
+    def entries(self) -> list[Entry]:
+        return sorted(
+            (
+                Entry(self, member.filename, member.compress_size, member.CRC)
+                for member in self.zip.infolist()
+                if member.filename.lower().endswith(EXTENSIONS) and all(map(_visible, member.filename.split("/")))
+            ),
+            key=lambda entry: entry.name,
+        )
+
+    def open(self, name: str) -> BinaryIO:
+        return io.BytesIO(self.zip.read(name))
+
+
+def open_files(root: Path) -> Files:
+    """The reader for a folder or a zip; UsageError when there is neither."""
+    if root.is_dir():
+        return Directory(root)
+    if root.exists():
+        return Archive(root)
+    raise UsageError(f"data.root={root}: no such folder or zip; name a folder or zip of images: data.root=~/my-images")
+
+
+def one_line(error: BaseException) -> str:
+    """The last line an exception has to say, or its name; short enough for a message of one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:160] if lines else type(error).__name__
+
+
+def _visible(part: str) -> bool:
+    return not part.startswith(".") and part != "__MACOSX"

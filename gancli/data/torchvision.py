@@ -1,0 +1,242 @@
+"""The standard sets, read (and downloaded when absent) through torchvision."""
+
+import http.client
+import io
+import pickle
+import socket
+import struct
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gancli.data.decode import Item, Recipe, decode_splits
+from gancli.data.files import Entry, one_line, open_files
+from gancli.data.pixels import check_crop, fit
+from gancli.data.source import Images, Source, folder
+from gancli.errors import UsageError, did_you_mean
+
+_SECONDS = 20.0  # a server that says nothing for so long is taken to be out of reach
+_DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Where torchvision keeps a set, relative to its root."""
+
+    builder: str  # class in torchvision.datasets
+    files: tuple[str, ...]  # what must be there; {split} where every split has its own file
+    archive: str = ""  # what torchvision unpacks by itself when it is put there
+    by_split: bool = False  # constructor takes split="train" | "test" instead of train=True | False
+    class_names: tuple[str, ...] = ()  # where torchvision does not know them
+
+
+def _idx(folder: str) -> tuple[str, ...]:
+    kinds = ("images-idx3", "labels-idx1")
+    return tuple(f"{folder}/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in kinds)
+
+
+_CIFAR10 = tuple(f"cifar-10-batches-py/{file}" for file in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"))
+_CIFAR10 = (*_CIFAR10, "cifar-10-batches-py/batches.meta")
+_CIFAR100 = tuple(f"cifar-100-python/{file}" for file in ("train", "test", "meta"))
+_STL10 = tuple(f"stl10_binary/{file}.bin" for file in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y"))
+_CELEBA = ("celeba/list_eval_partition.txt", "celeba/img_align_celeba/")
+_SETS = {
+    "mnist": _Set("MNIST", _idx("MNIST"), "the same as .gz"),
+    "fashion_mnist": _Set("FashionMNIST", _idx("FashionMNIST"), "the same as .gz"),
+    "kmnist": _Set("KMNIST", _idx("KMNIST"), "the same as .gz"),
+    "cifar10": _Set("CIFAR10", _CIFAR10, "cifar-10-python.tar.gz"),
+    "cifar100": _Set("CIFAR100", _CIFAR100, "cifar-100-python.tar.gz"),
+    "svhn": _Set("SVHN", ("{split}_32x32.mat",), by_split=True, class_names=_DIGITS),
+    "stl10": _Set("STL10", _STL10, "stl10_binary.tar.gz", by_split=True),
+    "celeba": _Set("CelebA", _CELEBA, "celeba/img_align_celeba.zip"),
+}
+
+# What a download that fails raises: no network, no space, a page instead of a file, a partial file.
+_DOWNLOAD = (
+    *(OSError, RuntimeError, http.client.HTTPException, EOFError, ValueError),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
+)
+# What reading a damaged file raises.
+_DAMAGE = (
+    *(OSError, RuntimeError, ValueError, AssertionError, LookupError, EOFError, TypeError, NotImplementedError),
+    *(pickle.UnpicklingError, struct.error, zlib.error, UnicodeDecodeError, AttributeError),
+)
+
+
+class TorchvisionImages(Source):
+    """One of mnist, fashion_mnist, kmnist, cifar10, cifar100, svhn, stl10, celeba.
+
+    `size`, `channels`, `validation`, `seed` as in `Source`; the test split is the official one.
+
+    - `name`: which set. `root`: the folder torchvision keeps its files in; read-only is fine when they are there.
+      They are downloaded only when one of them is missing.
+    - `crop`: as in `pixels.resize`, for pictures that are not square: celeba's are 178 x 218. "center" is the
+      178 x 178 centre, then `size`: what PyTorch's DCGAN example and mimicry do. VAE papers often use crop=148.
+    - `unlabeled` (stl10): train on the 100,000 images without labels, as GAN papers do; the test split then has none
+      either. False: the 5,000 labelled training images.
+
+    celeba has no classes; its "valid" partition is the validation split, unless validation=0. Its images are decoded
+    once into $GANCLI_CACHE; img_align_celeba.zip is read as it is when it was not unpacked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str = "~/.cache/gancli",
+        size: int | None = None,
+        channels: int | None = None,
+        crop: str | int = "center",
+        unlabeled: bool = False,
+        validation: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name, size, channels, validation, seed)
+        if name not in _SETS:
+            raise UsageError(f"data.name={name!r}: allowed are {', '.join(_SETS)}{did_you_mean(str(name), _SETS)}")
+        if unlabeled and name != "stl10":
+            raise UsageError(f"data.unlabeled=true: only stl10 has images without labels; data={name} takes false")
+        self.root = folder(root or "~/.cache/gancli")  # GANCLI_DATA may be set and empty
+        self.crop = check_crop(crop)
+        self.unlabeled = unlabeled
+
+    def _load(self, split: str) -> dict[str, Images]:
+        if self.name == "celeba":
+            return self._load_celeba()
+        part = "test" if split == "test" else "train"
+        pixels, labels, names = self._arrays(part)
+        pixels = fit(pixels, self.size, self.channels, self.crop)
+        if part == "test":
+            return {"test": self._images("test", pixels, labels, names)}
+        return self._train_and_validation(pixels, labels, names)
+
+    def _arrays(self, part: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+        """Official train or test set as uint8 (N, C, H, W), labels and class names."""
+        info = _SETS[self.name]
+        if info.by_split:
+            kwargs: dict[str, Any] = {"split": "unlabeled" if self.unlabeled and part == "train" else part}
+        else:
+            kwargs = {"train": part == "train"}
+        data = self._open(part, kwargs)
+        pixels = np.asarray(data.data)
+        if pixels.ndim == 3:  # mnist and its kin: (N, H, W)
+            pixels = pixels[:, None]
+        elif pixels.shape[-1] == 3:  # cifar: (N, H, W, 3)
+            pixels = pixels.transpose(0, 3, 1, 2)
+        if self.unlabeled:
+            return pixels, None, ()
+        labels = np.asarray(data.targets if hasattr(data, "targets") else data.labels).astype(np.int64)
+        names = info.class_names or tuple(getattr(data, "classes", ())) or tuple(map(str, range(int(labels.max()) + 1)))
+        return pixels, labels, tuple(name.split(" - ")[-1] if self.name == "mnist" else name for name in names)
+
+    def _open(self, part: str, kwargs: dict[str, Any]) -> Any:
+        """The torchvision data set, downloaded first when files are missing."""
+        if self._missing(part):
+            self._download(part, kwargs)
+        try:
+            return _builder(self.name)(str(self.root), download=False, **kwargs)
+        except _DAMAGE as error:
+            raise UsageError(
+                f"data={self.name}: its files in {self.root} are there but cannot be read ({one_line(error)}); "
+                f"delete {', '.join(self._files(part))} and run again, or work with data=digits"
+            ) from None
+
+    def _files(self, part: str) -> list[str]:
+        return [file.format(split=part) for file in _SETS[self.name].files]
+
+    def _missing(self, part: str) -> list[str]:
+        return [file for file in self._files(part) if not (self.root / file).exists()]
+
+    def _download(self, part: str, kwargs: dict[str, Any]) -> None:
+        missing = self._missing(part)
+        before = [path for path in (self.root / missing[0]).parents if not path.exists()]
+        try:
+            with _silent_network():
+                _builder(self.name)(str(self.root), download=True, **kwargs)
+        except (*_DOWNLOAD, _gdown_error()) as error:
+            for path in before:  # leave no empty folders of a typing error in data.root behind
+                with suppress(OSError):
+                    path.rmdir()
+            archive = f" (or {_SETS[self.name].archive})" if _SETS[self.name].archive else ""
+            raise UsageError(
+                f"data={self.name}: not found in {self.root} and not downloaded ({one_line(error)}); put "
+                f"{', '.join(missing)}{archive} there, name another folder with data.root=... "
+                "or GANCLI_DATA, or work offline with data=digits or data=folder data.root=..."
+            ) from None
+
+    def _load_celeba(self) -> dict[str, Images]:
+        if not self._celeba_found():
+            self._download("train", {"split": "train"})
+        base = self.root / "celeba"
+        pictures = base / "img_align_celeba"
+        entries = {
+            entry.name.rsplit("/", 1)[-1]: entry
+            for entry in open_files(pictures if pictures.is_dir() else base / "img_align_celeba.zip").entries()
+        }
+        parts = _partition(base / "list_eval_partition.txt", entries)
+        if self.validation == 0:
+            del parts["validation"]
+        recipe = Recipe(self.size, self.channels or 3, self.crop)
+        return decode_splits(self.name, base, parts, (), recipe, test=0, validation=self.validation, seed=self.seed)
+
+    def _celeba_found(self) -> bool:
+        base = self.root / "celeba"
+        return (base / "list_eval_partition.txt").exists() and (
+            (base / "img_align_celeba").is_dir() or (base / "img_align_celeba.zip").exists()
+        )
+
+
+def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
+    """Read CelebA's ``000001.jpg 0`` lines: 0 train, 1 validation, 2 test."""
+    parts: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
+    absent, count = [], 0
+    try:
+        for line in path.read_text().splitlines():
+            if line.strip():
+                name, number = line.split()
+                count += 1
+                if name in entries:
+                    parts[list(parts)[int(number)]].append(Item(entries[name]))
+                else:
+                    absent.append(name)
+    except _DAMAGE as error:
+        raise UsageError(f"{path} cannot be read ({one_line(error)}); delete it and run again") from None
+    if absent:
+        raise UsageError(
+            f"data=celeba: {len(absent)} of the {count} images of {path} are not beside it, e.g. {absent[0]}; "
+            f"unpack img_align_celeba.zip into {path.parent} again"
+        )
+    if not parts["train"]:
+        raise UsageError(f"data=celeba: {path} names no training image; delete it and run again")
+    return parts
+
+
+def _builder(name: str) -> Any:
+    # Lazy: torchvision takes seconds to import, and digits, folder and fake do without.
+    from torchvision import datasets
+
+    return getattr(datasets, _SETS[name].builder)
+
+
+def _gdown_error() -> type[BaseException]:
+    """gdown, which torchvision fetches CelebA with, has an exception of its own that derives from nothing useful."""
+    return getattr(sys.modules.get("gdown.exceptions"), "FileURLRetrievalError", OSError)
+
+
+@contextmanager
+def _silent_network() -> Iterator[None]:
+    """Let torchvision's progress bar through on a terminal, drop all else that it prints; do not wait for ever."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(sys.stderr if sys.stderr.isatty() else io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)

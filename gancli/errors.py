@@ -1,0 +1,26 @@
+"""The errors a user can meet, and the spelling help that goes with them."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(Exception):
+    """Something the user can fix: one line with what, got, allowed and the next command. Exit code 2."""
+
+
+class TrainingDiverged(Exception):
+    """A loss or a weight is no longer finite. Names phase, term and images. Exit code 3."""
+
+
+class Interrupted(Exception):
+    """A signal ended the run after its step was finished and saved. Exit code 128 + signal."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest allowed word, or ``""`` when none is close."""
+    close = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

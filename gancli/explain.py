@@ -1,0 +1,117 @@
+"""One clear line for the errors of Hydra, OmegaConf, the machine's memory and its disk.
+
+Errors are told by the names of their classes, so that nothing is imported to explain them.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gancli.errors import did_you_mean
+
+
+def explain(error: BaseException) -> str | None:
+    """Return what went wrong and what to do, in one line; None when the error is not the user's."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk of {error.filename or 'the run folder'}; free some, or point GANCLI_OUTPUTS elsewhere"
+    chain = list(_chain(error))
+    for each in chain:
+        line = _of_hydra(each) or _of_omegaconf(each)
+        if line:
+            return " ".join(line.split())
+    if "group override must be a string" in str(error):
+        return "a group takes the name of one of its options, such as model=dcgan, not null or a number"
+    if isinstance(error, ValueError) and _raised_in(error, "hydra"):
+        return " ".join(str(error).split())
+    return None
+
+
+def out_of_memory(error: BaseException, cfg: Any) -> str | None:
+    """Return a line that names a smaller batch size when the error is the device's or the machine's memory."""
+    text = str(error)
+    cpu = isinstance(error, RuntimeError) and re.search(r"can't allocate memory|not enough memory", text)
+    if not (isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error) or cpu):
+        return None
+    size = (cfg or {}).get("batch_size")
+    if not size or size < 2:
+        return "out of memory; take a smaller model or data.size"
+    parts = f", or the same updates in parts: accumulate={2 * cfg['accumulate']}" if "accumulate" in cfg else ""
+    return f"out of memory with batch_size={size}; try batch_size={size // 2}{parts}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the errors behind an error, the first cause first."""
+    if error is not None:
+        yield from _chain(error.__cause__ or error.__context__)
+        yield error
+
+
+def _names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Tell whether the error was raised by a package's own code."""
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return bool(last) and str(last.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package
+
+
+def _of_hydra(error: BaseException) -> str | None:
+    names, text = _names(error), str(error)
+    if "MissingConfigException" in names:
+        return _no_option(error.missing_cfg_file or "", list(error.options or ()))
+    if "OverrideParseException" in names:
+        key = error.override.partition("=")[0]
+        reason = re.search(r"Unknown function '\w+'|Missing (?:quote|brace)", text)
+        why = f" ({reason[0]})" if reason else ""
+        return f"cannot read {error.override!r}{why}; text with special characters needs quotes inside quotes: \"{key}='...'\""
+    if "SearchPathException" in names:
+        return text
+    if "ConfigCompositionException" in names:
+        return _no_composition(text)
+    return None
+
+
+def _no_option(path: str, options: list[str]) -> str:
+    group, _, option = path.rpartition("/")
+    if not group:
+        return f"no config named {path!r} in conf/"
+    listed = f" (there are: {', '.join(options)})" if options else " (there are none)"
+    return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
+
+
+def _no_composition(text: str) -> str | None:
+    if several := re.match(r"Ambiguous value for argument '(.*)'", text):
+        word = several[1]
+        key, _, value = word.partition("=")
+        return f"{word}: several values; add -m to run each, or write {key}=[{value}] for a list, \"{key}='{value}'\" for a text"
+    if twice := re.match(r"Multiple values for ([\w@/]+)", text):
+        return f"{twice[1]} is chosen already: write {twice[1]}=... without the +"
+    if lost := re.match(r"Could not override '([^']*)'", text):
+        return f"{lost[1]}: no such key or group here"
+    if unresolved := re.match(r"Error resolving interpolation '([^']*)'", text):
+        return f"{unresolved[1]} cannot be resolved: one of its groups was removed"
+    return text.splitlines()[0]
+
+
+def _of_omegaconf(error: BaseException) -> str | None:
+    names, key = _names(error), getattr(error, "full_key", None)
+    if "OmegaConfBaseException" not in names or not key or key == "_dummy_":
+        return None
+    reason = (error.msg or str(error)).splitlines()[0]
+    if names & {"ConfigKeyError", "ConfigAttributeError"}:
+        parent = error.parent_node
+        known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
+        known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
+        return f"{key}: no such key{did_you_mean(str(error.key), known)} (there are: {', '.join(sorted(known))})"
+    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
+        kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}.get(converted[2], converted[2])
+        return f"{key}={converted[1]}: expected {kind}"
+    if choice := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", reason):
+        return f"{key}={choice[1]}: expected one of {choice[2]}{did_you_mean(choice[1], choice[2].split(', '))}"
+    if "is not a ListConfig" in reason:
+        return f"{key}: expected a list, written '{key}=[a,b]'"
+    return f"{key}: {reason}"

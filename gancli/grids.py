@@ -1,0 +1,52 @@
+"""Pictures out of batches: quantisation, grids, PNG files."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+TILE = 32  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
+
+
+def quantise(image: Tensor) -> Tensor:
+    """Map [-1, 1] to uint8 by rounding: the bytes an image file holds, and what every metric is computed on."""
+    return ((image.float() + 1) * 127.5).clamp_(0, 255).round_().to(torch.uint8)
+
+
+def make_grid(images: Tensor, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """Tile (N, C, H, W) uint8 images into one (H', W', 3) uint8 picture, row by row, on a white ground.
+
+    Args:
+        images: N images of 1 or 3 channels.
+        columns: images per row; None for a square.
+        gap: pixels between images.
+    """
+    images = images.cpu().expand(-1, 3, -1, -1) if images.shape[1] == 1 else images.cpu()
+    zoom = max(1, round(TILE / max(images.shape[-2:])))
+    images = images.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+    n, _, h, w = images.shape
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    grid = torch.full((3, rows * (h + gap) + gap, columns * (w + gap) + gap), 255, dtype=torch.uint8)
+    for i, image in enumerate(images):
+        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        grid[:, top : top + h, left : left + w] = image
+    return grid.permute(1, 2, 0).numpy()
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """Turn one (C, H, W) uint8 image of 1 or 3 channels into a picture."""
+    array = image.cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
+    """Write a PNG whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(partial, format="png")
+    os.replace(partial, path)

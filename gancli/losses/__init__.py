@@ -1,0 +1,1 @@
+"""Training objectives: ``base.py`` holds Term, Phase and Loss; the rest are the objectives by kind."""

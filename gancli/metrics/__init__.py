@@ -1,0 +1,1 @@
+"""Scores of generated images: a feature extractor, streamed moments, and one file per score."""

@@ -1,0 +1,169 @@
+"""Inception features of the FID and IS papers: pytorch-fid's network and weights (TensorFlow's inception-2015-12-05)."""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancli.errors import UsageError, did_you_mean
+from gancli.metrics.cache import replacing, sha256_file
+from gancli.metrics.features import Features, Images, exact
+
+SHA256_PREFIX = "6726825d"  # also the end of the file's name, as torch.hub names its files
+SIZE = 299
+
+log = logging.getLogger("gancli")
+
+Preproc = Literal["tf", "pytorch_fid"]
+
+
+class Inception(Features):
+    """2048 features for FID and 1008 logits without bias for IS, as openai/improved-gan takes them.
+
+    ``preproc`` fixes how images become 299x299: ``tf`` as TTUR, torch-fidelity and StyleGAN's tools (TensorFlow 1's
+    bilinear), ``pytorch_fid`` as ``python -m pytorch_fid``. Their numbers must not be compared with each other.
+    """
+
+    dim, classes = 2048, 1008
+
+    def __init__(
+        self,
+        weights: str | None = None,  # file; None: $GANCLI_INCEPTION, else torch.hub's folder, downloaded when missing
+        preproc: Preproc = "tf",
+    ) -> None:
+        if preproc not in get_args(Preproc):
+            allowed = ", ".join(get_args(Preproc))
+            hint = did_you_mean(str(preproc), get_args(Preproc))
+            raise UsageError(f"features.preproc={preproc} is unknown; allowed: {allowed}{hint}")
+        self.name = "inception" if preproc == "tf" else f"inception-{preproc}"
+        self.preproc = preproc
+        self.weights = weights or os.environ.get("GANCLI_INCEPTION") or None
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        """Find, check and load the weights; the data is not looked at. Raises UsageError."""
+        library = _pytorch_fid()
+        path, self._sha256 = named(self.weights) if self.weights else published(library.FID_WEIGHTS_URL)
+        net = build(library, path).to(device)
+        self._file, self._device = path.name, device
+        self._unbiased = net.fc.weight  # (1008, 2048): IS leaves the bias out
+        net.fc = nn.Identity()
+        self._net = net
+
+    def protocol(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "network": "pytorch_fid.inception.fid_inception_v3",
+            "weights": self._file,
+            "weights_sha256": self._sha256,
+            "preproc": self.preproc,
+            "dim": self.dim,
+            "precision": "float32",
+        }
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        with exact():
+            x = preprocess(images.to(self._device), self.preproc)
+            features = self._net(x.expand(-1, 3, -1, -1))  # grey: the same plane three times
+            return features, features @ self._unbiased.T
+
+
+def preprocess(images: Tensor, preproc: Preproc) -> Tensor:
+    """uint8 (N, C, H, W) -> float32 (N, C, 299, 299), about [-1, 1]."""
+    if preproc == "tf":
+        return (resize_tf1(images.float(), SIZE) - 128) / 128
+    x = F.interpolate(images.float() / 255, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    return 2 * x - 1
+
+
+def resize_tf1(x: Tensor, size: int) -> Tensor:
+    """TensorFlow 1's ``resize_bilinear(align_corners=False)``: sample i sits at i * in/out, not at pixel centres.
+
+    TensorFlow's own order of operations, columns then rows in float32, bit for bit: as two matrix products A x A^T it
+    would be a rounding error away, which the network turns into a difference of the Inception Score.
+    """
+    for dim in (3, 2):
+        length = x.shape[dim]
+        position = torch.arange(size, dtype=x.dtype, device=x.device) * torch.tensor(length / size, dtype=x.dtype)
+        low = position.long()
+        weight = (position - low).view(-1, *[1] * (3 - dim))  # (299,) for columns, (299, 1) for rows
+        start, stop = x.index_select(dim, low), x.index_select(dim, (low + 1).clamp_max(length - 1))
+        x = start + (stop - start) * weight
+    return x
+
+
+def named(weights: str) -> tuple[Path, str]:
+    """Return the file the user names and its SHA-256, whatever it is. Raises UsageError when it cannot be read."""
+    path = Path(weights).expanduser()
+    try:
+        return path, sha256_file(path)
+    except OSError as error:
+        raise UsageError(f"features.weights={weights} cannot be read ({error.strerror}): name an existing file") from None
+
+
+def published(url: str) -> tuple[Path, str]:
+    """Return torch.hub's copy of the published weights and its SHA-256, downloaded once. Raises UsageError."""
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
+    if not path.exists():
+        _download(url, path)
+    sha256 = sha256_file(path)
+    if not sha256.startswith(SHA256_PREFIX):
+        raise UsageError(
+            f"{path} is damaged (SHA-256 {sha256[:8]}..., expected {SHA256_PREFIX}...): delete it and try again, "
+            "or use it all the same by naming it in features.weights=FILE"
+        )
+    return path, sha256
+
+
+def _download(url: str, path: Path) -> None:
+    log.info("downloading %s to %s", path.name, path.parent)
+    try:
+        with replacing(path) as temporary:
+            torch.hub.download_url_to_file(url, str(temporary), hash_prefix=SHA256_PREFIX, progress=False)
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, no disk, a connection cut, another file
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"features=inception needs {path.name}, and its download failed ({reason}): fetch {url}, put it into {path.parent} "
+            "or name it with features.weights=FILE (or GANCLI_INCEPTION=FILE), or choose features=classifier"
+        ) from None
+
+
+def build(library: ModuleType, path: Path) -> nn.Module:
+    """Return pytorch-fid's Inception in eval mode with the weights of ``path``, on the CPU. Raises UsageError.
+
+    Its builder downloads, unchecked, by itself: for this one call the loader it knows is ours.
+    """
+    loader = library.load_state_dict_from_url
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        library.load_state_dict_from_url = lambda *args, **kwargs: state
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights: leave the run's random state alone
+            net = library.fid_inception_v3()
+    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"{path} does not hold pytorch-fid's Inception weights ({reason}): "
+            f"name {library.FID_WEIGHTS_URL.rsplit('/', 1)[-1]} in features.weights=FILE"
+        ) from None
+    finally:
+        library.load_state_dict_from_url = loader
+    return net.eval().requires_grad_(False)
+
+
+def _pytorch_fid() -> ModuleType:
+    try:
+        from pytorch_fid import inception
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision built for another torch
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"features=inception cannot import pytorch-fid ({reason}): install pytorch-fid and the torchvision "
+            "that fits this torch, or choose features=classifier"
+        ) from None
+    return inception

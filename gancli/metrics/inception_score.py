@@ -1,0 +1,52 @@
+"""Inception Score: Salimans et al. 2016, arXiv 1606.03498, section 4, as openai/improved-gan computes it."""
+
+import torch
+from torch import Tensor
+
+from gancli.errors import UsageError
+
+SPLITS = 10
+
+
+class InceptionScore:
+    """Streamed: per split the sums of p(y|x) and of p log p are all that exp(E KL(p(y|x) || p(y))) needs.
+
+    Split i holds the images [i n // splits, (i + 1) n // splits) in the order they come: nothing is shuffled.
+    """
+
+    def __init__(self, n: int, classes: int, device: torch.device | str = "cpu", splits: int = SPLITS) -> None:
+        if n < splits:
+            raise UsageError(f"the Inception Score needs n >= {splits} images ({splits} splits), got n={n}: use a larger n")
+        self.n, self.splits, self.seen = n, splits, 0
+        self._p = torch.zeros(splits, classes, dtype=torch.float64, device=device)
+        self._plogp = torch.zeros(splits, dtype=torch.float64, device=device)
+
+    def update(self, logits: Tensor) -> None:
+        """Add logits (N, classes) of the next N images. Raises ValueError beyond n images."""
+        if self.seen + len(logits) > self.n:
+            raise ValueError(f"more than the announced {self.n} images")
+        log_p = logits.detach().to(self._p).log_softmax(1)  # float64: p log p is nan once a float32 p underflows
+        p = log_p.exp()
+        plogp = (p * log_p).sum(1)
+        start = 0
+        while start < len(logits):
+            split = self._split_of(self.seen + start)
+            stop = min(len(logits), (split + 1) * self.n // self.splits - self.seen)
+            self._p[split] += p[start:stop].sum(0)
+            self._plogp[split] += plogp[start:stop].sum()
+            start = stop
+        self.seen += len(logits)
+
+    def result(self) -> tuple[float, float]:
+        """Return mean and standard deviation (ddof 0) over the splits. Raises ValueError before n images."""
+        if self.seen != self.n:
+            raise ValueError(f"{self.seen} of {self.n} images so far")
+        bounds = torch.tensor([i * self.n // self.splits for i in range(self.splits + 1)], device=self._p.device)
+        count = bounds.diff().double()  # (splits,)
+        q = self._p / count[:, None]  # p(y) of each split
+        scores = (self._plogp / count + torch.special.entr(q).sum(1)).exp()
+        return scores.mean().item(), scores.std(correction=0).item()
+
+    def _split_of(self, index: int) -> int:
+        """The split i with i n // splits <= index < (i + 1) n // splits."""
+        return ((index + 1) * self.splits - 1) // self.n

@@ -1,0 +1,80 @@
+"""DCGAN: Radford, Metz & Chintala 2016, Unsupervised Representation Learning with Deep Convolutional GANs.
+
+Section 3's rules: strided convolutions instead of pooling, batch norm everywhere but in the generator's output and the
+discriminator's input layer, ReLU then tanh in the generator, leaky ReLU .2 in the discriminator, no hidden dense layers;
+all weights N(0, .02), 100 uniform latents, Adam with learning rate 2e-4 and beta1 .5.
+
+The paper draws one size (64). Here each network has as many x2 stages as fit between the image and a seed of 4 to 7 pixels:
+8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1. Deviation: 4x4
+kernels, as in the authors' Torch release (the Theano release has 5x5), which divide evenly by the stride.
+
+    gancli train model=dcgan data=mnist
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.base import Adversarial
+from gancli.nn.init import dcgan_
+
+
+def stages(spec: ImageSpec) -> int:
+    """Return the number of x2 stages between the image and its seed, whose shorter side has 4 to 7 pixels.
+
+    Raises:
+        UsageError: a side is not divisible that often, or the image is smaller than 8 or larger than 128 pixels.
+    """
+    sides = (spec.height, spec.width)
+    count = (min(sides) // 4).bit_length() - 1
+    if not all(8 <= side <= 128 and side % 2**count == 0 for side in sides):
+        raise UsageError(
+            f"dcgan cannot make {spec.height}x{spec.width} images: a side must be 4 to 7 times a power of two, "
+            "from 8 to 128; try data.size=32 or data.size=64"
+        )
+    return count
+
+
+class DCGAN(Adversarial):
+    """Convolutional generator and discriminator for 8 to 128 pixels, any number of channels.
+
+    Args:
+        spec: shape of the images.
+        latent_dim: number of uniform latents.
+        width: channels next to the image; they double with each stage away from it.
+
+    Raises:
+        UsageError: the image's size has no 4- to 7-pixel seed.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+        super().__init__(spec)
+        self.latent_dim = latent_dim
+        count = stages(spec)
+        seed = (spec.height >> count, spec.width >> count)
+        widths = [width << i for i in range(count)]  # from the image inwards
+        self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
+        self.discriminator = discriminator(spec.channels, widths, seed)
+        self.apply(dcgan_)
+
+    def latent(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Uniform on [-1, 1]. (n, latent_dim, 1, 1)."""
+        return torch.rand(n, self.latent_dim, 1, 1, device=self.device, generator=generator) * 2 - 1
+
+
+def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int, int]) -> nn.Sequential:
+    """(N, latent_dim, 1, 1) -> (N, channels, H, W) in (-1, 1)."""
+    # A 1x1 input makes this transposed convolution the paper's "project and reshape".
+    layers = [nn.ConvTranspose2d(latent_dim, widths[0], seed, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    for inner, outer in zip(widths, widths[1:]):
+        layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
+
+
+def discriminator(channels: int, widths: list[int], seed: tuple[int, int]) -> nn.Sequential:
+    """(N, channels, H, W) in [-1, 1] -> (N,) logits."""
+    layers = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+    for outer, inner in zip(widths, widths[1:]):
+        layers += [nn.Conv2d(outer, inner, 4, 2, 1, bias=False), nn.BatchNorm2d(inner), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, seed), nn.Flatten(0))

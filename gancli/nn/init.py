@@ -1,0 +1,24 @@
+"""Weight initialisations by name of the paper that uses them."""
+
+from torch import nn
+
+
+def uniform_(module: nn.Module, irange: float) -> None:
+    """Weights U(-irange, irange) and zero biases, on every linear layer of ``module`` (pylearn2's ``irange``)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.uniform_(layer.weight, -irange, irange)
+            nn.init.zeros_(layer.bias)
+
+
+def dcgan_(module: nn.Module, std: float = 0.02) -> None:
+    """Convolutions N(0, std), batch-norm scales N(1, std), zero biases (Radford et al. 2016, section 4)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(layer.weight, 0.0, std)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, std)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

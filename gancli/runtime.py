@@ -1,0 +1,88 @@
+"""Where and how a run computes: device, precision, seeds, threads."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gancli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The machine side of a run, the same for training, evaluation and sampling."""
+
+    device: torch.device
+    precision: str = "fp32"  # fp32 | bf16: the type inside autocast; weights and optimizers stay float32
+    channels_last: bool = False
+    compile: bool = False  # torch.compile on every first-order term
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> "Runtime":
+        """Set up the process from the ``runtime`` group.
+
+        Raises:
+            UsageError: CUDA is asked for and absent, or the process is one of several.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError("gancli trains on one device: start it without torchrun (got WORLD_SIZE > 1)")
+        if cfg.threads:
+            torch.set_num_threads(cfg.threads)
+        if cfg.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses deterministic mode without
+        torch.use_deterministic_algorithms(cfg.deterministic)
+        torch.backends.cudnn.benchmark = not cfg.deterministic
+        return cls(_device(cfg.device), cfg.precision, cfg.channels_last, cfg.compile)
+
+    def autocast(self, enabled: bool = True) -> AbstractContextManager:
+        """Return the context for first-order terms: bf16 autocast, or nothing in fp32."""
+        if self.precision == "fp32" or not enabled:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Move a module to the device and into the memory format."""
+        module.to(self.device)
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+
+    def memory(self) -> dict[str, float]:
+        """Return the peak device memory in GiB since the last call; empty on the CPU, which does not count it."""
+        if self.device.type != "cuda":
+            return {}
+        peak = torch.cuda.max_memory_allocated(self.device) / 2**30
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return {"runtime/memory_gib": peak}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("runtime=cuda, but this torch sees no CUDA device; use runtime=cpu or runtime=auto")
+    return torch.device(name)
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the state of the global generators, which training draws latents and dropout from."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restore what rng_state() returned; CUDA states only where the same devices are there."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the global generators as they were: what is drawn inside changes no training run."""
+    state = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)

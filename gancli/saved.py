@@ -1,0 +1,97 @@
+"""Where ckpt= and resume= get the config of an earlier run from, before Hydra composes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from gancli import checkpoint, composition, config, status
+from gancli.arguments import is_sweep, replaced, value_of
+from gancli.errors import UsageError
+
+CONFIG = "config.yaml"
+FIXED = ("data", "model", "loss", "optimizer", "recipe", "experiment")  # a resumed run keeps these
+
+
+def outputs() -> Path:
+    """Return the folder below which runs are kept: $GANCLI_OUTPUTS, or outputs/."""
+    return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
+
+
+def latest() -> Path:
+    """Return the run folder below outputs/ that saved a checkpoint last.
+
+    Raises:
+        UsageError: no run there has a checkpoint yet.
+    """
+    files = [f for f in outputs().glob(f"**/{checkpoint.FOLDER}/*.pt") if not f.name.startswith(".")]
+    if not files:
+        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; gancli train writes one")
+    return max(files, key=lambda f: f.stat().st_mtime_ns).parent.parent
+
+
+def read(path: Path) -> Any:
+    """Return the resolved config that a run folder or a checkpoint file was trained with; a folder's without torch.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    file = checkpoint.run_dir(path) / CONFIG
+    if path.is_dir() and file.is_file():
+        return config.from_yaml(file.read_text(encoding="utf-8"))
+    return config.from_yaml(checkpoint.load_config(path))
+
+
+def prepare(verb: str, settings: list[str], *, multirun: bool) -> tuple[str, list[str], Any]:
+    """Make the config of the checkpoint that is typed, if one is, the base of what Hydra composes.
+
+    Returns:
+        The primary config's name, the settings as Hydra shall see them, and the config of a run that is resumed.
+
+    Raises:
+        UsageError: no such checkpoint, or settings that a resumed run cannot take.
+    """
+    composition.setup()
+    key = "resume" if verb == "train" else "ckpt"
+    value = value_of(settings, key)
+    if value in (None, "", "null", "???") or (multirun and is_sweep(value)):
+        return verb, settings, None  # several: each job asks its own checkpoint
+    if verb == "train" and multirun:
+        raise UsageError("resume= continues one run; leave -m away")
+    path = latest() if value == "latest" else Path(value).expanduser()
+    checkpoint.find(path)
+    settings = replaced(settings, key, str(path))
+    if verb == "train":
+        return _resume(path, settings)
+    if verb == "eval" and value_of(settings, "data") is None:
+        saved = read(path)
+        groups = ["data"] if value_of(settings, "features") else ["data", "features"]
+        composition.add_base(verb, {group: saved[group] for group in groups if group in saved})
+    return verb, settings, None
+
+
+def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:
+    """Make the run's own config the primary one; a group that is typed again must be the same choice."""
+    run = checkpoint.run_dir(path)
+    choices = (status.read(run) or {}).get("choices", {})
+    kept = []
+    for word in settings:
+        group, _, choice = word.lstrip("+").partition("=")
+        if group not in FIXED:
+            kept.append(word)
+        elif choices.get(group) != choice:
+            own = f" ({choices[group]})" if group in choices else ""
+            raise UsageError(f"{word}: a resumed run keeps its {group}{own}; leave it away, or start a new run without resume=")
+    saved = read(path)
+    base = {key: value for key, value in saved.items() if key not in composition.FREE or value_of(settings, key) is None}
+    return composition.add_resume(base, run), kept, saved
+
+
+def check_resumed(cfg: Any, saved: Any) -> None:
+    """Refuse what would make the checkpoint another model's.
+
+    Raises:
+        UsageError: a target was changed.
+    """
+    for group in ("data", "model", "loss", "optimizer"):
+        if cfg[group]["_target_"] != saved[group]["_target_"]:
+            raise UsageError(f"{group}._target_: a resumed run keeps its {group} ({saved[group]['_target_']})")

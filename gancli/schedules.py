@@ -1,0 +1,88 @@
+"""What the learning rate and the momentum are, as functions of images seen."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+
+class Rates(NamedTuple):
+    """What an optimizer is set to for the next update."""
+
+    lr: float  # factor on each parameter group's own learning rate
+    momentum: float | None = None  # None: leave the optimizer's own
+
+
+class Schedule(ABC):
+    """Rates as a function of images seen, so that they survive resume and a changed batch size.
+
+    Args:
+        warmup: images over which the learning rate climbs linearly from zero; 0 for none.
+    """
+
+    def __init__(self, warmup: int = 0) -> None:
+        self.warmup = warmup
+
+    @abstractmethod
+    def rates(self, images: int, total: int) -> Rates:
+        """Return the rates after ``images`` of ``total`` images, without the warm-up."""
+
+    def __call__(self, images: int, total: int) -> Rates:
+        rates = self.rates(images, total)
+        # The first update has seen no image yet and would be lost with a factor of exactly zero; that is the convention.
+        return rates._replace(lr=rates.lr * images / self.warmup) if images < self.warmup else rates
+
+
+class Constant(Schedule):
+    """The learning rate as it stands in the config."""
+
+    def rates(self, images: int, total: int) -> Rates:
+        return Rates(1.0)
+
+
+class Linear(Schedule):
+    """Constant, then linear to ``end`` times the learning rate at the last image.
+
+    Args:
+        start: share of the run, in [0, 1), after which the decay begins (CycleGAN: .5; WGAN-GP: 0).
+        end: factor reached at the end.
+        warmup: see Schedule.
+    """
+
+    def __init__(self, start: float = 0.5, end: float = 0.0, warmup: int = 0) -> None:
+        super().__init__(warmup)
+        self.start, self.end = start, end
+
+    def rates(self, images: int, total: int) -> Rates:
+        done = (images / total - self.start) / (1 - self.start)
+        return Rates(1 + (self.end - 1) * min(max(done, 0.0), 1.0))
+
+
+class Goodfellow2014(Schedule):
+    """The 2014 recipe: momentum ramps up linearly while the learning rate decays exponentially (its mnist.yaml).
+
+    Args:
+        momentum_start: momentum of the first update.
+        momentum_end: momentum from the ramp's end on.
+        ramp: images of the ramp; 250 epochs of 50,000 in the release.
+        decay: the learning rate is divided by this ...
+        decay_every: ... once per so many images (one update of 100 images in the release).
+        floor: smallest factor; 1e-6 / 0.1 in the release.
+        warmup: see Schedule.
+    """
+
+    def __init__(
+        self,
+        momentum_start: float = 0.5,
+        momentum_end: float = 0.7,
+        ramp: int = 12_500_000,
+        decay: float = 1.000004,
+        decay_every: int = 100,
+        floor: float = 1e-5,
+        warmup: int = 0,
+    ) -> None:
+        super().__init__(warmup)
+        self.momentum_start, self.momentum_end, self.ramp = momentum_start, momentum_end, ramp
+        self.decay, self.decay_every, self.floor = decay, decay_every, floor
+
+    def rates(self, images: int, total: int) -> Rates:
+        momentum = self.momentum_start + (self.momentum_end - self.momentum_start) * min(images / self.ramp, 1.0)
+        return Rates(max(self.decay ** (-images / self.decay_every), self.floor), momentum)

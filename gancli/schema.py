@@ -1,0 +1,185 @@
+"""The root keys of each verb with their types, and the rules their values obey; conf/<verb>.yaml holds the values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from gancli.errors import UsageError
+
+MISSING: Any = "???"  # OmegaConf's mark of a value that must come from a yaml or the command line
+
+Device = Enum("Device", ["auto", "cpu", "cuda"])
+Precision = Enum("Precision", ["fp32", "bf16"])
+Format = Enum("Format", ["png", "npz", "grid"])
+Kind = Enum("Kind", ["grid", "interpolation"])
+Split = Enum("Split", ["train", "validation", "test"])
+
+
+@dataclass
+class Runtime:
+    device: Device = MISSING
+    precision: Precision = MISSING
+    channels_last: bool = MISSING
+    compile: bool = MISSING
+    deterministic: bool = MISSING
+    threads: int | None = MISSING
+
+
+@dataclass
+class Checkpoint:
+    every: Any = MISSING  # counts of images are Any here: parse_count reads 200k and 2M
+    keep: int = MISSING
+
+
+@dataclass
+class Samples:
+    every: Any = MISSING
+    n: int = MISSING
+
+
+@dataclass
+class Eval:
+    every: Any = MISSING
+    n: Any = MISSING
+    split: Split = MISSING
+    metrics: list[str] = MISSING
+    best: str = MISSING
+
+
+@dataclass
+class Ema:
+    half_life: Any = MISSING
+
+
+@dataclass
+class Log:
+    every: Any = MISSING
+
+
+@dataclass
+class TrainVerb:
+    seed: int = MISSING
+    images: Any = MISSING
+    epochs: int | None = MISSING
+    batch_size: int = MISSING
+    accumulate: int = MISSING
+    clip: float | None = MISSING
+    resume: str | None = MISSING
+    trust: list[str] = MISSING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    samples: Samples = field(default_factory=Samples)
+    eval: Eval = field(default_factory=Eval)
+    ema: Ema = field(default_factory=Ema)
+    log: Log = field(default_factory=Log)
+    runtime: Runtime = field(default_factory=Runtime)
+    data: Any = MISSING
+    features: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+
+
+@dataclass
+class EvalVerb:
+    ckpt: str = MISSING
+    n: Any = MISSING
+    split: Split = MISSING
+    metrics: list[str] = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    ema: bool = MISSING
+    trust: list[str] = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+    data: Any = None  # None: the checkpoint's own
+    features: Any = None
+
+
+@dataclass
+class SampleVerb:
+    ckpt: str = MISSING
+    n: Any = MISSING
+    out: str | None = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    format: Format = MISSING
+    kind: Kind = MISSING
+    ema: bool = MISSING
+    trust: list[str] = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb}
+
+# Keys of a group's node that the program takes itself: not arguments of the target.
+LOADER = "gancli.data.loader.Loader"
+LOADER_KEYS = ("flip", "resident", "workers")
+OWN_KEYS = {"data": LOADER_KEYS, "optimizer": ("overrides",)}
+# Arguments that the program gives, so that no yaml does.
+SUPPLIED = {"model": ("spec",), "optimizer": ("params",)}
+
+_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def parse_count(value: int | float | str) -> int:
+    """Return a number of images: 60000, 1e6, 200k, 1.5M.
+
+    Raises:
+        UsageError: no number, not whole, or negative.
+    """
+    text = str(value).replace("_", "")
+    factor = _SUFFIXES.get(text[-1:], 1)
+    try:
+        number = float(text if factor == 1 else text[:-1]) * factor
+    except ValueError:
+        number = -1.0
+    whole = round(number) if 0 <= number < 2**62 else -1  # 2.3M * 10**6 is not whole in floating point
+    if isinstance(value, bool) or whole < 0 or abs(number - whole) > 1e-6 * max(1.0, number):
+        raise UsageError(f"expected a number of images such as 60000, 200k, 2M or 1e6, got {value!r}")
+    return whole
+
+
+COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "ema.half_life", "log.every", "n")
+
+def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Return the mapping that holds a dotted key, an empty one where this verb has none, and the key's last part."""
+    parent, _, leaf = key.rpartition(".")
+    holder = values.get(parent) if parent else values
+    return (holder if isinstance(holder, dict) else {}), leaf
+
+
+def _one_or_more(value: Any) -> bool:
+    return value >= 1
+
+
+# (key, what is right, what to say): each is looked at where the verb has the key and it is not null.
+_COUNTED = ("images", "epochs", "batch_size", "accumulate", "n", "eval.n", "samples.n", "checkpoint.every", "checkpoint.keep")
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    *((key, _one_or_more, "must be 1 or more") for key in (*_COUNTED, "log.every", "runtime.threads")),
+    ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
+    ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
+)
+
+
+def check_ranges(values: dict[str, Any]) -> None:
+    """Check the values of the root keys.
+
+    Raises:
+        UsageError: naming the key, its value and what is allowed.
+    """
+
+    def get(key: str) -> Any:
+        holder, leaf = holder_of(values, key)
+        return holder.get(leaf)
+
+    for key, right, text in RULES:
+        value = get(key)
+        if value is not None and not right(value):
+            raise UsageError(f"{key}={value}: {text}")
+    batch, accumulate = get("batch_size"), get("accumulate")
+    if accumulate and batch % accumulate:
+        raise UsageError(f"accumulate={accumulate} must divide batch_size={batch} into equal parts; change one of them")
+    metrics, best = get("eval.metrics"), get("eval.best")
+    if get("eval.every") and best not in metrics:
+        raise UsageError(f"eval.best={best} is not among eval.metrics=[{','.join(metrics)}]; name one of them")

@@ -1,0 +1,62 @@
+"""The table at the end of a sweep, from the status.json files of its jobs."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from gancli import status
+
+NAME = "results.csv"
+_WIDEST = 60  # characters of a cell on the terminal
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Return one row per job: run, state, seconds, the settings that vary, metrics, error."""
+    jobs = {file.parent: status.read(file.parent) for file in sorted(folder.glob(f"**/{status.NAME}"))}
+    jobs = {path: values for path, values in jobs.items() if values}
+    settings = {path: _settings(values["overrides"]) for path, values in jobs.items()}
+    names = list(dict.fromkeys(name for found in settings.values() for name in found))
+    varying = [name for name in names if len({found.get(name) for found in settings.values()}) > 1]
+    metrics = list(dict.fromkeys(name for values in jobs.values() for name in values["metrics"]))
+    table = []
+    for path, values in jobs.items():
+        row = {"run": str(path.relative_to(folder)), "state": values["state"], "seconds": values["seconds"]}
+        row |= {name: settings[path].get(name, "") for name in varying}
+        row |= {name: values["metrics"].get(name, "") for name in metrics}
+        table.append(row | {"error": values["error"] or ""})
+    return table
+
+
+def _settings(overrides: list[str]) -> dict[str, str]:
+    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+
+
+def keep(folder: Path) -> bool:
+    """Tell whether a job of the sweep began; if none did, remove what Hydra wrote before the first."""
+    if any(folder.glob(f"**/{status.NAME}")):
+        return True
+    (folder / "multirun.yaml").unlink(missing_ok=True)
+    status.remove_if_empty(folder)
+    return False
+
+
+def report(folder: Path) -> int:
+    """Print the table, write it as results.csv into the sweep's folder, and return 1 if a job failed, else 0."""
+    table = rows(folder)
+    with (folder / NAME).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    cells = [list(table[0]), *([_cell(value) for value in row.values()] for row in table)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    failed = sum(row["state"] == "failed" for row in table)
+    note = f"; {failed} failed, the same command with hydra.sweep.dir={folder} runs only those again" if failed else ""
+    print(f"{len(table)} jobs{note}; table: {folder / NAME}")
+    return int(failed > 0)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."

@@ -1,0 +1,127 @@
+"""Statistics that stay on the device until a tick, then go to TensorBoard and metrics.jsonl."""
+
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams as hparams_summary
+
+from gancli.errors import TrainingDiverged
+
+FILE = "metrics.jsonl"
+
+
+class Tracker:
+    """Means over the steps of a tick, and the run's two logs.
+
+    Args:
+        run_dir: the run folder.
+        images: where the run stands; what the logs hold beyond it (a killed run's lost work) is dropped.
+    """
+
+    FOLD = 256  # scalars kept as tensors of their own before they are packed: bounds the memory of a long tick
+
+    def __init__(self, run_dir: Path, images: int = 0) -> None:
+        self.path = run_dir / FILE
+        _truncate(self.path, images)
+        self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else None)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.pending: dict[str, list[Tensor]] = defaultdict(list)
+        self.packed: dict[str, list[Tensor]] = defaultdict(list)
+        self.last: dict[str, float] = {}  # the newest value of every scalar
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Take in one step's 0-dim tensors; nothing is computed and nothing is copied."""
+        for key, value in scalars.items():
+            self.pending[key].append(value)
+            if len(self.pending[key]) == self.FOLD:
+                self.packed[key].append(torch.stack(self.pending.pop(key)))
+
+    def tick(self, images: int, extra: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Write the means since the last tick, with one copy to the host, and return them.
+
+        Args:
+            images: images seen, the step of every log.
+            extra: numbers the host knows already (learning rates, images/s).
+
+        Raises:
+            TrainingDiverged: a mean is not finite; it names the phase and the term.
+        """
+        for key, values in self.pending.items():
+            self.packed[key].append(torch.stack(values))
+        series = {key: torch.cat(parts).double() for key, parts in self.packed.items()}
+        self.pending.clear(), self.packed.clear()
+        means = dict(zip(series, torch.stack([x.mean() for x in series.values()]).tolist())) if series else {}
+        if not all(math.isfinite(value) for value in means.values()):
+            phase, _, term = _first_bad(series).partition("/")
+            raise TrainingDiverged(f"{term} of {phase} is not finite at {images:,} images")
+        self.write(images, means | dict(extra or {}))
+        return means
+
+    def write(self, images: int, scalars: Mapping[str, float]) -> None:
+        """Write host numbers to both logs."""
+        self.last |= scalars
+        self.file.write(json.dumps({"images": images, **scalars}) + "\n")
+        self.file.flush()
+        for key, value in scalars.items():
+            self.writer.add_scalar(key, value, images)
+
+    def image(self, name: str, grid: Any, images: int) -> None:
+        """Log an (H, W, C) uint8 picture."""
+        self.writer.add_image(name, grid, images, dataformats="HWC")
+
+    def text(self, name: str, text: str) -> None:
+        self.writer.add_text(name, text, 0)
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
+        plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
+        for summary in hparams_summary(plain, dict(metrics)):
+            self.writer.file_writer.add_summary(summary)
+
+    def close(self) -> None:
+        self.file.close()
+        self.writer.close()
+
+
+def write_scalars(run_dir: Path, scalars: Mapping[str, float], step: int) -> None:
+    """Add scalars to a run's TensorBoard log from outside of training."""
+    with SummaryWriter(run_dir) as writer:
+        for key, value in scalars.items():
+            writer.add_scalar(key, value, step)
+
+
+def _first_bad(series: Mapping[str, Tensor]) -> str:
+    """Return the scalar that stopped being finite before all others; sums and norms only follow their parts."""
+
+    def onset(key: str) -> float:
+        bad = (~series[key].isfinite()).nonzero()
+        return bad[0].item() / len(series[key]) if len(bad) else math.inf  # a share: phases may be repeated
+
+    parts = [key for key in series if not key.startswith(("loss/", "grad_norm/"))]
+    first = min(parts or series, key=onset)  # of equals the first, in the order of the step
+    return first if onset(first) < math.inf else min(series, key=onset)
+
+
+def _truncate(path: Path, images: int) -> None:
+    """Drop the lines beyond ``images`` and a torn last line, by writing aside and renaming."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if row["images"] <= images:
+            kept.append(line + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(kept), encoding="utf-8")
+    os.replace(partial, path)

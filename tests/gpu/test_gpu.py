@@ -1,0 +1,70 @@
+"""What only a GPU can show. `make gpu-check` runs these; without a CUDA device they skip."""
+
+import pytest
+import torch
+
+from gancli import checkpoint
+from gancli.config import compose
+from gancli.train import _advance, build
+from helpers import overrides, run
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+class Silent:
+    def add(self, scalars): ...
+
+
+@pytest.mark.parametrize("model", ["dcgan", "mlp_gan"])
+@pytest.mark.parametrize("more", [[], ["runtime.precision=bf16"], ["runtime.channels_last=true"], ["runtime.compile=true"]])
+def test_trains_and_samples(model, more, tmp_path):
+    values = run(tmp_path, "runtime=cuda", "images=64", "log.every=16", *more, model=model)
+    assert all(v == v for v in values.values())
+    net = checkpoint.rebuild(tmp_path, device="cuda")
+    assert net.sample(2, generator=torch.Generator("cuda").manual_seed(0)).device.type == "cuda"
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_no_step_waits_for_the_device(resident):
+    """CUDA's own guard: any synchronising call raises."""
+    parts = build(compose("train", overrides("dcgan", "runtime=cuda", f"data.resident={resident}".lower())))
+    _advance(parts, Silent(), measure=True)  # the first step allocates and picks algorithms
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            _advance(parts, Silent(), measure=True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert parts.images == 32
+
+
+def test_cpu_and_cuda_take_the_same_step():
+    """One update from the same weights, latents and images: equal losses to float32 rounding."""
+    from gancli.data.spec import Batch
+
+    losses = {}
+    for device in ("cpu", "cuda"):
+        parts = build(compose("train", overrides("dcgan", f"runtime={device}")))
+        weights = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for p in parts.model.parameters():
+                p.copy_(torch.randn(p.shape, generator=weights) * 0.05)
+        parts.model.latent = lambda n, g=None, d=device: torch.rand(n, 100, 1, 1, generator=torch.Generator().manual_seed(4)).to(d)
+        image = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(5)).to(device) * 2 - 1
+        losses[device] = [step(Batch(image))[f"loss/{step.phase.name}"].item() for step in parts.steps]
+    assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-4)
+
+
+def test_a_cuda_checkpoint_resumes_and_evaluates_on_the_cpu(tmp_path):
+    run(tmp_path, "runtime=cuda", "images=32")
+    run(tmp_path, "runtime=cpu", "images=64", f"resume={tmp_path}")
+    assert checkpoint.rebuild(tmp_path).sample(1).device.type == "cpu"
+
+
+def test_memory_is_reported(tmp_path):
+    import json
+
+    run(tmp_path, "runtime=cuda", "images=32", "log.every=16")
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["runtime/memory_gib"] > 0

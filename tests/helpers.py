@@ -1,0 +1,44 @@
+"""What several test files need: a tiny run, and a guard against waiting for the device."""
+
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gancli.config import compose
+from gancli.train import train
+
+SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
+SIZES = {"dcgan": ["model.width=4"], "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"]}
+
+
+def overrides(model: str = "dcgan", *more: str) -> list[str]:
+    """Return the overrides of a run that takes a moment."""
+    return [f"model={model}", *SMALL, *SIZES.get(model, []), "samples.n=4", *more]
+
+
+def run(folder: Path, *more: str, model: str = "dcgan") -> dict[str, float]:
+    """Train a tiny model in ``folder``."""
+    return train(compose("train", overrides(model, *more)), folder)
+
+
+class NoHostSync(TorchDispatchMode):
+    """Refuse the operations that make the host wait for a device, on the CPU too, where they cost nothing."""
+
+    WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::_to_copy.host"}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.name in self.WAITING:
+            raise AssertionError(f"{func._schema.name} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+def tensors(state: dict, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Flatten a nested state to its tensors."""
+    flat = {}
+    for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+        if isinstance(value, torch.Tensor):
+            flat[f"{prefix}{key}"] = value
+        elif isinstance(value, (dict, list, tuple)):
+            flat |= tensors(value, f"{prefix}{key}.")
+    return flat

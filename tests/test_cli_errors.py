@@ -1,0 +1,114 @@
+"""Every wrong command line gets one clear line, exit code 2, and leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+WRONG = [
+    # (command line, what the line must say)
+    ("tran", "did you mean 'train'?"),
+    ("train modle=dcgan", "modle: no such key; did you mean 'model'?"),
+    ("train model=dcgna", "model=dcgna: no such option; did you mean 'dcgan'?"),
+    ("train -m model=dcgan,dcgna", "model=dcgna: no such option"),
+    ("train optimizer.lrr=1", "optimizer.lrr: no such key; did you mean 'lr'?"),
+    ("train +optimizer.lrr=1", "optimizer.lrr: no such key; did you mean 'lr'?"),
+    ("train model.wdith=3", "did you mean 'width'?"),
+    ("train +model.spec=3", "model.spec: no such key"),
+    ("train +data.fliip=true", "data.fliip: no such key; did you mean 'flip'?"),
+    ("train checkpoint.evry=5", "checkpoint.evry: no such key; did you mean 'every'?"),
+    ("train +checkpoint.evry=5", "checkpoint.evry: no such key; did you mean 'every'?"),
+    ("train +foo=1", "foo: no such key"),
+    ("train a.b.c=1", "a: no such key"),
+    ("train ~seed", "~seed: seed cannot be taken away"),
+    ("train ~optimizer", "~optimizer: optimizer cannot be taken away"),
+    ("train ~checkpoint.every", "checkpoint.every: "),
+    ("train ~data._target_", "data has no _target_"),
+    ("train +model=mlp_gan", "model is chosen already"),
+    ("train optimizer@foo=adam", "optimizer@foo: no such key or group here"),
+    ("train optimizer=null", "a group takes the name of one of its options"),
+    ("train runtime=gpu", "runtime=gpu: no such option"),
+    ("train runtime.precision=fp8", "runtime.precision=fp8: expected one of fp32, bf16"),
+    ("train images=abc", "images: expected a number of images such as 60000, 200k, 2M or 1e6, got 'abc'"),
+    ("train images=-5", "images: expected a number of images"),
+    ("train images=1.5", "images: expected a number of images"),
+    ("train images=true", "images: expected a number of images"),
+    ("train images=0", "images=0: must be 1 or more"),
+    ("train checkpoint.every=0", "checkpoint.every=0: must be 1 or more"),
+    ("train log.every=1x", "log.every: expected a number of images"),
+    ("train epochs=abc", "epochs=abc: expected a whole number"),
+    ("train seed=1.5", "seed=1.5: expected a whole number"),
+    ("train seed=-1", "seed=-1: must be from 0"),
+    ("train clip=abc", "clip=abc: expected a number"),
+    ("train clip=0", "clip=null turns clipping off"),
+    ("train batch_size=0", "batch_size=0: must be 1 or more"),
+    ("train batch_size=[1]", "batch_size=[1]: expected a whole number"),
+    ("train batch_size=64 accumulate=3", "accumulate=3 must divide batch_size=64"),
+    ("train eval.every=1k eval.best=kid", "eval.best=kid is not among eval.metrics=[fid,is]"),
+    ("train eval.split=tset", "eval.split=tset: expected one of train, validation, test; did you mean 'test'?"),
+    ("train trust=abc", "trust: expected a list"),
+    ("train optimizer.lr=abc", "optimizer.lr: expected float, got 'abc'"),
+    ("train optimizer.lr=true", "optimizer.lr: expected float, got True"),
+    ("train optimizer.betas=[0.5]", "optimizer.betas: expected tuple[float | Tensor, float | Tensor], got [0.5]"),
+    ("train model.width=1.5", "model.width: expected int, got 1.5"),
+    ("train schedule.warmup=20x", "schedule.warmup: expected a number of images"),
+    ("train optimizer.overrides.discriminator.lrr=1", "optimizer.overrides.discriminator.lrr: no such key; did you mean 'lr'?"),
+    ("train optimizer.overrides.discriminator.lr=x", "optimizer.overrides.discriminator.lr: expected float, got 'x'"),
+    ("train optimizer.overrides.discriminator=4", "optimizer.overrides.discriminator=4: name what changes"),
+    ("train model._target_=gancli.models.dcgan.DCGEN", "no class 'DCGEN' in 'gancli.models.dcgan'; did you mean 'DCGAN'?"),
+    ("train model._target_=mypkg.Net", "model._target_=mypkg.Net is refused"),
+    ("train model._target_=mypkg.Net trust=[mypkg]", "no module 'mypkg'"),
+    ("train model._target_=os.system", "model._target_=os.system is refused"),
+    ("train seed=1,2", "several values; add -m to run each"),
+    ("train seed=${nope}", "seed: Interpolation key 'nope' not found"),
+    ("train seed=${oc.env:NO_SUCH_VARIABLE}", "'NO_SUCH_VARIABLE' not found"),
+    ("train -m seed=range(1,", "cannot read 'seed=range(1,'"),
+    ("train -m seed=foo(3)", "Unknown function 'foo'"),
+    ("train data.root='/tmp/a", "cannot read"),
+    ("train dcgan", "'dcgan' is no setting: settings are typed key=value"),
+    ("train =1", "'=1' is no setting"),
+    ("train --epochs 5", "unknown option --epochs; settings are typed epochs=value, without dashes"),
+    ("train --multrun", "did you mean '--multirun'?"),
+    ("train --cfg", "--cfg needs a value"),
+    ("train --cfg jobs", "--cfg jobs: expected one of job, hydra, all"),
+    ("train --cfg job -p nope", "package 'nope' not found in config"),
+    ("train --resolve", "--resolve flag can only be used"),
+    ("train --cfg job -m", "Only one of"),
+    ("train --config-dir /no/such", "'/no/such' not found"),
+    ("train -cn nope", "no config named 'nope'"),
+    ("train experiment=nope", "experiment=nope: no such option"),
+    ("train resume=no/such/run", "no/such/run"),
+    ("train resume=latest", "has a checkpoint"),
+    ("train -m resume=x seed=1,2", "resume= continues one run"),
+    ("eval", "ckpt is missing: type ckpt=..."),
+    ("eval ckpt=latest", "has a checkpoint"),
+    ("eval ckpt=no/such.pt", "no/such.pt"),
+    ("eval split=foo ckpt=x", ""),
+    ("sample", "ckpt is missing: type ckpt=..."),
+    ("sample ckpt=no/such.pt", "no/such.pt"),
+]
+
+
+@pytest.mark.parametrize("line, says", WRONG, ids=[line for line, _ in WRONG])
+def test_one_line(cli, tmp_path: Path, line: str, says: str) -> None:
+    answer = cli(*line.split())
+    assert answer.code == 2
+    assert says in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert answer.out == ""
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_conf_variable_that_names_no_folder(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANCLI_CONF", "/no/such/folder")
+    answer = cli("train", "--cfg", "job")
+    assert (answer.code, answer.err) == (2, "gancli: GANCLI_CONF names /no/such/folder, which is no folder\n")
+
+
+def test_reading_a_config_with_a_wrong_value_names_the_key(cli, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "bad.yaml").write_text("# @package _global_\nbatch_sise: 3\n")
+    answer = cli("train", "experiment=bad")
+    assert answer.code == 2
+    assert "batch_sise" in answer.err and "batch_size" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1

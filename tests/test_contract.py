@@ -1,0 +1,130 @@
+"""What every option of conf/ must do, tested by existing: a new model, loss or dataset is covered by its yaml alone."""
+
+
+import pytest
+import torch
+
+from gancli import checkpoint
+from gancli.config import compose, conf_dir
+from gancli.ema import EMA
+from gancli.errors import UsageError
+from gancli.train import _advance, build
+from helpers import NoHostSync, overrides, run, tensors
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+MODELS = options("model")
+
+
+@pytest.mark.parametrize("group", ["data", "model", "loss", "optimizer", "schedule", "runtime", "features", "experiment"])
+def test_every_option_composes_and_passes_the_check(group):
+    assert options(group)
+    for name in options(group):
+        cfg = compose("train", [f"{group}={name}", *(["data.root=x"] if name == "folder" else [])])
+        assert cfg.images > 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_steps_change_exactly_the_networks_of_their_phase(model):
+    parts = build(compose("train", overrides(model)))
+    for _ in range(2):
+        for step in parts.steps:
+            before = {k: v.clone() for k, v in parts.model.named_parameters()}
+            step(parts.loader.next())
+            for name, p in parts.model.named_parameters():
+                inside = name.split(".")[0] in step.phase.networks
+                assert torch.equal(p, before[name]) != inside, f"{name} in phase {step.phase.name}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_samples_have_the_shape_the_range_and_depend_on_the_seed_alone(model):
+    parts = build(compose("train", overrides(model)))
+    with EMA(parts.model, 0).sampling() as net:
+        one, again, other = (net.sample(3, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one.shape == (3, 1, 8, 8) and one.dtype == torch.float32 and one.abs().max() <= 1
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_in_a_step_waits_for_the_device(model, tmp_path):
+    class Silent:
+        def add(self, scalars):
+            self.last = scalars
+
+    parts = build(compose("train", overrides(model, "optimizer=adam")))
+    with NoHostSync():
+        _advance(parts, Silent(), measure=True)
+        _advance(parts, Silent(), measure=False)
+    assert parts.images > 0
+
+
+def test_the_guard_against_waiting_can_fail():
+    with pytest.raises(AssertionError, match="waits"), NoHostSync():
+        torch.ones(()).item()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
+    run(tmp_path, "images=32", "optimizer=adam", "optimizer.lr=0.1", model=model)  # fast enough for the average to lag
+    saved = checkpoint.load(tmp_path)
+    ema, raw = (checkpoint.rebuild(tmp_path, ema=flag) for flag in (True, False))
+    for net, key in ((ema, "ema"), (raw, "model")):
+        assert not net.training and not any(p.requires_grad for p in net.parameters())
+        state = net.state_dict()
+        assert all(torch.equal(state[k], v) for k, v in saved.state[key].items())
+    assert not torch.equal(*(m.sample(1, generator=torch.Generator().manual_seed(0)) for m in (ema, raw)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
+    """N + M images in one go against N, kill, M: every tensor of the checkpoint, with evaluation and grids on the way."""
+    more = ["checkpoint.every=40", "samples.every=16", "log.every=24", "data.flip=true", "ema.half_life=50", "schedule.warmup=64"]
+    run(tmp_path / "whole", "images=160", "checkpoint.keep=9", *more, model=model)
+    cfg = compose("train", overrides(model, "images=160", *more))
+    parts = build(cfg)  # the first part, then gone without a word: as if killed right after its checkpoint
+
+    class Silent:
+        def add(self, scalars): ...
+
+    while parts.images < 80:
+        _advance(parts, Silent(), measure=True)
+    checkpoint.save(tmp_path / "parts" / "checkpoints" / checkpoint.name(80), parts.state())
+    torch.manual_seed(999)  # whatever the next process starts from
+    run(tmp_path / "parts", "images=160", f"resume={tmp_path / 'parts'}", *more, model=model)
+    whole, resumed = (tensors(checkpoint.load(tmp_path / name).state) for name in ("whole", "parts"))
+    assert whole.keys() == resumed.keys() and len(whole) > 20
+    assert [k for k in whole if not torch.equal(whole[k], resumed[k])] == []
+
+
+@pytest.mark.parametrize("name", options("loss"))
+def test_every_loss_trains_a_model_of_its_family(name, tmp_path):
+    values = run(tmp_path, f"loss={name}", "images=32")
+    assert any(key.startswith("loss/") for key in values)
+
+
+@pytest.mark.parametrize("name", options("optimizer"))
+def test_every_optimizer_steps(name, tmp_path):
+    assert run(tmp_path, f"optimizer={name}", "optimizer.overrides.discriminator.lr=1e-5", "images=32")
+
+
+def test_a_loss_of_another_family_is_refused_with_those_that_fit(monkeypatch):
+    from gancli.losses import adversarial
+
+    class Other(torch.nn.Module):
+        pass
+
+    monkeypatch.setattr(adversarial.NonSaturating, "family", Other)
+    with pytest.raises(UsageError, match="its losses are: minimax"):
+        build(compose("train", overrides("dcgan", "loss=nonsaturating")))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("more", [["runtime.precision=bf16"], ["runtime.channels_last=true"], ["accumulate=2"], ["clip=1.0"]])
+def test_runtime_choices_train(model, more, tmp_path):
+    values = run(tmp_path, "images=16", *more, model=model)
+    assert all(v == v for v in values.values())
+
+

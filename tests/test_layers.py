@@ -1,0 +1,113 @@
+"""The rules that keep the source readable: who imports whom, how long files and functions are, who catches what."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "gancli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LOOP = {("train.py", "_loop"), ("train.py", "train")}  # the loop may have 200 lines, any other function 60
+
+# Layer -> what of gancli it may import at all; None: anything.
+LAYERS: dict[str, set[str] | None] = {
+    "nn": {"nn", "errors"},
+    "data": {"data", "errors"},
+    "metrics": {"metrics", "errors"},
+    "models": {"models", "nn", "data.spec", "errors"},
+    "losses": {"losses", "models.base", "nn", "data.spec", "errors"},
+}
+VERBS = {"cli", "train", "evaluate", "sample"}
+# Third-party package -> the only modules that may import it.
+ONLY = {
+    "hydra": {"cli", "config", "composition"},
+    "omegaconf": {"cli", "config", "composition"},
+    "tensorboard": {"tracker"},
+    "torch.utils.tensorboard": {"tracker"},
+    "torch.distributed": {"runtime"},
+}
+# These answer before torch is there: what they import at the top must be free of it.
+LIGHT = {"__init__", "__main__", "annotations", "arguments", "check", "checkpoint", "cli", "completion", "composition",
+         "config", "errors", "explain", "saved", "schema", "status", "sweep", "targets"}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    """gancli/models/base.py -> models.base; gancli/nn/__init__.py -> nn."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[str]:
+    """Yield the dotted names that statements import: the module, and module.name for each name."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == a or name.startswith(a + ".") for a in allowed)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_who_imports_whom(path: Path) -> None:
+    name, found = name_of(path), set(imports(ast.walk(tree_of(path))))
+    own = {f.removeprefix("gancli.") for f in found if f.startswith("gancli.")}
+    layer = LAYERS.get(name.partition(".")[0])
+    if layer is not None:
+        assert {f for f in own if not within(f, layer)} == set()
+    if name not in VERBS | {"__main__"}:
+        assert {f for f in own if within(f, VERBS)} == set(), "verbs stand above everything else"
+    for package, allowed in ONLY.items():
+        if name not in allowed:
+            assert {f for f in found if within(f, {package})} == set()
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if name_of(f) in LIGHT], ids=name_of)
+def test_light_modules_stay_light(path: Path) -> None:
+    for found in imports(tree_of(path).body):
+        assert not within(found, {"torch", "torchvision", "numpy", "rich", "sklearn"})
+        if found.startswith("gancli.") and found != "gancli.__version__":
+            assert within(found.removeprefix("gancli."), LIGHT), f"{name_of(path)} imports {found} at its top"
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.name == "__init__.py"], ids=name_of)
+def test_package_files_hold_a_docstring_only(path: Path) -> None:
+    body = tree_of(path).body
+    assert isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    rest = body[1:] if path.parent != PACKAGE else [n for n in body[1:] if not isinstance(n, ast.Assign)]
+    assert rest == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_lengths(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 300
+    assert [i for i, line in enumerate(lines, 1) if len(line) > 120] == []
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= (200 if (path.name, node.name) in LOOP else 60), f"{node.name}: {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_cli_catches_everything(path: Path) -> None:
+    caught = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ExceptHandler)]
+    wide = [n for n in caught if n.type is None or {"Exception", "BaseException"} & set(ast.unparse(n.type).strip("()").split(", "))]
+    assert path == PACKAGE / "cli.py" or wide == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_modules_and_public_classes_have_docstrings(path: Path) -> None:
+    tree = tree_of(path)
+    assert ast.get_docstring(tree)
+    public = [n for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef)) and n.name[0] != "_"]
+    bare = [n.name for n in public if not ast.get_docstring(n)]
+    assert path.name == "schema.py" or bare == []
