@@ -47,7 +47,7 @@ def check_values(values: dict[str, Any]) -> None:
         if node is None:
             continue
         if not isinstance(node, dict) or "_target_" not in node:
-            raise UsageError(f"{group} has no _target_: choose an option of the group, as `gancli train --help` lists them")
+            raise UsageError(f"{group} has no _target_: choose one of the options in gancli train --help")
         _check_node(node, group, group, values.get("trust") or ())
 
 

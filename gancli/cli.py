@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ Completion for bash: eval "$(gancli -sc install=bash)\""""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, 2 for what the user can mend, 3 diverged, 130/143 stopped, 1 else."""
+    """Run one command line; exit code 0, 2 for what the user can mend, 3 diverged, 130/143 stopped, 1 any other."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         return _dispatch(argv)
@@ -79,11 +78,10 @@ def run(verb: str, argv: list[str]) -> int:
         composition.setup()
     else:
         name, settings, resumed = saved.prepare(verb, settings, multirun=multirun)
-    version = {"version_base": "1.3"} if composition.HYDRA_1_3 else {}
     job = Job(verb, resumed)
-    with _hydra_process([f"gancli {verb}", *flags, *settings]):
+    with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:
-            hydra.main(config_path=str(composition.conf_dir()), config_name=name, **version)(job)()
+            hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
             code = 0
         except SystemExit as stop:
             code = stop.code or 0
@@ -101,32 +99,13 @@ def _hydra_process(argv: list[str]) -> Iterator[None]:
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
     try:
-        with _mended_argparse(), warnings.catch_warnings():
-            yield
+        yield
     finally:
         sys.argv = before
         if full is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
-
-
-@contextlib.contextmanager
-def _mended_argparse() -> Iterator[None]:
-    """Python 3.14 checks help texts that Hydra 1.3 leaves lazy, and would fail before parsing."""
-    import argparse
-
-    from gancli.composition import HYDRA_1_3
-
-    original = getattr(argparse.ArgumentParser, "_check_help", None)
-    if original is None or not HYDRA_1_3:
-        yield
-        return
-    argparse.ArgumentParser._check_help = lambda self, a: original(self, a) if isinstance(a.help, str) else None
-    try:
-        yield
-    finally:
-        argparse.ArgumentParser._check_help = original
 
 
 @dataclass
@@ -150,8 +129,8 @@ class Job:
         self.called = True
         job = composition.JobInfo.current()
         sweeps = job.number is not None
-        facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "version": __version__}
-        record = status.Record(job.folder, facts, kept=self.verb == "train" or sweeps)
+        facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "job": job.number}
+        record = status.Record(job.folder, facts | {"version": __version__}, kept=self.verb == "train" or sweeps)
         try:
             self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
@@ -169,7 +148,7 @@ class Job:
 
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:
-            raise UsageError(f"{job.folder} holds a run already: go on with resume={job.folder}, or name another folder")
+            raise UsageError(f"{job.folder} holds a run already: go on with resume=, or name another folder")
         checked = config.check(cfg)
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
@@ -179,7 +158,7 @@ class Job:
             print(f"gancli: job {job.number} is done already: {job.folder}", flush=True)
             return
         if sweeps:
-            print(f"gancli: job {job.number}: {' '.join(job.overrides)} -> {job.folder}", flush=True)
+            print(f"gancli: job {job.number}: {' '.join(job.overrides)}", flush=True)
         record.begin(digest)
         metrics = call(self.verb, checked, job.folder) or {}
         record.end("done", metrics={key: float(value) for key, value in metrics.items()})

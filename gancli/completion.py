@@ -6,8 +6,9 @@ import os
 def shift(argv: list[str], verbs: tuple[str, ...]) -> tuple[str, list[str]] | None:
     """Turn ``gancli -sc ...`` into a call of a verb's own completion.
 
-    Hydra's shell code asks ``gancli -sc query=bash`` with the line so far in COMP_LINE. The verb is cut out of that line,
-    so that Hydra sees the line of a program without verbs. While the verb itself is being typed its completions are printed.
+    Hydra's shell code asks ``gancli -sc query=bash`` with the line so far in COMP_LINE. The verb is cut out of that
+    line, so that Hydra sees the line of a program without verbs. While the verb is being typed, its completions are
+    printed here.
 
     Returns:
         The verb and its arguments, or None when the question is answered.

@@ -1,13 +1,16 @@
 """How Hydra is set up for gancli: where configs lie, their schemas, resolvers, and what a saved config adds."""
 
 import os
-from collections.abc import Mapping
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +24,8 @@ from gancli import schema, status
 from gancli.errors import UsageError
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
+VERSION = {"version_base": "1.3"} if HYDRA_1_3 else {}
+MAIN = VERSION or {"execution_whitelist": ["gancli.composition.*"]}  # of what Hydra itself may build: SweepFolder
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
@@ -117,10 +122,33 @@ def setup() -> None:
     register("gancli.examples", _examples, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
-    store = ConfigStore.instance()
     for verb, root in schema.VERBS.items():
-        store.store(verb, _schema(root), group=SCHEMAS)
-        store.store(verb, {}, group=BASES, package="_global_")
+        _store(verb, _schema(root), group=SCHEMAS)
+        _store(verb, {}, group=BASES, package="_global_")
+
+
+def _store(name: str, node: Any, **where: str) -> None:
+    ConfigStore.instance().store(name, node, **where, **({} if HYDRA_1_3 else {"replace": True}))
+
+
+@contextmanager
+def mended_hydra() -> Iterator[None]:
+    """Mend two things of Hydra while it runs a command line.
+
+    Python 3.14's argparse checks help texts that Hydra 1.3 leaves lazy, and would fail before parsing. And Hydra
+    composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
+    the time to start; here ``-m`` alone decides.
+    """
+    patches = [(Hydra, "get_mode", lambda self, *args, **kwargs: None)]
+    original = getattr(ArgumentParser, "_check_help", None)
+    if original is not None and HYDRA_1_3:
+        lazy = lambda self, action: original(self, action) if isinstance(action.help, str) else None  # noqa: E731
+        patches.append((ArgumentParser, "_check_help", lazy))
+    with ExitStack() as stack:
+        for owner, name, value in patches:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
 
 
 def _schema(root: type) -> DictConfig:
@@ -131,19 +159,20 @@ def _schema(root: type) -> DictConfig:
 
 
 def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never its ``trust``."""
-    return {key: value for key, value in values.items() if key in schema.VERBS[verb].__dataclass_fields__ and key != "trust"}
+    """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never ``trust``."""
+    known = schema.VERBS[verb].__dataclass_fields__.keys() - {"trust"}
+    return {key: value for key, value in values.items() if key in known}
 
 
 def add_base(verb: str, values: Mapping[str, Any]) -> None:
     """Put a checkpoint's own values below what is typed."""
-    ConfigStore.instance().store(verb, _root_values(verb, values), group=BASES, package="_global_")
+    _store(verb, _root_values(verb, values), group=BASES, package="_global_")
 
 
-def add_resume(values: Mapping[str, Any], run: Path) -> str:
-    """Make a run's own config the primary one, writing into its folder, and return the name of that config."""
+def add_resume(values: Mapping[str, Any], folder: str) -> str:
+    """Make a run's own config the primary one, writing into ``folder``, and return the name of that config."""
     defaults: list[Any] = [f"/{SCHEMAS}/train@_here_", "/hydra/gancli", "_self_", *({group: None} for group in FREE)]
     defaults += [{f"override hydra/{group}": "none"} for group in ("job_logging", "hydra_logging")]
-    own = {"trust": [], "hydra": {"run": {"dir": str(run)}}}
-    ConfigStore.instance().store("resume", {"defaults": defaults, **_root_values("train", values), **own})
+    own = {"trust": [], "hydra": {"run": {"dir": folder}}}
+    _store("resume", {"defaults": defaults, **_root_values("train", values), **own})
     return "resume"

@@ -22,7 +22,8 @@ __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
 
 def options(group: str) -> dict[str, DictConfig]:
     """Return the yaml files of a group by their names: the shipped ones and the user's own."""
-    files = [file for folder in (conf_dir(), *composition.user_folders()) for file in sorted((folder / group).glob("*.yaml"))]
+    folders = (conf_dir(), *composition.user_folders())
+    files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
     return {file.stem: OmegaConf.load(file) for file in files}
 
 
@@ -33,8 +34,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
         UsageError: as check(); what Hydra itself refuses comes as Hydra's own exceptions.
     """
     composition.setup()
-    version = {"version_base": "1.3"} if composition.HYDRA_1_3 else {}
-    with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **version):
+    with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         return check(hydra.compose(verb, overrides=list(overrides)))
 
 

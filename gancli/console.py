@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -42,8 +43,10 @@ class RunProgress:
         images: images already seen.
     """
 
+    REDRAW = 0.5  # seconds between updates of the bar
+
     def __init__(self, total: int, images: int = 0) -> None:
-        self.total, self.score = total, ""
+        self.total, self.text, self.score, self.drawn = total, "", "", 0.0
         self.mark = time.monotonic(), images
         self.bar = None
         if console.is_terminal:
@@ -55,20 +58,41 @@ class RunProgress:
             self.bar.start()
 
     def rate(self, images: int) -> float:
-        """Return images per second since the last call."""
+        """Return the training speed since the last call, in images per second."""
         now, (then, before) = time.monotonic(), self.mark
         self.mark = now, images
         return (images - before) / max(now - then, 1e-9)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep what happens inside, an evaluation say, out of the rate."""
+        start = time.monotonic()
+        yield
+        then, before = self.mark
+        self.mark = then + time.monotonic() - start, before
+
+    def step(self, images: int) -> None:
+        """Move the bar, now and then."""
+        if self.bar is not None and time.monotonic() - self.drawn > self.REDRAW:
+            self.drawn = time.monotonic()
+            self.bar.update(self.task, completed=images)
+
     def tick(self, images: int, rate: float, means: Mapping[str, float]) -> None:
         """Show where the run stands."""
         losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in means.items() if k.startswith("loss/"))
-        text = f"{rate:,.0f} img/s  {losses}  {self.score}".rstrip()
+        self.text = f"{rate:,.0f} img/s  {losses}"
         if self.bar is not None:
-            self.bar.update(self.task, completed=images, text=text)
+            self.bar.update(self.task, completed=images, text=f"{self.text}  {self.score}")
         elif rate:
             left = time.strftime("%H:%M:%S", time.gmtime((self.total - images) / rate))
-            log.info("%s/%s images  %s left  %s", f"{images:,}", f"{self.total:,}", left, text)
+            line = f"{images:,}/{self.total:,} images  {left} left  {self.text}  {self.score}"
+            log.info("%s", line.rstrip())
+
+    def scored(self, score: str) -> None:
+        """Show the newest score from now on."""
+        self.score = score
+        if self.bar is not None:
+            self.bar.update(self.task, text=f"{self.text}  {self.score}")
 
     def close(self) -> None:
         if self.bar is not None:

@@ -132,7 +132,9 @@ def check_metrics(metrics: Sequence[str], n: int | None) -> None:
     """Refuse unknown metrics, and too few images for one of them; n None is not looked at. Raises UsageError."""
     for name in metrics:
         if name not in METRICS:
-            raise UsageError(f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})")
+            raise UsageError(
+                f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})"
+            )
     if not metrics:
         raise UsageError(f"metrics is empty: name one or more of {', '.join(METRICS)}")
     least = SPLITS if "is" in metrics else 2
@@ -143,12 +145,13 @@ def check_metrics(metrics: Sequence[str], n: int | None) -> None:
 def reference_statistics(
     reference: Images, features: Features, batch_size: int, device: torch.device, watch: Watch
 ) -> moments.Gaussian:
-    """Return mean and covariance of the reference's features, from the cache when these very images were seen before."""
+    """Return mean and covariance of the reference's features, from the cache when the same images were seen before."""
     if len(reference) < 2:
         raise UsageError(f"FID needs 2 reference images or more, and the {reference.split} split has {len(reference)}")
     facts = {
         "version": REFERENCE_VERSION, "data": reference.fingerprint, "split": reference.split, "n": len(reference),
-        "shape": list(reference.spec.shape), "features": features.protocol(), "batch_size": batch_size, "device": device.type,
+        "shape": list(reference.spec.shape), "features": features.protocol(), "batch_size": batch_size,
+        "device": device.type,
     }  # fmt: skip
     path = cache_dir() / "moments" / f"{digest(facts)[:32]}.npz"
     if path.exists():
@@ -189,7 +192,11 @@ def protocol(
         "precision": "float32",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "checkpoint_sha256": sha256_file(saved.path),
-        "versions": {"gancli": __version__, "python": platform.python_version(), **{name: version(name) for name in libraries}},
+        "versions": {
+            "gancli": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in libraries},
+        },
     }
 
 
@@ -223,19 +230,23 @@ def _check_size(reference: Images, saved: Checkpoint) -> None:
         have, want = ("x".join(map(str, spec.shape)) for spec in (reference.spec, saved.spec))
         channels, height, width = saved.spec.shape
         fitting = f", such as data.size={height} data.channels={channels}" if height == width else ""
-        raise UsageError(f"{reference.name} has images of {have} and {saved.path} draws {want}: choose data of that size{fitting}")
+        raise UsageError(
+            f"{reference.name} has images of {have} and {saved.path} draws {want}: choose data of that size{fitting}"
+        )
 
 
 @cache  # once per process: training scores many times
 def _warn_few(n: int, dim: int) -> None:
     if n < 10 * dim or (dim == 2048 and n < 10_000):
         singular = "its covariance is singular and " if n <= dim else ""
-        log.warning("FID of %s images: %sit is biased upwards; compare it only with FIDs of as many images", f"{n:,}", singular)
+        log.warning(
+            "FID of %s images: %sit is biased upwards; compare it only with FIDs of as many images", f"{n:,}", singular
+        )
 
 
 @contextmanager
 def _watched() -> Iterator[Watch]:
-    """Show how far it is: a bar on a terminal, a line per tenth elsewhere."""
+    """Show how far it is: a bar on a terminal, a line every ten seconds elsewhere."""
     if console.is_terminal:
         with Progress(console=console) as bar:
             tasks: dict[str, Any] = {}
@@ -246,11 +257,12 @@ def _watched() -> Iterator[Watch]:
 
             yield show
         return
-    tenths: dict[str, int] = {}
+    last = time.monotonic()
 
     def say(what: str, done: int, total: int) -> None:
-        if (tenth := 10 * done // total) != tenths.get(what, 0):
-            tenths[what] = tenth
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
             log.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
 
     yield say
@@ -262,9 +274,9 @@ def _show(values: dict[str, float], facts: dict[str, Any], file: Path) -> None:
         table.add_row("FID", f"{values['fid']:.4f}")
     if "is" in values:
         table.add_row("IS", f"{values['is']:.4f} +- {values['is_std']:.4f}")
-    table.caption = (
-        f"{facts['images_generated']:,} images against {facts['images_reference']:,} of {facts['dataset']} {facts['split']}, "
-        f"features {facts['features']['name']}"
-    )
     Console().print(table)
+    print(
+        f"{facts['images_generated']:,} images against {facts['images_reference']:,} of {facts['dataset']} "
+        f"{facts['split']}, features {facts['features']['name']}"
+    )
     log.info("-> %s", file)

@@ -10,11 +10,14 @@ from typing import Any
 
 from gancli.errors import did_you_mean
 
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
 
 def explain(error: BaseException) -> str | None:
     """Return what went wrong and what to do, in one line; None when the error is not the user's."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left on the disk of {error.filename or 'the run folder'}; free some, or point GANCLI_OUTPUTS elsewhere"
+        place = error.filename or "the run folder"
+        return f"no space left on the disk of {place}; free some, or point GANCLI_OUTPUTS elsewhere"
     chain = list(_chain(error))
     for each in chain:
         line = _of_hydra(each) or _of_omegaconf(each)
@@ -67,7 +70,7 @@ def _of_hydra(error: BaseException) -> str | None:
         key = error.override.partition("=")[0]
         reason = re.search(r"Unknown function '\w+'|Missing (?:quote|brace)", text)
         why = f" ({reason[0]})" if reason else ""
-        return f"cannot read {error.override!r}{why}; text with special characters needs quotes inside quotes: \"{key}='...'\""
+        return f"cannot read {error.override!r}{why}; special characters need quotes inside quotes: \"{key}='...'\""
     if "SearchPathException" in names:
         return text
     if "ConfigCompositionException" in names:
@@ -87,7 +90,7 @@ def _no_composition(text: str) -> str | None:
     if several := re.match(r"Ambiguous value for argument '(.*)'", text):
         word = several[1]
         key, _, value = word.partition("=")
-        return f"{word}: several values; add -m to run each, or write {key}=[{value}] for a list, \"{key}='{value}'\" for a text"
+        return f"{word}: several values; add -m to run each, or write '{key}=[{value}]' for a list"
     if twice := re.match(r"Multiple values for ([\w@/]+)", text):
         return f"{twice[1]} is chosen already: write {twice[1]}=... without the +"
     if lost := re.match(r"Could not override '([^']*)'", text):
@@ -108,8 +111,7 @@ def _of_omegaconf(error: BaseException) -> str | None:
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
         return f"{key}: no such key{did_you_mean(str(error.key), known)} (there are: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
-        kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}.get(converted[2], converted[2])
-        return f"{key}={converted[1]}: expected {kind}"
+        return f"{key}={converted[1]}: expected {_KINDS.get(converted[2], converted[2])}"
     if choice := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", reason):
         return f"{key}={choice[1]}: expected one of {choice[2]}{did_you_mean(choice[1], choice[2].split(', '))}"
     if "is not a ListConfig" in reason:

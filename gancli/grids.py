@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-TILE = 32  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
+TILE = 56  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
 
 
 def quantise(image: Tensor) -> Tensor:

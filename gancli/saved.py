@@ -80,10 +80,12 @@ def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:
             kept.append(word)
         elif choices.get(group) != choice:
             own = f" ({choices[group]})" if group in choices else ""
-            raise UsageError(f"{word}: a resumed run keeps its {group}{own}; leave it away, or start a new run without resume=")
+            raise UsageError(f"{word}: a resumed run keeps its {group}{own}; leave it away, or leave resume= away")
     saved = read(path)
-    base = {key: value for key, value in saved.items() if key not in composition.FREE or value_of(settings, key) is None}
-    return composition.add_resume(base, run), kept, saved
+    anew = [group for group in composition.FREE if value_of(settings, group)]
+    base = {key: value for key, value in saved.items() if key not in anew}
+    alone = path.is_file() and path.parent.name != checkpoint.FOLDER  # a file somewhere: its folder is no run's
+    return composition.add_resume(base, f"{outputs()}/resumed/${{gancli.stamp:}}" if alone else str(run)), kept, saved
 
 
 def check_resumed(cfg: Any, saved: Any) -> None:

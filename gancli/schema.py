@@ -154,9 +154,9 @@ def _one_or_more(value: Any) -> bool:
 
 
 # (key, what is right, what to say): each is looked at where the verb has the key and it is not null.
-_COUNTED = ("images", "epochs", "batch_size", "accumulate", "n", "eval.n", "samples.n", "checkpoint.every", "checkpoint.keep")
+_COUNTED = ("images", "epochs", "batch_size", "accumulate", "n", "eval.n", "samples.n", "runtime.threads", "log.every")
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    *((key, _one_or_more, "must be 1 or more") for key in (*_COUNTED, "log.every", "runtime.threads")),
+    *((key, _one_or_more, "must be 1 or more") for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep")),
     ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
     ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
 )

@@ -7,13 +7,14 @@ from typing import Any
 from gancli import status
 
 NAME = "results.csv"
-_WIDEST = 60  # characters of a cell on the terminal
+_WIDEST = 50  # characters of a cell on the terminal
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Return one row per job: run, state, seconds, the settings that vary, metrics, error."""
     jobs = {file.parent: status.read(file.parent) for file in sorted(folder.glob(f"**/{status.NAME}"))}
-    jobs = {path: values for path, values in jobs.items() if values}
+    ordered = sorted((path for path in jobs if jobs[path]), key=lambda path: (jobs[path].get("job") or 0, path))
+    jobs = {path: jobs[path] for path in ordered}
     settings = {path: _settings(values["overrides"]) for path, values in jobs.items()}
     names = list(dict.fromkeys(name for found in settings.values() for name in found))
     varying = [name for name in names if len({found.get(name) for found in settings.values()}) > 1]
@@ -59,4 +60,4 @@ def report(folder: Path) -> int:
 
 def _cell(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 12]}...{text[-9:]}"  # names differ at their ends

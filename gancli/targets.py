@@ -172,7 +172,8 @@ def check_trusted(target: str, trust: Sequence[str]) -> None:
     """
     if not is_trusted(target.rpartition(".")[0], trust):
         first = target.partition(".")[0]
-        raise UsageError(f"_target_={target} is refused: outside {', '.join(TRUSTED)}; if you trust it add 'trust=[{first}]'")
+        own = ", ".join(TRUSTED)
+        raise UsageError(f"_target_={target} is refused: outside {own}; if you trust it add 'trust=[{first}]'")
 
 
 @cache

@@ -5,31 +5,23 @@ gancli train model=dcgan data=mnist
 
 import logging
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gancli import __version__, checkpoint, config, runtime
-from gancli.checkpoint import Checkpoint
+from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
-from gancli.data.loader import Loader
-from gancli.data.source import Images, Source
-from gancli.ema import EMA
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.evaluate import check_metrics, score
+from gancli.evaluate import score
 from gancli.grids import make_grid, save_png
-from gancli.losses.base import Loss
-from gancli.metrics.features import Features
-from gancli.models.base import Model
-from gancli.runtime import Runtime
+from gancli.run import Run, build
 from gancli.sample import draw
-from gancli.schedules import Schedule
-from gancli.step import Step
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
+
+HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "resume", "trust")  # keys that change no weight
 
 
 class Every:
@@ -37,73 +29,16 @@ class Every:
 
     def __init__(self, every: int, images: int) -> None:
         self.every, self.next = every, 0
-        self._advance(images)
+        self._set(images)
 
-    def _advance(self, images: int) -> None:
+    def _set(self, images: int) -> None:
         self.next = (images // self.every + 1) * self.every if self.every else 0
 
     def __call__(self, images: int, done: bool) -> bool:
         if not self.every or not (done or images >= self.next):
             return False
-        self._advance(images)
+        self._set(images)
         return True
-
-
-@dataclass
-class Run:
-    """Everything a run is made of, built from its config before anything is written."""
-
-    cfg: Any
-    runtime: Runtime
-    source: Source
-    loader: Loader
-    model: Model
-    loss: Loss
-    schedule: Schedule
-    steps: list[Step]
-    ema: EMA
-    total: int  # images of the whole run
-    reference: Images | None  # of the evaluations on the way
-    features: Features | None
-    images: int = 0  # seen so far: the clock
-    best: float | None = None  # best value of eval.best so far
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
-        return {
-            "config": config.to_yaml(self.cfg),
-            "spec": asdict(self.model.spec),
-            "images": self.images,
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
-            "loss": self.loss.state_dict(),
-            "rng": runtime.rng_state(),
-            "loader": self.loader.state_dict(),
-            "metrics": {"best": self.best},
-            "versions": {"gancli": __version__, "torch": str(torch.__version__)},
-        }
-
-    def restore(self, saved: Checkpoint) -> None:
-        """Continue where a checkpoint stands, bit for bit on the CPU.
-
-        Raises:
-            UsageError: the checkpoint belongs to other networks or another loss.
-        """
-        state = saved.state
-        if {step.phase.name for step in self.steps} != set(state["optimizers"]):
-            raise UsageError(f"{saved.path} was trained in the phases {', '.join(state['optimizers'])}; resume with its own loss")
-        try:
-            self.model.load_state_dict(state["model"])
-            self.ema.load_state_dict(state["ema"])
-            self.loss.load_state_dict(state["loss"])
-            for step in self.steps:
-                step.load_state_dict(state["optimizers"][step.phase.name])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
-        self.loader.load_state_dict(state["loader"])
-        self.images, self.best = saved.images, state["metrics"]["best"]
-        runtime.set_rng_state(state["rng"])
 
 
 def train(cfg: Any, run_dir: Path) -> dict[str, float]:
@@ -136,7 +71,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(_flat(cfg), final)
+        tracker.hparams({k: v for k, v in _flat(cfg).items() if k.split(".")[0] not in HOUSEKEEPING}, final)
         return final
 
 
@@ -159,23 +94,25 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
                 extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                 means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
                 progress.tick(run.images, rate, means)
-            if grid_due(run.images, done) and not stop.signum:
-                _write_grid(run, run_dir, tracker)
-            if eval_due(run.images, done) and not stop.signum:
-                progress.score = _evaluate(run, run_dir, tracker)
-            if save_due(run.images, done) or done:
-                _save(run, run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
-                checkpoint.prune(run_dir, cfg.checkpoint.keep)
+            with progress.paused():
+                if grid_due(run.images, done) and not stop.signum:
+                    _write_grid(run, run_dir, tracker)
+                if eval_due(run.images, done) and not stop.signum:
+                    progress.scored(_evaluate(run, run_dir, tracker))
+                if save_due(run.images, done) or done:
+                    _save(run, run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
+                    checkpoint.prune(run_dir, cfg.checkpoint.keep)
             if done:
                 break
-            _advance(run, tracker, measure=run.images + batch_size >= log_due.next)
+            advance(run, tracker, measure=run.images + batch_size >= log_due.next)
+            progress.step(run.images)
     if stop.signum:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
         )
 
 
-def _advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
+def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
     """Do one step of every phase. Nothing here waits for the device."""
     batch, drawn = None, 0
     rates = run.schedule(run.images, run.total)
@@ -224,69 +161,6 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
-
-
-def build(cfg: Any) -> Run:
-    """Build every part of a run; what may fail fails here, before the first file is written.
-
-    Raises:
-        UsageError: missing data, a loss of another family, sizes that do not fit, no CUDA.
-    """
-    machine = Runtime.from_config(cfg.runtime)
-    torch.manual_seed(cfg.seed)
-    source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
-    images = source.split("train")
-    model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
-    loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
-    if not isinstance(model, loss.family):
-        raise UsageError(_wrong_family(model, loss, cfg))
-    if not cfg.resume:
-        model.fit_data(torch.from_numpy(images.pixels[:: -(-len(images) // 60_000)]))
-    machine.place(model), loss.to(machine.device)
-    optimizer = config.instantiate(
-        {k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer, trust=cfg.trust
-    )
-    schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
-    steps = _steps(cfg, model, loss, optimizer, machine)
-    reference, features = _evaluation(cfg, source, images, machine) if cfg.eval.every else (None, None)
-    loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
-    total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
-    ema = EMA(model, cfg.ema.half_life)
-    return Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, reference, features)
-
-
-def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> tuple[Images, Features]:
-    """Get ready to score on the way: the reference split, and the features, trained or loaded."""
-    check_metrics(cfg.eval.metrics, cfg.eval.n)
-    if cfg.eval.best not in cfg.eval.metrics:
-        raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
-    reference = source.split(cfg.eval.split)
-    features = config.instantiate(cfg.features, Features, trust=cfg.trust)
-    features.prepare(lambda: images, machine.device)
-    return reference, features
-
-
-def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:
-    """Make the steps of all phases, refusing optimizer overrides for networks that no phase updates."""
-    phases = loss.phases(model)
-    networks = sorted({name for phase in phases for name in phase.networks})
-    overrides = {name: dict(values) for name, values in cfg.optimizer.overrides.items()}
-    for name in overrides:
-        if name not in networks:
-            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {', '.join(networks)}")
-    return [
-        Step(model, phase, optimizer, machine, overrides=overrides, accumulate=cfg.accumulate, clip=cfg.clip)
-        for phase in phases
-    ]
-
-
-def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
-    families = {name: config.target_class(node, Loss, trust=cfg.trust).family for name, node in config.options("loss").items()}
-    fitting = [name for name, family in families.items() if isinstance(model, family)]
-    return (
-        f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
-        f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
-    )
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The command line: verbs, help, folders, exit codes, sweeps, resume and completion; the verbs themselves are stand-ins."""
+"""The command line: help, folders, exit codes, sweeps, resume and completion; the verbs themselves are stand-ins."""
 
+import argparse
 import errno
 import json
 import os
@@ -8,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT
+from hydra._internal.hydra import Hydra
 
 from gancli import __version__, cli as cli_module, composition, config, status
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
@@ -124,7 +127,8 @@ def test_outputs_variable(cli, verb, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_the_verb_gets_a_plain_resolved_config(cli, verb) -> None:
     assert cli("train", "images=1.5M", "checkpoint.every=1e4", "schedule.warmup=20k", "runtime=cpu").code == 0
     cfg = verb[0][1]
-    assert (cfg.images, cfg.checkpoint.every, cfg.schedule.warmup, cfg.samples.every) == (1_500_000, 10_000, 20_000, 50_000)
+    assert (cfg.images, cfg.checkpoint.every, cfg.samples.every) == (1_500_000, 10_000, 50_000)
+    assert cfg.schedule.warmup == 20_000
     assert cfg.runtime.device == "cpu" and type(cfg.runtime.device) is str
     with pytest.raises(AttributeError):
         cfg.no_such_key  # noqa: B018
@@ -145,9 +149,9 @@ ENDINGS = [
     (Interrupted(signal.SIGTERM, "saved; resume=..."), 143, "saved; resume=...", "interrupted"),
     (Interrupted(signal.SIGINT, "saved; resume=..."), 130, "saved; resume=...", "interrupted"),
     (KeyboardInterrupt(), 130, "interrupted", "interrupted"),
-    (OSError(errno.ENOSPC, "No space left on device", "/disk/x.pt"), 2, "no space left on the disk of /disk/x.pt", "failed"),
+    (OSError(errno.ENOSPC, "No space left", "/disk/x.pt"), 2, "no space left on the disk of /disk/x.pt", "failed"),
     (MemoryError(), 2, "out of memory with batch_size=64; try batch_size=32", "failed"),
-    (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: x"), 2, "accumulate=2", "failed"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: x"), 2, "accumulate=2", "failed"),
     (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), 2, "try batch_size=32", "failed"),
     (UsageError("wrong in the middle"), 2, "wrong in the middle", "failed"),
 ]
@@ -188,7 +192,8 @@ def test_a_folder_with_a_run_is_not_written_over(cli, verb, tmp_path: Path) -> N
 
 def test_closed_pipe() -> None:
     command = f"{sys.executable} -m gancli train --cfg job | head -n 1"
-    answer = subprocess.run(["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, cwd=ROOT)
+    script = f"{command}; echo ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert answer.stdout.split()[-1] == "0" and answer.stderr == ""
 
 
@@ -266,6 +271,20 @@ def test_each_model_of_a_sweep_has_its_own_partners(cli, verb) -> None:
 def test_a_job_survives_pickling() -> None:
     job = pickle.loads(pickle.dumps(cli_module.Job("train")))
     assert job == cli_module.Job("train")
+
+
+def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strict(self: ArgumentParser, action: Any) -> None:
+        if not isinstance(action.help, str):
+            raise ValueError("badly formed help string")
+
+    monkeypatch.setattr(ArgumentParser, "_check_help", strict, raising=False)
+    lazy, before = argparse.Action([], "x", help=object()), Hydra.get_mode
+    with composition.mended_hydra():
+        if composition.HYDRA_1_3:
+            ArgumentParser()._check_help(lazy)
+        assert Hydra.get_mode is not before
+    assert ArgumentParser._check_help is strict and Hydra.get_mode is before
 
 
 # Resume and checkpoints

@@ -55,7 +55,7 @@ PARTNERS = [
 ]
 
 
-@pytest.mark.parametrize("settings, optimizer, lr, schedule", PARTNERS, ids=[" ".join(p[0]) or "none" for p in PARTNERS])
+@pytest.mark.parametrize("settings, optimizer, lr, schedule", PARTNERS, ids=[" ".join(p[0]) for p in PARTNERS])
 def test_a_model_picks_partners_and_the_user_wins(settings, optimizer, lr, schedule) -> None:
     cfg = compose("train", settings)
     assert cfg.optimizer._target_ == f"torch.optim.{optimizer}"
@@ -72,8 +72,8 @@ def test_data_picks_features_and_the_user_wins() -> None:
 
 def test_an_experiment_beats_the_model_and_the_command_line_beats_both(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "experiment").mkdir()
-    text = "# @package _global_\ndefaults:\n  - override /model: mlp_gan\n  - override /optimizer: adam\noptimizer:\n  lr: 3e-3\n"
-    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    defaults = "defaults:\n  - override /model: mlp_gan\n  - override /optimizer: adam\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{defaults}optimizer:\n  lr: 3e-3\n")
     monkeypatch.setenv("GANCLI_CONF", str(tmp_path))
     cfg = compose("train", ["experiment=mine"])
     assert (cfg.model._target_, cfg.optimizer._target_, cfg.optimizer.lr) == (
@@ -104,7 +104,9 @@ def test_parse_count(value, number: int) -> None:
     assert parsed == number and type(parsed) is int
 
 
-@pytest.mark.parametrize("value", ["abc", "", "k", "1.5", 1.5, -1, "-1k", "1e400", "nan", "inf", True, None, "1 k x", "1kk", [1]])
+@pytest.mark.parametrize(
+    "value", ["abc", "", "k", "1.5", 1.5, -1, "-1k", "1e400", "nan", "inf", True, None, "1 k x", "1kk", [1]]
+)
 def test_parse_count_refuses(value) -> None:
     with pytest.raises(UsageError, match="expected a number of images such as"):
         parse_count(value)

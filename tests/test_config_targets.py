@@ -52,8 +52,8 @@ def test_builds_partials_and_what_is_inside() -> None:
     node = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
     built = instantiate(node, torch.optim.Optimizer)
     assert isinstance(built, partial) and built.func is torch.optim.SGD and built.keywords == {"lr": 0.5}
-    node = {"_target_": "torch.nn.Sequential", "_partial_": True, "layers": [{"_target_": "torch.nn.ReLU"}], "x": {"a": 1}}
-    built = instantiate(node, torch.nn.Module)
+    inside = {"layers": [{"_target_": "torch.nn.ReLU"}], "x": {"a": 1}}
+    built = instantiate({"_target_": "torch.nn.Sequential", "_partial_": True, **inside}, torch.nn.Module)
     assert type(built.keywords["layers"][0]) is torch.nn.ReLU and built.keywords["x"] == {"a": 1}
 
 
@@ -73,7 +73,8 @@ def test_composed_configs_build(cli) -> None:
 REFUSED = [
     "os.system", "builtins.eval", "builtins.exec", "eval", "", "subprocess.Popen", "torch.hub.load", "torch.load",
     "torch.utils.cpp_extension.load_inline", "gancli.cli.sys.exit", "gancli.cli.main", "gancli.config.Path",
-    "gancli.cli.Path", "gancli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu", "torch.nn.modules.os.system",
+    "gancli.cli.Path", "gancli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu",
+    "torch.nn.modules.os.system",
     "gancli.errors.UsageError", "gancli.losses.adversarial.Tensor", "gancli.losses", "gancli.nope.X", "gancli..x",
     "gancli.losses.adversarial.NoSuch", ".system", "gancli.losses.adversarial.",
 ]  # fmt: skip
@@ -109,7 +110,7 @@ def test_a_prefix_of_a_trusted_name_is_not_trusted(package) -> None:
 
 
 def test_a_trusted_package_is_built_but_not_what_it_imports(package) -> None:
-    package("friendly", nets="from pathlib import Path\nclass Net:\n    def __init__(self, width: int) -> None:\n        self.w = width\n")
+    package("friendly", nets="from pathlib import Path\nclass Net:\n  def __init__(self, width):\n    self.w = width\n")
     assert instantiate({"_target_": "friendly.nets.Net", "width": 3}, object, trust=["friendly"]).w == 3
     with pytest.raises(UsageError, match="refused"):
         instantiate({"_target_": "friendly.nets.Path"}, object, trust=["friendly"])
@@ -137,31 +138,37 @@ def test_checking_imports_nothing(cli, package) -> None:
     assert not canary.exists()
 
 
+_DATACLASS = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n  a: int\n  b: int = 1"
+_TUPLE = "from typing import NamedTuple\nclass C(NamedTuple):\n  a: int\n  b: int = 1"
+_GUARDED = "try:\n  import x\nexcept ImportError:\n  if True:\n    class C:\n      def __init__(self, q): ..."
+_BASE = "class B:\n  def __init__(self, a, b=1): ...\n"
 SOURCES = {
-    "plain": ("class C:\n  def __init__(self, a, b: int = 1, *, c, d: str = ''): ...", {"a": True, "b": False, "c": True, "d": False}, False),
-    "inherited": ("class B:\n  def __init__(self, a): ...\nclass C(B):\n  x = 1", {"a": True}, False),
-    "second base": ("class A: pass\nclass B:\n  def __init__(self, a): ...\nclass C(A, B): ...", {"a": True}, False),
-    "kwargs": ("class B:\n  def __init__(self, a, b=1): ...\nclass C(B):\n  def __init__(self, c, **kw): ...", {"a": True, "b": False, "c": True}, False),
-    "free kwargs": ("class C:\n  def __init__(self, a, **kw): ...", {"a": True}, True),
-    "dataclass": ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n  a: int\n  b: int = 1", {"a": True, "b": False}, False),
-    "NamedTuple": ("from typing import NamedTuple\nclass C(NamedTuple):\n  a: int\n  b: int = 1", {"a": True, "b": False}, False),
-    "unknown base": ("from nowhere import B\nclass C(B): ...", {}, True),
-    "computed base": ("def f(): ...\nclass C(f()): ...", {}, True),
-    "re-export": ("from .other import D as C", {"z": True}, False),
-    "star": ("from .other import *", {"z": True}, False),
-    "alias": ("from . import other\nC = other.C", {"z": True}, False),
-    "behind if and try": ("try:\n  import x\nexcept ImportError:\n  if True:\n    class C:\n      def __init__(self, q): ...", {"q": True}, False),
-    "itself": ("class C(C): ...", {}, True),
-}  # fmt: skip
+    # name: (source, required arguments, those with a default, takes others)
+    "plain": ("class C:\n  def __init__(self, a, b: int = 1, *, c, d: str = ''): ...", "ac", "bd", False),
+    "inherited": (f"{_BASE}class C(B):\n  x = 1", "a", "b", False),
+    "second base": (f"{_BASE}class A: pass\nclass C(A, B): ...", "a", "b", False),
+    "kwargs": (f"{_BASE}class C(B):\n  def __init__(self, c, **kw): ...", "ac", "b", False),
+    "free kwargs": ("class C:\n  def __init__(self, a, **kw): ...", "a", "", True),
+    "dataclass": (_DATACLASS, "a", "b", False),
+    "NamedTuple": (_TUPLE, "a", "b", False),
+    "unknown base": ("from nowhere import B\nclass C(B): ...", "", "", True),
+    "computed base": ("def f(): ...\nclass C(f()): ...", "", "", True),
+    "re-export": ("from .other import D as C", "z", "", False),
+    "star": ("from .other import *", "z", "", False),
+    "alias": ("from . import other\nC = other.C", "z", "", False),
+    "behind if and try": (_GUARDED, "q", "", False),
+    "itself": ("class C(C): ...", "", "", True),
+}
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_signatures(package, name: str) -> None:
-    source, required, is_open = SOURCES[name]
+    source, required, optional, is_open = SOURCES[name]
     other = "class D:\n  def __init__(self, z): ...\nclass C(D): ..."
     canary = package(f"pkg_{name.replace(' ', '_').replace('-', '_')}", module=source, other=other)
     found = signature(f"{canary.stem}.module.C")
-    assert ({key: p.required for key, p in found.parameters.items()}, found.open) == (required, is_open)
+    wanted = dict.fromkeys(required, True) | dict.fromkeys(optional, False)
+    assert ({key: p.required for key, p in found.parameters.items()}, found.open) == (wanted, is_open)
     assert not canary.exists()
 
 
@@ -194,7 +201,8 @@ def test_signatures_are_those_that_python_sees(target: str) -> None:
     import inspect
 
     real = inspect.signature(getattr(torch.optim, target.rpartition(".")[2])).parameters
-    assert {k: p.required for k, p in signature(target).parameters.items()} == {k: p.default is p.empty for k, p in real.items()}
+    found = signature(target).parameters
+    assert {k: p.required for k, p in found.items()} == {k: p.default is p.empty for k, p in real.items()}
 
 
 FITS = [

@@ -8,7 +8,8 @@ from gancli import checkpoint
 from gancli.config import compose, conf_dir
 from gancli.ema import EMA
 from gancli.errors import UsageError
-from gancli.train import _advance, build
+from gancli.run import build
+from gancli.train import advance
 from helpers import NoHostSync, overrides, run, tensors
 
 
@@ -56,8 +57,8 @@ def test_nothing_in_a_step_waits_for_the_device(model, tmp_path):
 
     parts = build(compose("train", overrides(model, "optimizer=adam")))
     with NoHostSync():
-        _advance(parts, Silent(), measure=True)
-        _advance(parts, Silent(), measure=False)
+        advance(parts, Silent(), measure=True)
+        advance(parts, Silent(), measure=False)
     assert parts.images > 0
 
 
@@ -90,7 +91,7 @@ def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
         def add(self, scalars): ...
 
     while parts.images < 80:
-        _advance(parts, Silent(), measure=True)
+        advance(parts, Silent(), measure=True)
     checkpoint.save(tmp_path / "parts" / "checkpoints" / checkpoint.name(80), parts.state())
     torch.manual_seed(999)  # whatever the next process starts from
     run(tmp_path / "parts", "images=160", f"resume={tmp_path / 'parts'}", *more, model=model)

@@ -16,7 +16,8 @@ from gancli.config import compose
 from gancli.console import RunProgress, StopSignal
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
-from gancli.train import Every, build, train
+from gancli.run import build
+from gancli.train import Every, advance, train
 from helpers import overrides, run
 
 
@@ -71,12 +72,10 @@ def test_repeat_gives_every_update_its_own_batch():
     parts = build(compose("train", overrides("dcgan", "loss.repeat=3")))
     seen = []
     parts.loader.next = (lambda inner: lambda progress: seen.append(inner(progress)) or seen[-1])(parts.loader.next)
-    from gancli.train import _advance
-
     class Silent:
         def add(self, scalars): ...
 
-    _advance(parts, Silent(), measure=False)
+    advance(parts, Silent(), measure=False)
     assert len(seen) == 3 and parts.images == 3 * 8
     assert not torch.equal(seen[0].image, seen[1].image)
     assert [s.updates for s in parts.steps] == [3, 1]
@@ -201,10 +200,19 @@ def test_progress_in_plain_lines(caplog, monkeypatch):
     monkeypatch.setattr("gancli.console.log.propagate", True)
     caplog.set_level("INFO")
     progress = RunProgress(1000)
-    progress.score = "fid 3.2"
+    progress.scored("fid 3.2")
     progress.tick(100, 50.0, {"loss/generator": 0.5, "discriminator/real": 1.0})
     assert "100/1,000 images" in caplog.text and "00:00:18 left" in caplog.text
     assert "generator 0.500" in caplog.text and "fid 3.2" in caplog.text
+
+
+def test_an_evaluation_does_not_count_as_training_time(monkeypatch):
+    clock = iter([0.0, 10.0, 100.0, 110.0])  # made, paused from 10 to 100, read at 110: 20 seconds of training
+    monkeypatch.setattr("gancli.console.time.monotonic", lambda: next(clock))
+    progress = RunProgress(1000)
+    with progress.paused():
+        pass
+    assert progress.rate(400) == pytest.approx(20.0)
 
 
 def test_train_refuses_before_it_writes(tmp_path):

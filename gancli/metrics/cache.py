@@ -26,7 +26,7 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name next to ``path``, renamed to it at the end: readers see the old file or the whole new one."""
+    """Yield a temporary name next to ``path``, renamed to it at the end: whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

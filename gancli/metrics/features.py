@@ -62,7 +62,7 @@ class Features(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, H, W) on any device -> features (N, dim), logits (N, classes), float32, on the prepared device."""
+        """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one."""
 
 
 _OPS = ("conv", "rnn", "matmul")

@@ -41,5 +41,5 @@ def frechet_distance(
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     if not np.isfinite(matrix).all():
-        raise UsageError("the features are not finite: the weights of the features' network are damaged; choose another features=... or features.weights=FILE")
+        raise UsageError("the features are not finite: their network's weights are damaged; choose features=... anew")
     return (matrix + matrix.T) / 2

@@ -1,4 +1,4 @@
-"""Inception features of the FID and IS papers: pytorch-fid's network and weights (TensorFlow's inception-2015-12-05)."""
+"""Inception features as in the papers: pytorch-fid's network and weights (TensorFlow's inception-2015-12-05)."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ SIZE = 299
 
 log = logging.getLogger("gancli")
 
-Preproc = Literal["tf", "pytorch_fid"]
+PREPROCS = ("tf", "pytorch_fid")
 
 
 class Inception(Features):
@@ -37,12 +37,11 @@ class Inception(Features):
     def __init__(
         self,
         weights: str | None = None,  # file; None: $GANCLI_INCEPTION, else torch.hub's folder, downloaded when missing
-        preproc: Preproc = "tf",
+        preproc: Literal["tf", "pytorch_fid"] = "tf",
     ) -> None:
-        if preproc not in get_args(Preproc):
-            allowed = ", ".join(get_args(Preproc))
-            hint = did_you_mean(str(preproc), get_args(Preproc))
-            raise UsageError(f"features.preproc={preproc} is unknown; allowed: {allowed}{hint}")
+        if preproc not in PREPROCS:
+            hint = did_you_mean(str(preproc), PREPROCS)
+            raise UsageError(f"features.preproc={preproc} is unknown; allowed: {', '.join(PREPROCS)}{hint}")
         self.name = "inception" if preproc == "tf" else f"inception-{preproc}"
         self.preproc = preproc
         self.weights = weights or os.environ.get("GANCLI_INCEPTION") or None
@@ -75,7 +74,7 @@ class Inception(Features):
             return features, features @ self._unbiased.T
 
 
-def preprocess(images: Tensor, preproc: Preproc) -> Tensor:
+def preprocess(images: Tensor, preproc: str) -> Tensor:
     """uint8 (N, C, H, W) -> float32 (N, C, 299, 299), about [-1, 1]."""
     if preproc == "tf":
         return (resize_tf1(images.float(), SIZE) - 128) / 128
@@ -105,7 +104,9 @@ def named(weights: str) -> tuple[Path, str]:
     try:
         return path, sha256_file(path)
     except OSError as error:
-        raise UsageError(f"features.weights={weights} cannot be read ({error.strerror}): name an existing file") from None
+        raise UsageError(
+            f"features.weights={weights} cannot be read ({error.strerror}): name an existing file"
+        ) from None
 
 
 def published(url: str) -> tuple[Path, str]:
@@ -128,10 +129,11 @@ def _download(url: str, path: Path) -> None:
         with replacing(path) as temporary:
             torch.hub.download_url_to_file(url, str(temporary), hash_prefix=SHA256_PREFIX, progress=False)
     except (OSError, HTTPException, RuntimeError) as error:  # no network, no disk, a connection cut, another file
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UsageError(
-            f"features=inception needs {path.name}, and its download failed ({reason}): fetch {url}, put it into {path.parent} "
-            "or name it with features.weights=FILE (or GANCLI_INCEPTION=FILE), or choose features=classifier"
+            f"features=inception needs {path.name}, and its download failed ({reason}): fetch {url}, "
+            f"put it into {path.parent} or name it with features.weights=FILE (or GANCLI_INCEPTION=FILE), "
+            "or choose features=classifier"
         ) from None
 
 

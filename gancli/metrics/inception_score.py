@@ -16,7 +16,9 @@ class InceptionScore:
 
     def __init__(self, n: int, classes: int, device: torch.device | str = "cpu", splits: int = SPLITS) -> None:
         if n < splits:
-            raise UsageError(f"the Inception Score needs n >= {splits} images ({splits} splits), got n={n}: use a larger n")
+            raise UsageError(
+                f"the Inception Score needs n >= {splits} images ({splits} splits), got n={n}: use a larger n"
+            )
         self.n, self.splits, self.seen = n, splits, 0
         self._p = torch.zeros(splits, classes, dtype=torch.float64, device=device)
         self._plogp = torch.zeros(splits, dtype=torch.float64, device=device)

@@ -7,15 +7,18 @@ Both train in one process and in turns, so that a busy machine slows both alike;
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.functional import softplus
 
 from gancli.config import compose
-from gancli.train import _advance, build
+from gancli.run import build
+from gancli.train import advance
 from gancli.tracker import Tracker
 
 ROUNDS = 9
@@ -62,27 +65,30 @@ def seconds(step: Callable[[], None], steps: int) -> float:
     return time.perf_counter() - start
 
 
-def main(steps: int) -> None:
-    import tempfile
-    from pathlib import Path
+def compare(name: str, steps: int) -> None:
+    """Print one model's row."""
+    shape = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam", "schedule=constant"]
+    ours, twin = (build(compose("train", [f"model={name}", *shape])) for _ in range(2))
+    pixels = torch.from_numpy(np.array(twin.source.split("train").pixels)).to(twin.runtime.device)
+    tracker = Tracker(Path(tempfile.mkdtemp()))
+    competitors = {"bare": bare(twin, pixels, 64, 2e-4), "gancli": lambda: advance(ours, tracker, measure=False)}
+    times = {key: [] for key in competitors}
+    for step in competitors.values():
+        seconds(step, 5)
+    for _ in range(ROUNDS):
+        for key, step in competitors.items():
+            times[key].append(seconds(step, steps))
+        tracker.tick(ours.images)
+    rates = {key: 64 * steps / statistics.median(value) for key, value in times.items()}
+    ratio = statistics.median(b / g for b, g in zip(times["bare"], times["gancli"]))
+    print(f"{name:10} {rates['bare']:12,.0f} {rates['gancli']:13,.0f} {ratio:7.3f}", flush=True)
 
-    print(f"{'model':10} {'bare img/s':>12} {'gancli img/s':>13} {'ratio':>7}   torch {torch.__version__}, {torch.get_num_threads()} threads")
+
+def main(steps: int) -> None:
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{'model':10} {'bare img/s':>12} {'gancli img/s':>13} {'ratio':>7}   torch {torch.__version__}, {where}", flush=True)
     for name in ("mlp_gan", "dcgan"):
-        shape = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam", "schedule=constant"]
-        parts, twin = (build(compose("train", [f"model={name}", *shape])) for _ in range(2))
-        pixels = torch.from_numpy(np.array(twin.source.split("train").pixels)).to(twin.runtime.device)
-        tracker = Tracker(Path(tempfile.mkdtemp()))
-        competitors = {"bare": bare(twin, pixels, 64, 2e-4), "gancli": lambda: _advance(parts, tracker, measure=False)}
-        times = {key: [] for key in competitors}
-        for step in competitors.values():
-            seconds(step, 5)
-        for _ in range(ROUNDS):
-            for key, step in competitors.items():
-                times[key].append(seconds(step, steps))
-            tracker.tick(parts.images)
-        rates = {key: 64 * steps / statistics.median(value) for key, value in times.items()}
-        ratio = statistics.median(b / g for b, g in zip(times["bare"], times["gancli"]))
-        print(f"{name:10} {rates['bare']:12,.0f} {rates['gancli']:13,.0f} {ratio:7.3f}")
+        compare(name, steps)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import torch
 
 from gancli import checkpoint
 from gancli.config import compose
-from gancli.train import _advance, build
+from gancli.run import build
+from gancli.train import advance
 from helpers import overrides, run
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -28,12 +29,12 @@ def test_trains_and_samples(model, more, tmp_path):
 def test_no_step_waits_for_the_device(resident):
     """CUDA's own guard: any synchronising call raises."""
     parts = build(compose("train", overrides("dcgan", "runtime=cuda", f"data.resident={resident}".lower())))
-    _advance(parts, Silent(), measure=True)  # the first step allocates and picks algorithms
+    advance(parts, Silent(), measure=True)  # the first step allocates and picks algorithms
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            _advance(parts, Silent(), measure=True)
+            advance(parts, Silent(), measure=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert parts.images == 32

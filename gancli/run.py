@@ -1,0 +1,142 @@
+"""Everything a training run is made of, and how it is built from a config."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from gancli import __version__, config, runtime
+from gancli.checkpoint import Checkpoint
+from gancli.data.loader import Loader
+from gancli.data.source import Images, Source
+from gancli.ema import EMA
+from gancli.errors import UsageError
+from gancli.evaluate import check_metrics
+from gancli.losses.base import Loss
+from gancli.metrics.features import Features
+from gancli.models.base import Model
+from gancli.runtime import Runtime
+from gancli.schedules import Schedule
+from gancli.step import Step
+
+FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
+
+
+@dataclass
+class Run:
+    """The parts of a run and its clock, built before anything is written."""
+
+    cfg: Any
+    runtime: Runtime
+    source: Source
+    loader: Loader
+    model: Model
+    loss: Loss
+    schedule: Schedule
+    steps: list[Step]
+    ema: EMA
+    total: int  # images of the whole run
+    reference: Images | None  # of the evaluations on the way
+    features: Features | None
+    images: int = 0  # seen so far: the clock
+    best: float | None = None  # best value of eval.best so far
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            "config": config.to_yaml(self.cfg),
+            "spec": asdict(self.model.spec),
+            "images": self.images,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
+            "loss": self.loss.state_dict(),
+            "rng": runtime.rng_state(),
+            "loader": self.loader.state_dict(),
+            "metrics": {"best": self.best},
+            "versions": {"gancli": __version__, "torch": str(torch.__version__)},
+        }
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue where a checkpoint stands, bit for bit on the CPU.
+
+        Raises:
+            UsageError: the checkpoint belongs to other networks or another loss.
+        """
+        state = saved.state
+        if {step.phase.name for step in self.steps} != set(state["optimizers"]):
+            raise UsageError(f"{saved.path} was trained in the phases {', '.join(state['optimizers'])}; resume with its own loss")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.loss.load_state_dict(state["loss"])
+            for step in self.steps:
+                step.load_state_dict(state["optimizers"][step.phase.name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
+        self.loader.load_state_dict(state["loader"])
+        self.images, self.best = saved.images, state["metrics"]["best"]
+        runtime.set_rng_state(state["rng"])
+
+
+def build(cfg: Any) -> Run:
+    """Build every part of a run; what may fail fails here, before the first file is written.
+
+    Raises:
+        UsageError: missing data, a loss of another family, sizes that do not fit, no CUDA.
+    """
+    machine = Runtime.from_config(cfg.runtime)
+    torch.manual_seed(cfg.seed)
+    source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
+    images = source.split("train")
+    model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
+    loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
+    if not isinstance(model, loss.family):
+        raise UsageError(_wrong_family(model, loss, cfg))
+    if not cfg.resume:
+        model.fit_data(torch.from_numpy(images.pixels[:: -(-len(images) // FIT_IMAGES)]))
+    machine.place(model), loss.to(machine.device)
+    optimizer = config.instantiate(
+        {k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer, trust=cfg.trust
+    )
+    schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
+    steps = _steps(cfg, model, loss, optimizer, machine)
+    reference, features = _evaluation(cfg, source, images, machine) if cfg.eval.every else (None, None)
+    loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
+    total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
+    ema = EMA(model, cfg.ema.half_life)
+    return Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, reference, features)
+
+
+def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> tuple[Images, Features]:
+    """Get ready to score on the way: the reference split, and the features, trained or loaded."""
+    check_metrics(cfg.eval.metrics, cfg.eval.n)
+    if cfg.eval.best not in cfg.eval.metrics:
+        raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
+    reference = source.split(cfg.eval.split)
+    features = config.instantiate(cfg.features, Features, trust=cfg.trust)
+    features.prepare(lambda: images, machine.device)
+    return reference, features
+
+
+def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:
+    """Make the steps of all phases, refusing optimizer overrides for networks that no phase updates."""
+    phases = loss.phases(model)
+    networks = sorted({name for phase in phases for name in phase.networks})
+    overrides = {name: dict(values) for name, values in cfg.optimizer.overrides.items()}
+    for name in overrides:
+        if name not in networks:
+            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {', '.join(networks)}")
+    return [
+        Step(model, phase, optimizer, machine, overrides=overrides, accumulate=cfg.accumulate, clip=cfg.clip)
+        for phase in phases
+    ]
+
+
+def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
+    families = {name: config.target_class(node, Loss, trust=cfg.trust).family for name, node in config.options("loss").items()}
+    fitting = [name for name, family in families.items() if isinstance(model, family)]
+    return (
+        f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
+        f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
+    )

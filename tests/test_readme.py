@@ -1,0 +1,107 @@
+"""Every gancli command of the README runs, on small stand-ins for its data, and everything it names exists."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_data_torchvision import write_mnist
+
+from gancli.config import conf_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMOKE = {  # appended: the last value of a key wins
+    "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
+    "eval": ["n=12", "batch_size=8", "runtime=cpu"],
+    "sample": ["n=20", "batch_size=8", "runtime=cpu"],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Return the gancli command lines of the README's shell blocks, comments removed."""
+    lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
+    return [words for words in lines if words[:1] == ["gancli"]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home folder with MNIST-shaped files and some faces."""
+    import numpy as np
+    from PIL import Image
+
+    home = tmp_path_factory.mktemp("home")
+    for folder in ("MNIST", "FashionMNIST"):
+        write_mnist(home / "data", folder)
+    (home / "faces").mkdir()
+    for i in range(30):
+        Image.fromarray(np.random.RandomState(i).randint(0, 256, (70, 80, 3), dtype=np.uint8)).save(home / "faces" / f"{i}.png")
+    return home
+
+
+def test_every_command_of_the_tour_runs(home):
+    """In order, in one folder, as a reader would type them."""
+    (home / "work").mkdir()
+    env = os.environ | {
+        "HOME": str(home), "GANCLI_DATA": str(home / "data"), "GANCLI_CACHE": str(home / "cache"),
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GANCLI_INCEPTION": str(home / "none.pth"),
+    }  # fmt: skip
+    found = commands()
+    assert len(found) >= 10
+    for words in found:
+        words = [re.sub("^~|=~", lambda m: m.group().replace("~", str(home)), word) for word in words]  # as the shell would
+        extra = [] if "--cfg" in words else SMOKE[words[1]]
+        if "resume=latest" in words:
+            extra = ["images=32"]
+        if "data=folder" in words:
+            extra = [word for word in extra if not word.startswith("features.")]
+        done = subprocess.run(
+            [sys.executable, "-m", *words, *extra], cwd=home / "work", env=env, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert len(list((home / "work" / "samples").glob("0*.png"))) == 20
+    assert (home / "work" / "walk" / "grid.png").is_file()
+
+
+def test_the_model_example_runs_as_it_stands(home, cli):
+    """The README's file and yaml, taken as a user's own package outside of gancli."""
+    (code,), (yaml,) = blocks("python"), blocks("yaml")
+    Path("mypackage").mkdir()
+    Path("mypackage/__init__.py").touch()
+    Path("mypackage/tiny.py").write_text(code)
+    Path("myconf/model").mkdir(parents=True)
+    Path("myconf/model/tiny.yaml").write_text(yaml.replace("gancli.models.tiny", "mypackage.tiny"))
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        answer = cli("train", "--config-dir", "myconf", "model=tiny", "trust=[mypackage]", "data=digits", *SMOKE["train"])
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    assert answer.code == 0, answer.err
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"\bmake ([a-z-]+)", README)) - {"the"}
+    assert named and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+def test_every_option_named_in_the_readme_exists():
+    for group in ("model", "data", "loss", "optimizer", "schedule", "features"):
+        for name in re.findall(rf"\b{group}=([a-z_0-9,]+)", README):
+            for option in name.split(","):
+                assert option == "tiny" or (conf_dir() / group / f"{option}.yaml").is_file(), f"{group}={option}"
+    for group in ("model", "data", "loss", "optimizer", "schedule"):
+        for path in (conf_dir() / group).glob("*.yaml"):
+            assert re.search(rf"\b{path.stem}\b", README), f"{group}={path.stem} is not in the README"
+
+
+def test_every_picture_is_there():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
