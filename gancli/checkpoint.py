@@ -1,12 +1,13 @@
 """One safe file per checkpoint: tensors and plain types only, written aside and renamed; loading runs no code."""
 
-import os
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gancli.errors import UsageError
+from gancli.files import TEMPORARY, replacing
 
 if TYPE_CHECKING:  # `find` answers before torch is imported
     import torch
@@ -37,20 +38,13 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except RuntimeError as error:
         if isinstance(error.__context__, OSError):  # torch hides a full disk behind its own complaint about the file
             raise error.__context__ from None
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def name(images: int) -> str:
@@ -67,7 +61,7 @@ def prune(run: Path, keep: int) -> None:
     """Remove all but the newest ``keep`` checkpoints, and what a killed save left behind."""
     for path in numbered(run)[:-keep]:
         path.unlink()
-    for path in (run / FOLDER).glob(".*.partial"):
+    for path in (run / FOLDER).glob(f".*{TEMPORARY}"):
         path.unlink()
 
 
@@ -110,7 +104,8 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
 
     file = find(path)
     try:
-        state = torch.load(file, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of foreign pickles; they are refused below
+            state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
         raise UsageError(f"{file} is refused: it holds more than tensors and plain types ({reason})") from error
@@ -120,7 +115,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         what = f"format {found!r}" if found else "no gancli checkpoint"
-        raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}: train it again or use the gancli that wrote it")
+        raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}: take the gancli that wrote it")
     config = from_yaml(state["config"])
     config.trust = []  # what a file says of its own trustworthiness counts for nothing
     return Checkpoint(file, config, ImageSpec(**state["spec"]), state["images"], state)
@@ -159,5 +154,6 @@ def rebuild(
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise UsageError(f"{ckpt.path}: its weights do not fit its model: {str(error).splitlines()[-1].strip()}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise UsageError(f"{ckpt.path}: its weights do not fit its model: {reason}") from error
     return model.to(device).eval().requires_grad_(False)

@@ -84,7 +84,7 @@ class RunProgress:
         if self.bar is not None:
             self.bar.update(self.task, completed=images, text=f"{self.text}  {self.score}")
         elif rate:
-            left = time.strftime("%H:%M:%S", time.gmtime((self.total - images) / rate))
+            left = time.strftime("%H:%M:%S", time.gmtime(max(self.total - images, 0) / rate))
             line = f"{images:,}/{self.total:,} images  {left} left  {self.text}  {self.score}"
             log.info("%s", line.rstrip())
 

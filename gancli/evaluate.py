@@ -26,8 +26,8 @@ from gancli.checkpoint import Checkpoint
 from gancli.console import console, setup_logging
 from gancli.data.source import Images
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import cache_dir, digest, replacing, sha256_file
 from gancli.metrics import moments
-from gancli.metrics.cache import cache_dir, digest, replacing, sha256_file
 from gancli.metrics.features import Features
 from gancli.metrics.fid import fid
 from gancli.metrics.inception_score import SPLITS, InceptionScore

@@ -1,13 +1,14 @@
 """Pictures out of batches: quantisation, grids, PNG files."""
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from gancli.files import replacing
 
 TILE = 56  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
 
@@ -46,7 +47,5 @@ def to_pil(image: Tensor) -> Image.Image:
 
 def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
     """Write a PNG whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(partial, format="png")
-    os.replace(partial, path)
+    with replacing(path) as temporary:
+        (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(temporary, format="png")

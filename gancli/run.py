@@ -65,7 +65,8 @@ class Run:
         """
         state = saved.state
         if {step.phase.name for step in self.steps} != set(state["optimizers"]):
-            raise UsageError(f"{saved.path} was trained in the phases {', '.join(state['optimizers'])}; resume with its own loss")
+            phases = ", ".join(state["optimizers"])
+            raise UsageError(f"{saved.path} was trained in the phases {phases}; resume with its own loss")
         try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
@@ -110,10 +111,10 @@ def build(cfg: Any) -> Run:
 
 def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> tuple[Images, Features]:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
-    check_metrics(cfg.eval.metrics, cfg.eval.n)
     if cfg.eval.best not in cfg.eval.metrics:
         raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
     reference = source.split(cfg.eval.split)
+    check_metrics(cfg.eval.metrics, cfg.eval.n or len(reference))
     features = config.instantiate(cfg.features, Features, trust=cfg.trust)
     features.prepare(lambda: images, machine.device)
     return reference, features
@@ -126,7 +127,8 @@ def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime)
     overrides = {name: dict(values) for name, values in cfg.optimizer.overrides.items()}
     for name in overrides:
         if name not in networks:
-            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {', '.join(networks)}")
+            known = ", ".join(networks)
+            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {known}")
     return [
         Step(model, phase, optimizer, machine, overrides=overrides, accumulate=cfg.accumulate, clip=cfg.clip)
         for phase in phases
@@ -134,8 +136,8 @@ def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime)
 
 
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
-    families = {name: config.target_class(node, Loss, trust=cfg.trust).family for name, node in config.options("loss").items()}
-    fitting = [name for name, family in families.items() if isinstance(model, family)]
+    losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
+    fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
     return (
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"

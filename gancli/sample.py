@@ -4,7 +4,6 @@ gancli sample ckpt=outputs/mnist-dcgan/... n=64 out=samples/
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from gancli import checkpoint
 from gancli.console import setup_logging
-from gancli.errors import UsageError
+from gancli.errors import TrainingDiverged, UsageError
+from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
 from gancli.models.base import Adversarial, Model
 from gancli.runtime import Runtime
@@ -26,10 +26,17 @@ STEPS = 10  # images per row of an interpolation
 
 @torch.no_grad()
 def draw(model: Model, n: int, *, seed: int, batch_size: int) -> Iterator[Tensor]:
-    """Draw n images in batches, (b, C, H, W) uint8 on the model's device; the same seed and batch size, the same images."""
+    """Draw n images in batches, (b, C, H, W) uint8 on the model's device: a function of seed and batch size alone.
+
+    Raises:
+        TrainingDiverged: an image is not finite, which as bytes would look like any other.
+    """
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
-        yield quantise(model.sample(min(batch_size, n - start), generator=generator))
+        images = model.sample(min(batch_size, n - start), generator=generator)
+        if not images.isfinite().all():
+            raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
+        yield quantise(images)
 
 
 @torch.no_grad()
@@ -72,13 +79,11 @@ def sample(cfg: Any) -> dict[str, float]:
 
 
 def _write(out: Path, images: Tensor, kind: str, columns: int | None) -> None:
-    """Write images as numbered PNGs (png) or as one array ``images`` of (N, H, W, C) uint8 (npz), and always the grid."""
+    """Write the grid, and images as numbered PNGs (png) or as one array ``images``, (N, H, W, C) uint8 (npz)."""
     save_png(out / "grid.png", make_grid(images, columns))
     if kind == "npz":
-        partial = out / ".images.npz.partial"
-        with partial.open("wb") as file:
+        with replacing(out / "images.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, images=images.permute(0, 2, 3, 1).numpy())
-        os.replace(partial, out / "images.npz")
     elif kind == "png":
         for i, image in enumerate(images):
             save_png(out / f"{i:06d}.png", to_pil(image))

@@ -27,7 +27,7 @@ class Schedule(ABC):
 
     def __call__(self, images: int, total: int) -> Rates:
         rates = self.rates(images, total)
-        # The first update has seen no image yet and would be lost with a factor of exactly zero; that is the convention.
+        # Before the first image the factor is zero: one update without effect, as is the convention.
         return rates._replace(lr=rates.lr * images / self.warmup) if images < self.warmup else rates
 
 

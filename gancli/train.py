@@ -14,6 +14,7 @@ from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.evaluate import score
+from gancli.files import replacing
 from gancli.grids import make_grid, save_png
 from gancli.run import Run, build
 from gancli.sample import draw
@@ -61,7 +62,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(config.to_yaml(cfg), encoding="utf-8")
+    with replacing(run_dir / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
     setup_logging(run_dir / "log.txt")
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     with ExitStack() as stack:

@@ -10,10 +10,10 @@ import textwrap
 
 import pytest
 import torch
+from helpers import run
 
 from gancli import checkpoint
 from gancli.errors import UsageError
-from helpers import run
 
 
 def fake_run(folder, *images):
@@ -59,9 +59,9 @@ def test_killed_in_the_middle_of_a_save_the_old_checkpoint_stays(tmp_path, momen
     assert done.returncode == -signal.SIGKILL
     assert checkpoint.find(tmp_path).name == checkpoint.name(100)
     assert torch.load(checkpoint.find(tmp_path), weights_only=True)["images"] == 100
-    assert list((tmp_path / "checkpoints").glob(".*.partial"))
+    assert list((tmp_path / "checkpoints").glob(".*.tmp"))
     checkpoint.prune(tmp_path, keep=3)
-    assert not list((tmp_path / "checkpoints").glob(".*.partial"))
+    assert not list((tmp_path / "checkpoints").glob(".*.tmp"))
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_rubbish(tmp_path):
@@ -119,12 +119,16 @@ def test_nothing_there(tmp_path, path, says):
         checkpoint.find(tmp_path / path)
 
 
-@pytest.mark.parametrize("target", ["os.system", "gancli.cli.sys.exit", "torch.hub.load", "builtins.eval", "gancli.config.Path"])
+@pytest.mark.parametrize(
+    "target", ["os.system", "gancli.cli.sys.exit", "torch.hub.load", "builtins.eval", "gancli.config.Path"]
+)
 def test_a_checkpoint_whose_model_is_not_a_model_is_refused(tmp_path, target):
     run(tmp_path, "images=16")
     file = checkpoint.find(tmp_path)
     state = torch.load(file, weights_only=True)
-    state["config"] = state["config"].replace("gancli.models.dcgan.DCGAN", target) + "\ntrust: [os, builtins, torch, gancli]\n"
+    state["config"] = (
+        state["config"].replace("gancli.models.dcgan.DCGAN", target) + "\ntrust: [os, builtins, torch, gancli]\n"
+    )
     state["config"] = state["config"].replace("\ntrust: []", "")
     torch.save(state, file)
     with pytest.raises(UsageError, match=target.replace(".", r"\.")) as error:

@@ -18,7 +18,10 @@ import pytest
 from conftest import ROOT
 from hydra._internal.hydra import Hydra
 
-from gancli import __version__, cli as cli_module, composition, config, status
+from gancli import __version__, config
+from gancli import cli as cli_module
+from gancli.cli import status
+from gancli.config import composition
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 
 TYPICAL = ("train", "model=dcgan", "data=mnist", "optimizer.lr=1e-3")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers import overrides
 
-from gancli import checkpoint, config, status
+from gancli import checkpoint, config
+from gancli.cli import status
 
 TINY = [*overrides("dcgan", "images=48", "log.every=16", "checkpoint.every=16")]
 
@@ -70,15 +71,29 @@ def test_a_finished_run_says_how_to_go_on(cli, run: Path) -> None:
     assert (run / "status.json").read_text() == before
 
 
-HOSTILE = ["os.system", "builtins.eval", "gancli.cli.sys.exit", "gancli.status.os.system", "torch.hub.load", "evil.Net"]
+HOSTILE = [
+    "os.system",
+    "builtins.eval",
+    "gancli.cli.sys.exit",
+    "gancli.cli.status.os.system",
+    "torch.hub.load",
+    "evil.Net",
+]
 
 
 @pytest.mark.parametrize("target", HOSTILE)
 @pytest.mark.parametrize(
     "group, command",
-    [("model", "sample ckpt={} n=1"), ("data", "eval ckpt={}"), ("features", "eval ckpt={}"), ("optimizer", "train resume={}")],
+    [
+        ("model", "sample ckpt={} n=1"),
+        ("data", "eval ckpt={}"),
+        ("features", "eval ckpt={}"),
+        ("optimizer", "train resume={}"),
+    ],
 )
-def test_a_checkpoint_whose_targets_run_code_is_refused(cli, run, tmp_path, monkeypatch, group, command, target) -> None:
+def test_a_checkpoint_whose_targets_run_code_is_refused(
+    cli, run, tmp_path, monkeypatch, group, command, target
+) -> None:
     canary = tmp_path / "canary"
     (tmp_path / "evil.py").write_text(f"open({str(canary)!r}, 'w').close()\nclass Net: ...\n")
     monkeypatch.syspath_prepend(tmp_path)

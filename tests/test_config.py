@@ -6,8 +6,8 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from gancli import composition, config, schema
-from gancli.config import compose, from_yaml, parse_count, to_yaml
+from gancli import config
+from gancli.config import compose, composition, from_yaml, parse_count, schema, to_yaml
 from gancli.errors import UsageError
 
 CONF = config.conf_dir()

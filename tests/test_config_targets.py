@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from gancli import config
-from gancli.annotations import fits
 from gancli.config import instantiate
+from gancli.config.annotations import fits
+from gancli.config.targets import signature
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
 from gancli.models.base import Model
 from gancli.schedules import Linear, Schedule
-from gancli.targets import signature
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_composed_configs_build(cli) -> None:
 REFUSED = [
     "os.system", "builtins.eval", "builtins.exec", "eval", "", "subprocess.Popen", "torch.hub.load", "torch.load",
     "torch.utils.cpp_extension.load_inline", "gancli.cli.sys.exit", "gancli.cli.main", "gancli.config.Path",
-    "gancli.cli.Path", "gancli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu",
+    "gancli.cli.Path", "gancli.cli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu",
     "torch.nn.modules.os.system",
     "gancli.errors.UsageError", "gancli.losses.adversarial.Tensor", "gancli.losses", "gancli.nope.X", "gancli..x",
     "gancli.losses.adversarial.NoSuch", ".system", "gancli.losses.adversarial.",

@@ -1,8 +1,8 @@
 """What every option of conf/ must do, tested by existing: a new model, loss or dataset is covered by its yaml alone."""
 
-
 import pytest
 import torch
+from helpers import NoHostSync, overrides, run, tensors
 
 from gancli import checkpoint
 from gancli.config import compose, conf_dir
@@ -10,7 +10,6 @@ from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.run import build
 from gancli.train import advance
-from helpers import NoHostSync, overrides, run, tensors
 
 
 def options(group: str) -> list[str]:
@@ -20,7 +19,9 @@ def options(group: str) -> list[str]:
 MODELS = options("model")
 
 
-@pytest.mark.parametrize("group", ["data", "model", "loss", "optimizer", "schedule", "runtime", "features", "experiment"])
+@pytest.mark.parametrize(
+    "group", ["data", "model", "loss", "optimizer", "schedule", "runtime", "features", "experiment"]
+)
 def test_every_option_composes_and_passes_the_check(group):
     assert options(group)
     for name in options(group):
@@ -81,8 +82,15 @@ def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
-    """N + M images in one go against N, kill, M: every tensor of the checkpoint, with evaluation and grids on the way."""
-    more = ["checkpoint.every=40", "samples.every=16", "log.every=24", "data.flip=true", "ema.half_life=50", "schedule.warmup=64"]
+    """N + M images in one go against N, kill, M: every tensor of the checkpoint, with grids on the way."""
+    more = [
+        "checkpoint.every=40",
+        "samples.every=16",
+        "log.every=24",
+        "data.flip=true",
+        "ema.half_life=50",
+        "schedule.warmup=64",
+    ]
     run(tmp_path / "whole", "images=160", "checkpoint.keep=9", *more, model=model)
     cfg = compose("train", overrides(model, "images=160", *more))
     parts = build(cfg)  # the first part, then gone without a word: as if killed right after its checkpoint
@@ -123,9 +131,9 @@ def test_a_loss_of_another_family_is_refused_with_those_that_fit(monkeypatch):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("more", [["runtime.precision=bf16"], ["runtime.channels_last=true"], ["accumulate=2"], ["clip=1.0"]])
+@pytest.mark.parametrize(
+    "more", [["runtime.precision=bf16"], ["runtime.channels_last=true"], ["accumulate=2"], ["clip=1.0"]]
+)
 def test_runtime_choices_train(model, more, tmp_path):
     values = run(tmp_path, "images=16", *more, model=model)
     assert all(v == v for v in values.values())
-
-

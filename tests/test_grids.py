@@ -17,19 +17,19 @@ def test_quantise_rounds_and_clamps():
 
 
 def test_grid_places_every_image():
-    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 32, 32) * 10
+    images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 64, 64) * 10
     grid = make_grid(images, columns=3, gap=2)
-    assert grid.shape == (2 * 34 + 2, 3 * 34 + 2, 3) and grid.dtype == np.uint8
+    assert grid.shape == (2 * 66 + 2, 3 * 66 + 2, 3) and grid.dtype == np.uint8
     for i in range(5):
         row, column = divmod(i, 3)
-        assert (grid[2 + 34 * row : 34 + 34 * row, 2 + 34 * column : 34 + 34 * column] == 10 * i).all()
-    assert (grid[36:, 2 + 68 :] == 255).all()  # the empty place
+        assert (grid[2 + 66 * row : 66 + 66 * row, 2 + 66 * column : 66 + 66 * column] == 10 * i).all()
+    assert (grid[68:, 2 + 132 :] == 255).all()  # the empty place
 
 
 def test_small_images_are_enlarged_without_blur():
     image = torch.tensor([[0, 255], [255, 0]], dtype=torch.uint8).repeat(4, 4).view(1, 1, 8, 8)
     grid = make_grid(image, gap=0)
-    assert grid.shape == (32, 32, 3) and set(np.unique(grid)) == {0, 255}
+    assert grid.shape == (56, 56, 3) and set(np.unique(grid)) == {0, 255}
 
 
 def test_png_round_trip_in_grey_and_colour(tmp_path):

@@ -13,24 +13,23 @@ LOOP = {("train.py", "_loop"), ("train.py", "train")}  # the loop may have 200 l
 
 # Layer -> what of gancli it may import at all; None: anything.
 LAYERS: dict[str, set[str] | None] = {
-    "nn": {"nn", "errors"},
-    "data": {"data", "errors"},
-    "metrics": {"metrics", "errors"},
+    "nn": {"nn", "errors", "files"},
+    "data": {"data", "errors", "files"},
+    "metrics": {"metrics", "errors", "files"},
     "models": {"models", "nn", "data.spec", "errors"},
     "losses": {"losses", "models.base", "nn", "data.spec", "errors"},
 }
 VERBS = {"cli", "train", "run", "evaluate", "sample"}  # run: what train builds before it loops
 # Third-party package -> the only modules that may import it.
 ONLY = {
-    "hydra": {"cli", "config", "composition"},
-    "omegaconf": {"cli", "config", "composition"},
+    "hydra": {"cli", "config", "config.composition"},
+    "omegaconf": {"cli", "config", "config.composition"},
     "tensorboard": {"tracker"},
     "torch.utils.tensorboard": {"tracker"},
     "torch.distributed": {"runtime"},
 }
 # These answer before torch is there: what they import at the top must be free of it.
-LIGHT = {"__init__", "__main__", "annotations", "arguments", "check", "checkpoint", "cli", "completion", "composition",
-         "config", "errors", "explain", "saved", "schema", "status", "sweep", "targets"}  # fmt: skip
+LIGHT = {"__init__", "__main__", "checkpoint", "cli", "config", "errors", "files"}
 
 
 def name_of(path: Path) -> str:
@@ -63,14 +62,14 @@ def test_who_imports_whom(path: Path) -> None:
     layer = LAYERS.get(name.partition(".")[0])
     if layer is not None:
         assert {f for f in own if not within(f, layer)} == set()
-    if name not in VERBS | {"__main__"}:
+    if name not in VERBS | {"__main__"} and not name.startswith("cli."):
         assert {f for f in own if within(f, VERBS)} == set(), "verbs stand above everything else"
     for package, allowed in ONLY.items():
         if name not in allowed:
             assert {f for f in found if within(f, {package})} == set()
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if name_of(f) in LIGHT], ids=name_of)
+@pytest.mark.parametrize("path", [f for f in FILES if within(name_of(f), LIGHT)], ids=name_of)
 def test_light_modules_stay_light(path: Path) -> None:
     for found in imports(tree_of(path).body):
         assert not within(found, {"torch", "torchvision", "numpy", "rich", "sklearn"})
@@ -83,7 +82,7 @@ def test_package_files_hold_a_docstring_only(path: Path) -> None:
     body = tree_of(path).body
     assert isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
     rest = body[1:] if path.parent != PACKAGE else [n for n in body[1:] if not isinstance(n, ast.Assign)]
-    assert rest == []
+    assert rest == [] or path.parent.name in ("cli", "config")  # these two are their package's face
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -102,7 +101,7 @@ def test_only_the_cli_catches_everything(path: Path) -> None:
     caught = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ExceptHandler)]
     names = [{"BaseException"} if n.type is None else set(ast.unparse(n.type).strip("()").split(", ")) for n in caught]
     wide = [each for each in names if each & {"Exception", "BaseException"}]
-    assert path == PACKAGE / "cli.py" or wide == []
+    assert path == PACKAGE / "cli" / "__init__.py" or wide == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

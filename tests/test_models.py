@@ -76,7 +76,9 @@ def test_maxout_is_the_largest_of_its_pieces():
     assert torch.allclose(layer(x), slow, atol=1e-6)
 
 
-@pytest.mark.parametrize("size, seed, count", [(8, 4, 1), (16, 4, 2), (28, 7, 2), (32, 4, 3), (48, 6, 3), (64, 4, 4), (128, 4, 5)])
+@pytest.mark.parametrize(
+    "size, seed, count", [(8, 4, 1), (16, 4, 2), (28, 7, 2), (32, 4, 3), (48, 6, 3), (64, 4, 4), (128, 4, 5)]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_dcgan_fits_its_size(size, seed, count, channels):
     model = DCGAN(ImageSpec(channels, size, size), width=4)
@@ -99,12 +101,15 @@ def test_dcgan_refuses_sizes_without_a_seed(height, width):
 
 
 def test_dcgan_is_the_papers_at_64_pixels():
-    """Figure 1 and the rules of section 3, in the Torch release's 4x4 form (parameter counts of its nets at width 64)."""
+    """Figure 1 and the rules of section 3, in the Torch release's 4x4 form, by its parameter counts at width 64."""
     model = DCGAN(ImageSpec(3, 64, 64))
     g = 100 * 512 * 16 + (512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) * 16 + 3 + 2 * (512 + 256 + 128 + 64)
     d = (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) * 16 + 64 + 1 + 2 * (128 + 256 + 512)
     assert parameters(model.generator) == g and parameters(model.discriminator) == d
-    norms = [isinstance(m, nn.BatchNorm2d) for m in model.generator], [isinstance(m, nn.BatchNorm2d) for m in model.discriminator]
+    norms = (
+        [isinstance(m, nn.BatchNorm2d) for m in model.generator],
+        [isinstance(m, nn.BatchNorm2d) for m in model.discriminator],
+    )
     assert [sum(n) for n in norms] == [4, 3]  # none at the generator's output, none at the discriminator's input
     assert isinstance(model.generator[-1], nn.Tanh)
     assert {m.negative_slope for m in model.discriminator if isinstance(m, nn.LeakyReLU)} == {0.2}

@@ -42,7 +42,9 @@ def home(tmp_path_factory):
         write_mnist(home / "data", folder)
     (home / "faces").mkdir()
     for i in range(30):
-        Image.fromarray(np.random.RandomState(i).randint(0, 256, (70, 80, 3), dtype=np.uint8)).save(home / "faces" / f"{i}.png")
+        Image.fromarray(np.random.RandomState(i).randint(0, 256, (70, 80, 3), dtype=np.uint8)).save(
+            home / "faces" / f"{i}.png"
+        )
     return home
 
 
@@ -56,14 +58,21 @@ def test_every_command_of_the_tour_runs(home):
     found = commands()
     assert len(found) >= 10
     for words in found:
-        words = [re.sub("^~|=~", lambda m: m.group().replace("~", str(home)), word) for word in words]  # as the shell would
+        words = [
+            re.sub("^~|=~", lambda m: m.group().replace("~", str(home)), word) for word in words
+        ]  # as the shell would
         extra = [] if "--cfg" in words else SMOKE[words[1]]
         if "resume=latest" in words:
             extra = ["images=32"]
         if "data=folder" in words:
             extra = [word for word in extra if not word.startswith("features.")]
         done = subprocess.run(
-            [sys.executable, "-m", *words, *extra], cwd=home / "work", env=env, capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", *words, *extra],
+            cwd=home / "work",
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert len(list((home / "work" / "samples").glob("0*.png"))) == 20
@@ -80,7 +89,9 @@ def test_the_model_example_runs_as_it_stands(home, cli):
     Path("myconf/model/tiny.yaml").write_text(yaml.replace("gancli.models.tiny", "mypackage.tiny"))
     sys.path.insert(0, str(Path.cwd()))
     try:
-        answer = cli("train", "--config-dir", "myconf", "model=tiny", "trust=[mypackage]", "data=digits", *SMOKE["train"])
+        answer = cli(
+            "train", "--config-dir", "myconf", "model=tiny", "trust=[mypackage]", "data=digits", *SMOKE["train"]
+        )
     finally:
         sys.path.remove(str(Path.cwd()))
     assert answer.code == 0, answer.err

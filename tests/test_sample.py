@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import run
 from PIL import Image
 
 from gancli import checkpoint
@@ -10,7 +11,6 @@ from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.grids import quantise
 from gancli.sample import STEPS, draw, sample, walk
-from helpers import run
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_interpolation_walks_from_latent_to_latent(trained, tmp_path):
     rows = walk(model, 2, seed=3).view(2, STEPS, 3, 8, 8)
     ends = model.latent(4, torch.Generator().manual_seed(3))
     expected = quantise(model.generate(ends))
-    assert (rows[0, 0].int() - expected[0].int()).abs().max() <= 1 and (rows[1, -1].int() - expected[3].int()).abs().max() <= 1
+    assert (rows[0, 0].int() - expected[0].int()).abs().max() <= 1 and (
+        rows[1, -1].int() - expected[3].int()
+    ).abs().max() <= 1
 
 
 def test_draw_gives_exactly_n(trained):

@@ -24,7 +24,7 @@ def test_warmup_multiplies_the_decay():
 
 
 def test_goodfellow_2014():
-    """Momentum .5 -> .7 over 250 epochs of 50,000; one division by 1.000004 per update of 100 images; floor 1e-6 / .1."""
+    """Momentum .5 -> .7 over 250 epochs of 50,000; lr / 1.000004 per update of 100 images; floor 1e-6 / .1."""
     schedule = Goodfellow2014()
     assert schedule(0, 1) == Rates(1.0, 0.5)
     assert schedule(6_250_000, 1).momentum == pytest.approx(0.6)

@@ -37,7 +37,9 @@ def fit(model: Model, batch: Batch) -> dict:
 
 
 def batch(n: int = 8) -> Batch:
-    return Batch(torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.arange(n), progress=torch.tensor(0.5))
+    return Batch(
+        torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(1)), torch.arange(n), progress=torch.tensor(0.5)
+    )
 
 
 def test_only_the_phases_networks_move_and_by_the_gradient():
@@ -111,7 +113,13 @@ def test_a_lazy_term_is_due_every_interval_and_scaled_by_it():
 
 
 def test_overrides_and_rates_per_network():
-    step = Step(Two(), Phase("fit", ("first", "second"), (Term(fit),)), partial(SGD, momentum=0.9), CPU, overrides={"second": {"lr": 0.4}})
+    step = Step(
+        Two(),
+        Phase("fit", ("first", "second"), (Term(fit),)),
+        partial(SGD, momentum=0.9),
+        CPU,
+        overrides={"second": {"lr": 0.4}},
+    )
     step.set_rates(Rates(0.5))
     assert step.rates() == {"lr/first": pytest.approx(0.05), "lr/second": pytest.approx(0.2)}
     assert [g["momentum"] for g in step.optimizer.param_groups] == [0.9, 0.9]

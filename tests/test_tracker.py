@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from helpers import NoHostSync
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gancli.errors import TrainingDiverged
 from gancli.tracker import Tracker, write_scalars
-from helpers import NoHostSync
 
 
 def rows(folder) -> list[dict]:
@@ -24,7 +24,10 @@ def test_tick_writes_means_since_the_last_tick(tmp_path):
     tracker.add({"loss/d": torch.tensor(7.0)})
     assert tracker.tick(200) == {"loss/d": 7.0}
     tracker.close()
-    assert rows(tmp_path) == [{"images": 100, "loss/d": 299.5, "rare": 2.0, "lr/d": 0.5}, {"images": 200, "loss/d": 7.0}]
+    assert rows(tmp_path) == [
+        {"images": 100, "loss/d": 299.5, "rare": 2.0, "lr/d": 0.5},
+        {"images": 200, "loss/d": 7.0},
+    ]
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss/d")] == [(100, 299.5), (200, 7.0)]
 
@@ -32,8 +35,12 @@ def test_tick_writes_means_since_the_last_tick(tmp_path):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_names_phase_term_and_images(tmp_path, bad):
     tracker = Tracker(tmp_path)
-    tracker.add({"loss/critic": torch.tensor(bad), "critic/penalty": torch.tensor(bad), "critic/real": torch.tensor(1.0)})
-    tracker.add({"loss/critic": torch.tensor(bad), "critic/penalty": torch.tensor(bad), "critic/real": torch.tensor(bad)})
+    tracker.add(
+        {"loss/critic": torch.tensor(bad), "critic/penalty": torch.tensor(bad), "critic/real": torch.tensor(1.0)}
+    )
+    tracker.add(
+        {"loss/critic": torch.tensor(bad), "critic/penalty": torch.tensor(bad), "critic/real": torch.tensor(bad)}
+    )
     with pytest.raises(TrainingDiverged, match="penalty of critic is not finite at 1,234 images"):
         tracker.tick(1234)
     tracker.close()
@@ -61,7 +68,7 @@ def test_pictures_text_and_hparams_reach_tensorboard(tmp_path):
     write_scalars(tmp_path, {"eval/fid": 2.5}, 60)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["images"] == ["samples"]
-    assert {"config/text_summary", "_hparams_/experiment", "_hparams_/session_start_info"} <= set(events.Tags()["tensors"]) | set(
-        events.summary_metadata
-    )
+    assert {"config/text_summary", "_hparams_/experiment", "_hparams_/session_start_info"} <= set(
+        events.Tags()["tensors"]
+    ) | set(events.summary_metadata)
     assert [e.value for e in events.Scalars("eval/fid")][-1] == 2.5

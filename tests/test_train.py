@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from helpers import overrides, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gancli import checkpoint
@@ -18,7 +19,6 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.run import build
 from gancli.train import Every, advance, train
-from helpers import overrides, run
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:
@@ -51,7 +51,8 @@ def test_a_run_writes_its_files(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["images"] for row in rows] == [16, 32, 48, 64]
     wanted = {
-        "loss/discriminator", "loss/generator", "discriminator/D(real)", "discriminator/D(fake)", "discriminator/accuracy",
+        "loss/discriminator", "loss/generator",
+        "discriminator/D(real)", "discriminator/D(fake)", "discriminator/accuracy",
         "grad_norm/discriminator", "grad_norm/generator", "lr/discriminator", "lr/generator", "runtime/images_per_s",
     }  # fmt: skip
     assert all(wanted <= row.keys() for row in rows)
@@ -72,6 +73,7 @@ def test_repeat_gives_every_update_its_own_batch():
     parts = build(compose("train", overrides("dcgan", "loss.repeat=3")))
     seen = []
     parts.loader.next = (lambda inner: lambda progress: seen.append(inner(progress)) or seen[-1])(parts.loader.next)
+
     class Silent:
         def add(self, scalars): ...
 
@@ -188,7 +190,9 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path):
     stood = checkpoint.load(out).images
     assert stood >= 32
     done = subprocess.run(
-        [sys.executable, "-m", "gancli", "train", f"resume={out}", f"images={stood + 64}"], capture_output=True, text=True
+        [sys.executable, "-m", "gancli", "train", f"resume={out}", f"images={stood + 64}"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert checkpoint.load(out).images == stood + 64

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gancli.data.source import folder
+from gancli.files import cache_dir
 
 _STALE = 24 * 3600  # seconds after which the temporary folder of a killed decode is swept up
 
 
 def decoded_dir() -> Path:
-    return folder(os.environ.get("GANCLI_CACHE") or "~/.cache/gancli") / "decoded"
+    return cache_dir() / "decoded"
 
 
 def load(key: str) -> tuple[np.ndarray, dict] | None:
@@ -43,7 +43,7 @@ class Writer:
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self.shape, self.count, self.meta = shape, 0, {}
-        self.file = open(path, "wb")  # noqa: SIM115 (writing() closes it)
+        self.file = open(path, "wb")
         self._header()
 
     def append(self, image: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What a loss is made of: terms (functions to named scalars), phases (one optimizer update each), and the loss itself."""
+"""What a loss is made of: terms (functions to named scalars) and phases (one optimizer update each)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Phase(NamedTuple):
 
 
 class Loss(nn.Module, ABC):
-    """How a family of models is trained. State (an image pool, statistics) lives in buffers: it is saved and resumed."""
+    """How a family of models is trained. State (an image pool, say) lives in buffers: it is saved and resumed."""
 
     family: ClassVar[type[Model]]
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.errors import UsageError
-from gancli.metrics.cache import cache_dir, digest, replacing
+from gancli.files import cache_dir, digest, replacing
 from gancli.metrics.features import Features, Images, Spec, exact
 
 VERSION = 1  # of network and training: raise it when either changes, for scores of two versions do not compare

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancli.errors import UsageError, did_you_mean
-from gancli.metrics.cache import replacing, sha256_file
+from gancli.files import replacing, sha256_file
 from gancli.metrics.features import Features, Images, exact
 
 SHA256_PREFIX = "6726825d"  # also the end of the file's name, as torch.hub names its files

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli.metrics.cache import replacing
+from gancli.files import replacing
 
 ROWS = 500  # rows gathered before x^T x: ten times fewer would be five times slower
 

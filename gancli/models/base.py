@@ -32,7 +32,7 @@ class Model(nn.Module, ABC):
     ) -> Tensor:
         """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images."""
 
-    def fit_data(self, pixels: Tensor) -> None:  # noqa: B027  (a hook: most models need nothing)
+    def fit_data(self, pixels: Tensor) -> None:
         """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
 
 

@@ -1,12 +1,12 @@
 """DCGAN: Radford, Metz & Chintala 2016, Unsupervised Representation Learning with Deep Convolutional GANs.
 
-Section 3's rules: strided convolutions instead of pooling, batch norm everywhere but in the generator's output and the
-discriminator's input layer, ReLU then tanh in the generator, leaky ReLU .2 in the discriminator, no hidden dense layers;
-all weights N(0, .02), 100 uniform latents, Adam with learning rate 2e-4 and beta1 .5.
+Section 3's rules: strided convolutions instead of pooling, batch norm everywhere but in the generator's output and
+the discriminator's input layer, ReLU then tanh in the generator, leaky ReLU .2 in the discriminator, no hidden dense
+layers; all weights N(0, .02), 100 uniform latents, Adam with learning rate 2e-4 and beta1 .5.
 
-The paper draws one size (64). Here each network has as many x2 stages as fit between the image and a seed of 4 to 7 pixels:
-8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1. Deviation: 4x4
-kernels, as in the authors' Torch release (the Theano release has 5x5), which divide evenly by the stride.
+The paper draws one size (64). Here each network has as many x2 stages as fit between the image and a seed of 4 to 7
+pixels: 8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1.
+Deviation: 4x4 kernels, as in the authors' Torch release (the Theano release has 5x5), a multiple of the stride.
 
     gancli train model=dcgan data=mnist
 """

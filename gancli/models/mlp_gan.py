@@ -1,11 +1,11 @@
 """The first GAN: Goodfellow et al. 2014, Generative Adversarial Networks (the MNIST nets of its code release).
 
-Generator: 100 uniform latents of unit variance -> ReLU 1200 -> ReLU 1200 -> sigmoid pixels; weights U(-.05, .05), the output
-bias set to the logit of the training pixels' means. Discriminator: maxout 240x5 -> maxout 240x5 -> one logit; weights
-U(-.005, .005); dropout keeps 0.8 of the inputs and 0.5 of the hidden units, in the generator's step too.
+Generator: 100 uniform latents of unit variance -> ReLU 1200 -> ReLU 1200 -> sigmoid pixels; weights U(-.05, .05), the
+output bias set to the logit of the training pixels' means. Discriminator: maxout 240x5 -> maxout 240x5 -> one logit;
+weights U(-.005, .005); dropout keeps 0.8 of the inputs and 0.5 of the hidden units, in the generator's step too.
 
-Deviations: the pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator returns its
-logit (the losses hold the sigmoid); colour and other sizes only change the number of pixels.
+Deviations: the pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator returns
+its logit (the losses hold the sigmoid); colour and other sizes only change the number of pixels.
 
     gancli train model=mlp_gan data=mnist
 """

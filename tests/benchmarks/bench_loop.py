@@ -18,8 +18,8 @@ from torch.nn.functional import softplus
 
 from gancli.config import compose
 from gancli.run import build
-from gancli.train import advance
 from gancli.tracker import Tracker
+from gancli.train import advance
 
 ROUNDS = 9
 
@@ -67,7 +67,15 @@ def seconds(step: Callable[[], None], steps: int) -> float:
 
 def compare(name: str, steps: int) -> None:
     """Print one model's row."""
-    shape = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam", "schedule=constant"]
+    shape = [
+        "data=fake",
+        "data.n=10000",
+        "data.size=28",
+        "data.channels=1",
+        "batch_size=64",
+        "optimizer=adam",
+        "schedule=constant",
+    ]
     ours, twin = (build(compose("train", [f"model={name}", *shape])) for _ in range(2))
     pixels = torch.from_numpy(np.array(twin.source.split("train").pixels)).to(twin.runtime.device)
     tracker = Tracker(Path(tempfile.mkdtemp()))
@@ -86,7 +94,10 @@ def compare(name: str, steps: int) -> None:
 
 def main(steps: int) -> None:
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{'model':10} {'bare img/s':>12} {'gancli img/s':>13} {'ratio':>7}   torch {torch.__version__}, {where}", flush=True)
+    print(
+        f"{'model':10} {'bare img/s':>12} {'gancli img/s':>13} {'ratio':>7}   torch {torch.__version__}, {where}",
+        flush=True,
+    )
     for name in ("mlp_gan", "dcgan"):
         compare(name, steps)
 

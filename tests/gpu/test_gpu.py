@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from helpers import overrides, run
 
 from gancli import checkpoint
 from gancli.config import compose
 from gancli.run import build
 from gancli.train import advance
-from helpers import overrides, run
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -17,7 +17,9 @@ class Silent:
 
 
 @pytest.mark.parametrize("model", ["dcgan", "mlp_gan"])
-@pytest.mark.parametrize("more", [[], ["runtime.precision=bf16"], ["runtime.channels_last=true"], ["runtime.compile=true"]])
+@pytest.mark.parametrize(
+    "more", [[], ["runtime.precision=bf16"], ["runtime.channels_last=true"], ["runtime.compile=true"]]
+)
 def test_trains_and_samples(model, more, tmp_path):
     values = run(tmp_path, "runtime=cuda", "images=64", "log.every=16", *more, model=model)
     assert all(v == v for v in values.values())
@@ -51,7 +53,9 @@ def test_cpu_and_cuda_take_the_same_step():
         with torch.no_grad():
             for p in parts.model.parameters():
                 p.copy_(torch.randn(p.shape, generator=weights) * 0.05)
-        parts.model.latent = lambda n, g=None, d=device: torch.rand(n, 100, 1, 1, generator=torch.Generator().manual_seed(4)).to(d)
+        parts.model.latent = lambda n, g=None, d=device: torch.rand(
+            n, 100, 1, 1, generator=torch.Generator().manual_seed(4)
+        ).to(d)
         image = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(5)).to(device) * 2 - 1
         losses[device] = [step(Batch(image))[f"loss/{step.phase.name}"].item() for step in parts.steps]
     assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-4)

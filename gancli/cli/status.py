@@ -1,24 +1,20 @@
-"""status.json of a run, and the names of the folders it lies in."""
+"""status.json of a run."""
 
 import json
-import os
-import re
 import time
-from collections.abc import Iterable
 from contextlib import suppress
-from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
+from gancli.files import replacing
+
 NAME = "status.json"
-_LONGEST = 96  # of a folder's name; file systems end at 255 bytes
 
 
 def write(folder: Path, values: dict[str, Any]) -> None:
     """Write status.json so that a crash leaves the old one or the new one."""
-    partial = folder / f".{NAME}.partial"
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / NAME)
+    with replacing(folder / NAME) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -83,14 +79,3 @@ def remove_if_empty(folder: Path) -> bool:
         folder.rmdir()
         folder.parent.rmdir()
     return True
-
-
-def slug(value: str | Iterable[str]) -> str:
-    """Return a folder name for a list of overrides (or one word) that is safe, readable and not too long."""
-    text = value if isinstance(value, str) else ",".join(sorted(value))
-    safe = re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
-    if safe in ("", ".", ".."):
-        safe = "default"
-    if safe == text and len(safe) <= _LONGEST:
-        return safe
-    return f"{safe[:_LONGEST]}-{sha1(text.encode()).hexdigest()[:8]}"  # two lists must not share a folder

@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gancli import composition, schema, targets
-from gancli.check import check_keys, check_values
-from gancli.composition import conf_dir
+from gancli.config import composition, schema, targets
+from gancli.config.check import check_keys, check_values
+from gancli.config.composition import conf_dir
+from gancli.config.schema import parse_count
 from gancli.errors import UsageError
-from gancli.schema import parse_count
 
 __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
 
@@ -120,9 +120,11 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
 def _build(value: Any, trust: Sequence[str]) -> Any:
     """Build the targets inside an argument."""
     if isinstance(value, dict):
-        return instantiate(value, object, trust=trust) if "_target_" in value else {
-            key: _build(inner, trust) for key, inner in value.items()
-        }
+        return (
+            instantiate(value, object, trust=trust)
+            if "_target_" in value
+            else {key: _build(inner, trust) for key, inner in value.items()}
+        )
     return [_build(inner, trust) for inner in value] if isinstance(value, list) else value
 
 

@@ -1,11 +1,13 @@
 """How Hydra is set up for gancli: where configs lie, their schemas, resolvers, and what a saved config adds."""
 
 import os
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,22 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli import schema, status
+from gancli.config import schema
 from gancli.errors import UsageError
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
 VERSION = {"version_base": "1.3"} if HYDRA_1_3 else {}
-MAIN = VERSION or {"execution_whitelist": ["gancli.composition.*"]}  # of what Hydra itself may build: SweepFolder
+# What Hydra itself may build is SweepFolder alone.
+MAIN = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
+LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
 
 
 def conf_dir() -> Path:
     """Return the folder of the shipped configs: inside an installed wheel, or next to the package in a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     for folder in (here / "conf", here.parent / "conf"):
         if (folder / "train.yaml").is_file():  # a marker: site-packages/conf may be someone else's
             return folder
@@ -93,8 +97,15 @@ def _words(overrides: ListConfig) -> list[str]:
     return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
 
 
-def _slug(value: str | ListConfig) -> str:
-    return status.slug(_words(value) if isinstance(value, ListConfig) else value)
+def slug(value: str | ListConfig) -> str:
+    """Return a folder name for a list of overrides (or one word) that is safe, readable and not too long."""
+    text = value if isinstance(value, str) else ",".join(sorted(_words(value)))
+    safe = re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
+    if safe in ("", ".", ".."):
+        safe = "default"
+    if safe == text and len(safe) <= LONGEST:
+        return safe
+    return f"{safe[:LONGEST]}-{sha1(text.encode()).hexdigest()[:8]}"  # two lists must not share a folder
 
 
 def _stamp() -> str:
@@ -116,9 +127,9 @@ def _examples(verb: str) -> str:
 def setup() -> None:
     """Make the schemas, resolvers and search path known to Hydra; doing it again changes nothing."""
     # omegaconf 2.3 has another, legacy function under the name that 2.4 registers with.
-    register = OmegaConf.register_new_resolver if HYDRA_1_3 else getattr(OmegaConf, "register_resolver")
+    register = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
-    register("gancli.slug", _slug, replace=True)
+    register("gancli.slug", slug, replace=True)
     register("gancli.examples", _examples, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)

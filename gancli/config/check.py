@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gancli import schema, targets
-from gancli.annotations import describe, fits, takes_only
+from gancli.config import schema, targets
+from gancli.config.annotations import describe, fits, takes_only
 from gancli.errors import UsageError, did_you_mean
 
 GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule")

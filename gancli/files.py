@@ -1,4 +1,4 @@
-"""Where metrics keep what is expensive to compute again: trained classifiers and reference statistics."""
+"""Files that are whole or not there, their hashes, and the folder of what may be deleted at any time."""
 
 import hashlib
 import json
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY = ".tmp"  # ending of what a killed process leaves behind
+
 
 def cache_dir() -> Path:
-    """The folder of everything that may be deleted at any time: ``$GANCLI_CACHE`` or ``~/.cache/gancli``."""
+    """Return the folder of decoded data, classifiers and statistics: ``$GANCLI_CACHE`` or ``~/.cache/gancli``."""
     return Path(os.environ.get("GANCLI_CACHE") or "~/.cache/gancli").expanduser()
 
 
@@ -26,11 +28,17 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name next to ``path``, renamed to it at the end: whole or not there."""
+    """Yield a temporary name next to ``path``; at the end it is on the disk and gets its real name.
+
+    A crash at any moment leaves the old file or the new one. Raises OSError when the disk is full or not writable; the
+    temporary file is gone then and the old one untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from gancli import status
+from gancli.cli import status
 
 NAME = "results.csv"
 _WIDEST = 50  # characters of a cell on the terminal

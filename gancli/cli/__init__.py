@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gancli import __version__, arguments, completion, status, sweep
+from gancli import __version__
+from gancli.cli import arguments, completion, status, sweep
+from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
-from gancli.explain import explain, out_of_memory
 
 VERBS = {
     "train": "train a model; -m trains one per combination of values",
@@ -70,7 +71,8 @@ def run(verb: str, argv: list[str]) -> int:
 
     import hydra  # here, so that help and wrong verbs answer at once
 
-    from gancli import composition, saved
+    from gancli.cli import saved
+    from gancli.config import composition
 
     composition.SweepFolder.folder = None
     name, settings, resumed = verb, settings, None
@@ -117,14 +119,14 @@ class Job:
     called: bool = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from gancli import composition
+        from gancli.config import composition
 
         composition.setup()  # the worker of a parallel launcher has not seen ours
         self.__dict__.update(state)
 
     def __call__(self, cfg: Any) -> None:
         """Check the config, run the verb, keep status.json and report errors; a sweep goes on past all but a signal."""
-        from gancli import composition
+        from gancli.config import composition
 
         self.called = True
         job = composition.JobInfo.current()
@@ -144,7 +146,8 @@ class Job:
                 raise SystemExit(code) from error
 
     def _run(self, cfg: Any, job: Any, record: status.Record) -> None:
-        from gancli import config, saved
+        from gancli import config
+        from gancli.cli import saved
 
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:

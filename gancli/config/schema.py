@@ -142,6 +142,7 @@ def parse_count(value: int | float | str) -> int:
 
 COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "ema.half_life", "log.every", "n")
 
+
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
     """Return the mapping that holds a dotted key, an empty one where this verb has none, and the key's last part."""
     parent, _, leaf = key.rpartition(".")

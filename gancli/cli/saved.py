@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gancli import checkpoint, composition, config, status
-from gancli.arguments import is_sweep, replaced, value_of
+from gancli import checkpoint, config
+from gancli.cli import status
+from gancli.cli.arguments import is_sweep, replaced, value_of
+from gancli.config import composition
 from gancli.errors import UsageError
 
 CONFIG = "config.yaml"
