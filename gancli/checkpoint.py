@@ -104,7 +104,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
 
     file = find(path)
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of foreign pickles; they are refused below
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of foreign pickles
             state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split(". ")[0].splitlines()[0]

@@ -153,6 +153,7 @@ ENDINGS = [
     (Interrupted(signal.SIGINT, "saved; resume=..."), 130, "saved; resume=...", "interrupted"),
     (KeyboardInterrupt(), 130, "interrupted", "interrupted"),
     (OSError(errno.ENOSPC, "No space left", "/disk/x.pt"), 2, "no space left on the disk of /disk/x.pt", "failed"),
+    (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "/root/x: permission denied", "failed"),
     (MemoryError(), 2, "out of memory with batch_size=64; try batch_size=32", "failed"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: x"), 2, "accumulate=2", "failed"),
     (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), 2, "try batch_size=32", "failed"),

@@ -1,5 +1,6 @@
 """Every gancli command of the README runs, on small stand-ins for its data, and everything it names exists."""
 
+import json
 import os
 import re
 import shlex
@@ -116,3 +117,17 @@ def test_every_option_named_in_the_readme_exists():
 def test_every_picture_is_there():
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
     assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_the_table_of_results_is_what_was_measured():
+    """Every row of the table against the JSON that gancli eval wrote."""
+    rows = {int(k) * 1000: (float(fid), float(score), float(std)) for k, fid, score, std in re.findall(
+        r"^\| (\d+)k \| ([\d.]+) \| ([\d.]+) ± ([\d.]+) \|$", README, re.MULTILINE
+    )}  # fmt: skip
+    assert len(rows) == 3
+    for images, printed in rows.items():
+        result = json.loads((ROOT / "outputs" / "readme" / f"mnist-dcgan-{images // 1000}k.json").read_text())
+        assert abs(result["images_seen"] - images) < 64
+        assert printed == tuple(round(result["values"][key], 2) for key in ("fid", "is", "is_std"))
+        accuracy = result["protocol"]["features"]["held_out_accuracy"]
+        assert f"{100 * accuracy:.1f} % right" in README

@@ -18,6 +18,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or "the run folder"
         return f"no space left on the disk of {place}; free some, or point GANCLI_OUTPUTS elsewhere"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return f"{error.filename}: {(error.strerror or 'not allowed').lower()}; GANCLI_OUTPUTS and out= choose other folders"
     chain = list(_chain(error))
     for each in chain:
         line = _of_hydra(each) or _of_omegaconf(each)
