@@ -74,6 +74,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
         tracker.hparams({k: v for k, v in _flat(cfg).items() if k.split(".")[0] not in HOUSEKEEPING}, final)
+        log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
 
