@@ -19,12 +19,17 @@ class AdversarialLoss(Loss):
 
     Args:
         repeat: discriminator updates per generator update, each with fresh images and latents.
+
+    Raises:
+        ValueError: a repeat below 1.
     """
 
     family = Adversarial
 
     def __init__(self, repeat: int = 1) -> None:
         super().__init__()
+        if repeat < 1:
+            raise ValueError(f"repeat={repeat} must be 1 or more")
         self.repeat = repeat
 
     @abstractmethod
