@@ -9,7 +9,7 @@ from gancli.config import compose, conf_dir
 from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.run import build
-from gancli.train import advance
+from gancli.train import advance, train
 
 
 def options(group: str) -> list[str]:
@@ -20,7 +20,8 @@ MODELS = options("model")
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "model", "loss", "optimizer", "schedule", "runtime", "features", "experiment"]
+    "group",
+    ["data", "model", "loss", "penalty", "stabilizer", "optimizer", "schedule", "runtime", "features", "experiment"],
 )
 def test_every_option_composes_and_passes_the_check(group):
     assert options(group)
@@ -114,6 +115,14 @@ def test_every_loss_trains_a_model_of_its_family(name, tmp_path):
     assert any(key.startswith("loss/") for key in values)
 
 
+@pytest.mark.parametrize("group, key", [("penalty", "penalties"), ("stabilizer", "stabilizers")])
+def test_every_penalty_and_stabilizer_trains_alone_and_with_all_the_others(group, key, tmp_path):
+    for choice in (*options(group), ",".join(options(group))):
+        cfg = compose("train", overrides("dcgan", f"{group}=[{choice}]", "images=16"))
+        assert sorted(cfg.loss[key]) == sorted(choice.split(","))  # each yaml goes where its name says
+        assert all(value == value for value in train(cfg, tmp_path / choice).values())
+
+
 @pytest.mark.parametrize("name", options("optimizer"))
 def test_every_optimizer_steps(name, tmp_path):
     assert run(tmp_path, f"optimizer={name}", "optimizer.overrides.discriminator.lr=1e-5", "images=32")
@@ -126,7 +135,7 @@ def test_a_loss_of_another_family_is_refused_with_those_that_fit(monkeypatch):
         pass
 
     monkeypatch.setattr(adversarial.NonSaturating, "family", Other)
-    with pytest.raises(UsageError, match="its losses are: minimax"):
+    with pytest.raises(UsageError, match="its losses are: .*minimax"):
         build(compose("train", overrides("dcgan", "loss=nonsaturating")))
 
 

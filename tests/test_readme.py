@@ -124,7 +124,7 @@ def test_every_option_named_in_the_readme_exists():
         for name in re.findall(rf"\b{group}=([a-z_0-9,]+)", README):
             for option in name.split(","):
                 assert option == "tiny" or (conf_dir() / group / f"{option}.yaml").is_file(), f"{group}={option}"
-    for group in ("model", "data", "loss", "optimizer", "schedule"):
+    for group in ("model", "data", "loss", "penalty", "stabilizer", "optimizer", "schedule"):
         for path in (conf_dir() / group).glob("*.yaml"):
             assert re.search(rf"\b{path.stem}\b", README), f"{group}={path.stem} is not in the README"
 
