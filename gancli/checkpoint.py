@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # `find` answers before torch is imported
 FORMAT = "gancli-1"
 FOLDER = "checkpoints"
 BEST = "best.pt"
+DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # what bad bytes raise
 
 
 class Checkpoint(NamedTuple):
@@ -103,22 +104,27 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
     from gancli.data.spec import ImageSpec
 
     file = find(path)
+    if not zipfile.is_zipfile(file):  # bare pickles are not even looked into
+        raise UsageError(f"{file} cannot be read as a checkpoint: it is cut short, or no file that gancli wrote")
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of foreign pickles
             state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
         raise UsageError(f"{file} is refused: it holds more than tensors and plain types ({reason})") from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (*DAMAGED, RuntimeError, EOFError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{file} cannot be read as a checkpoint: {reason}") from error
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         what = f"format {found!r}" if found else "no gancli checkpoint"
         raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}: take the gancli that wrote it")
-    config = from_yaml(state["config"])
-    config.trust = []  # what a file says of its own trustworthiness counts for nothing
-    return Checkpoint(file, config, ImageSpec(**state["spec"]), state["images"], state)
+    try:
+        config = from_yaml(state["config"])
+        config.trust = []  # what a file says of its own trustworthiness counts for nothing
+        return Checkpoint(file, config, ImageSpec(**state["spec"]), int(state["images"]), state)
+    except DAMAGED as error:
+        raise UsageError(f"{file} is an incomplete checkpoint: {type(error).__name__} {error}") from error
 
 
 def load_config(path: str | Path) -> str:

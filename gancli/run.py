@@ -143,10 +143,11 @@ def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime)
         if name not in networks:
             known = ", ".join(networks)
             raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {known}")
-    return [
-        Step(model, phase, optimizer, machine, overrides=overrides, accumulate=cfg.accumulate, clip=cfg.clip)
-        for phase in phases
-    ]
+    options = {"overrides": overrides, "accumulate": cfg.accumulate, "clip": cfg.clip}
+    try:
+        return [Step(model, phase, optimizer, machine, **options) for phase in phases]
+    except (ValueError, RuntimeError) as error:  # the optimizer's own checks, of a negative learning rate say
+        raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
 
 
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:

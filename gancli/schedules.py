@@ -16,9 +16,14 @@ class Schedule(ABC):
 
     Args:
         warmup: images over which the learning rate climbs linearly from zero; 0 for none.
+
+    Raises:
+        ValueError: a number outside its range.
     """
 
     def __init__(self, warmup: int = 0) -> None:
+        if warmup < 0:
+            raise ValueError(f"warmup={warmup} must be 0 or more images")
         self.warmup = warmup
 
     @abstractmethod
@@ -49,6 +54,8 @@ class Linear(Schedule):
 
     def __init__(self, start: float = 0.5, end: float = 0.0, warmup: int = 0) -> None:
         super().__init__(warmup)
+        if not 0 <= start < 1:
+            raise ValueError(f"start={start} is a share of the run: 0 or more, and below 1")
         self.start, self.end = start, end
 
     def rates(self, images: int, total: int) -> Rates:
@@ -80,6 +87,8 @@ class Goodfellow2014(Schedule):
         warmup: int = 0,
     ) -> None:
         super().__init__(warmup)
+        if ramp < 1 or decay_every < 1 or decay <= 0:
+            raise ValueError(f"ramp={ramp} and decay_every={decay_every} must be 1 or more, decay={decay} above 0")
         self.momentum_start, self.momentum_end, self.ramp = momentum_start, momentum_end, ramp
         self.decay, self.decay_every, self.floor = decay, decay_every, floor
 

@@ -22,7 +22,7 @@ from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
 
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "resume", "trust")  # keys that change no weight
+HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "features", "runtime", "resume", "trust")  # change no weight
 
 
 class Every:
@@ -73,7 +73,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams({k: v for k, v in _flat(cfg).items() if k.split(".")[0] not in HOUSEKEEPING}, final)
+        tracker.hparams(_hparams(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
@@ -166,9 +166,16 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     return text
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten a nested config to dotted keys; lists become text."""
+def _hparams(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten what tells runs apart to dotted keys: a target becomes its class's name; what is not set is left out."""
     flat = {}
     for key, value in node.items():
-        flat |= _flat(value, f"{prefix}{key}.") if hasattr(value, "items") else {f"{prefix}{key}": value}
+        if not prefix and key in HOUSEKEEPING:
+            continue
+        if hasattr(value, "items"):
+            flat |= _hparams(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
+        elif value is not None and key != "_partial_":
+            flat[f"{prefix}{key}"] = value
     return flat

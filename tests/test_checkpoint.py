@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import resource
 import signal
 import subprocess
@@ -99,7 +100,10 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
     "content, says",
     [
         (b"", "cannot be read"),
-        (b"not a checkpoint at all", "refused|cannot be read"),
+        (b"not a checkpoint at all", "cannot be read"),
+        (b"root:x:0:0:root:/root:/bin/bash\n", "cannot be read"),
+        ({"format": checkpoint.FORMAT}, "incomplete"),
+        ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "incomplete"),
         ({"format": "gancli-99"}, "gancli-99.*gancli-1"),
         ({"state_dict": {}}, "no gancli checkpoint"),
         ([1, 2], "no gancli checkpoint"),
@@ -143,3 +147,24 @@ def test_a_checkpoint_stands_alone(tmp_path):
     checkpoint.find(tmp_path / "run").rename(lone)
     assert checkpoint.rebuild(lone).sample(2).shape == (2, 1, 8, 8)
     assert checkpoint.run_dir(lone) == tmp_path
+
+
+def test_bytes_changed_at_random_end_in_one_line_or_in_the_same_checkpoint(tmp_path):
+    """200 files, each with a few bytes of its archive changed: nothing but a UsageError ever comes out."""
+    run(tmp_path / "run", "images=16")
+    good = checkpoint.find(tmp_path / "run").read_bytes()
+    rng = random.Random(0)
+    refused = 0
+    for i in range(200):
+        data = bytearray(good)
+        spots = range(4096) if i % 2 else range(len(data))  # the pickle lies at the front
+        for _ in range(rng.randint(1, 6)):
+            data[rng.choice(spots)] = rng.randrange(256)
+        file = tmp_path / "changed.pt"
+        file.write_bytes(data)
+        try:
+            checkpoint.rebuild(file)
+        except UsageError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20

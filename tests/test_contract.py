@@ -146,3 +146,21 @@ def test_a_loss_of_another_family_is_refused_with_those_that_fit(monkeypatch):
 def test_runtime_choices_train(model, more, tmp_path):
     values = run(tmp_path, "images=16", *more, model=model)
     assert all(v == v for v in values.values())
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        ("model.width=0", "must be 1 or more"),
+        ("model.latent_dim=0", "must be 1 or more"),
+        ("loss.repeat=0", "repeat=0"),
+        ("optimizer.lr=-1", "learning rate"),
+        ("schedule=linear schedule.start=1", "start=1"),
+        ("schedule.warmup=-5", "warmup=-5"),
+        ("schedule=goodfellow2014 schedule.ramp=0", "ramp=0"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_anything_is_written(wrong, says):
+    with pytest.raises(UsageError, match=says) as error:
+        build(compose("train", overrides("dcgan") + wrong.split()))
+    assert "\n" not in str(error.value)

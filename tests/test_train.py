@@ -18,7 +18,7 @@ from gancli.console import RunProgress, StopSignal
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.run import build
-from gancli.train import Every, advance, train
+from gancli.train import Every, _hparams, advance, train
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:
@@ -62,6 +62,12 @@ def test_a_run_writes_its_files(tmp_path):
     events = EventAccumulator(str(tmp_path)).Reload()
     assert wanted <= set(events.Tags()["scalars"]) and events.Tags()["images"] == ["samples"]
     assert {"config/text_summary", "_hparams_/experiment"} <= set(events.summary_metadata)
+
+
+def test_hparams_name_what_tells_runs_apart():
+    flat = _hparams(compose("train", overrides("dcgan", "optimizer.overrides.generator.lr=1e-3")))
+    assert flat["model"] == "DCGAN" and flat["model.width"] == 4 and flat["optimizer.overrides.generator.lr"] == 1e-3
+    assert not {"clip", "log.every", "runtime.device", "optimizer._partial_"} & flat.keys()
 
 
 def test_epochs_are_the_other_way_to_say_images():

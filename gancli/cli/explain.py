@@ -19,7 +19,8 @@ def explain(error: BaseException) -> str | None:
         place = error.filename or "the run folder"
         return f"no space left on the disk of {place}; free some, or point GANCLI_OUTPUTS elsewhere"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"{error.filename}: {(error.strerror or 'not allowed').lower()}; GANCLI_OUTPUTS and out= choose other folders"
+        reason = (error.strerror or "not allowed").lower()
+        return f"{error.filename}: {reason}; GANCLI_OUTPUTS and out= choose other folders"
     chain = list(_chain(error))
     for each in chain:
         line = _of_hydra(each) or _of_omegaconf(each)

@@ -66,9 +66,21 @@ class Adversarial(Model):
 
 
 class NormalPrior(Adversarial):
-    """An adversarial model with ``latent_dim`` standard normal latents."""
+    """An adversarial model with standard normal latents.
 
-    latent_dim: int
+    Args:
+        spec: shape of the images.
+        latent_dim: number of latents.
+
+    Raises:
+        ValueError: no latents.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
+        super().__init__(spec)
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
+        self.latent_dim = latent_dim
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
         """Standard normal. (n, latent_dim)."""

@@ -46,10 +46,13 @@ class DCGAN(Adversarial):
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
         super().__init__(spec)
+        if min(latent_dim, width) < 1:
+            raise ValueError(f"latent_dim={latent_dim} and width={width} must be 1 or more")
         self.latent_dim = latent_dim
         count = stages(spec)
         seed = (spec.height >> count, spec.width >> count)

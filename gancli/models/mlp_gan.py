@@ -32,6 +32,9 @@ class MLPGAN(Adversarial):
         pieces: linear filters per maxout unit.
         drop_input: share of the discriminator's inputs that dropout zeroes.
         drop_hidden: share of its hidden units that dropout zeroes.
+
+    Raises:
+        ValueError: a size below 1, or a share outside [0, 1].
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class MLPGAN(Adversarial):
         drop_hidden: float = 0.5,
     ) -> None:
         super().__init__(spec)
+        if min(latent_dim, generator_hidden, discriminator_hidden, pieces) < 1:
+            raise ValueError("latent_dim, generator_hidden, discriminator_hidden and pieces must be 1 or more")
         self.latent_dim = latent_dim
         pixels = math.prod(spec.shape)
         self.generator = nn.Sequential(

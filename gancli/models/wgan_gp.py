@@ -30,11 +30,13 @@ class WGANGP(NormalPrior):
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
-        super().__init__(spec)
-        self.latent_dim = latent_dim
+        super().__init__(spec, latent_dim)
+        if width < 1:
+            raise ValueError(f"width={width} must be 1 or more")
         count = stages(spec)
         seed = (spec.height >> count, spec.width >> count)
         widths = [width << i for i in range(count)]  # from the image inwards
