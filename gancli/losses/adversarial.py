@@ -245,6 +245,9 @@ class Wasserstein(AdversarialLoss):
         warmup_every: the same whenever this many generator updates are done (500 in the release); 0: never again.
         warmup_repeat: critic updates then.
         kwargs: see AdversarialLoss.
+
+    Raises:
+        ValueError: a negative warm-up, or one without updates.
     """
 
     labelled = False
@@ -253,6 +256,11 @@ class Wasserstein(AdversarialLoss):
         self, repeat: int = 5, warmup: int = 0, warmup_every: int = 0, warmup_repeat: int = 100, **kwargs: Any
     ) -> None:
         super().__init__(repeat, **kwargs)
+        if min(warmup, warmup_every) < 0 or warmup_repeat < 1:
+            raise ValueError(
+                f"warmup={warmup} and warmup_every={warmup_every} must be 0 or more, "
+                f"warmup_repeat={warmup_repeat} 1 or more"
+            )
         self.warmup, self.warmup_every, self.warmup_repeat = warmup, warmup_every, warmup_repeat
 
     def phases(self, model: Adversarial) -> list[Phase]:
