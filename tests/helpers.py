@@ -9,7 +9,11 @@ from gancli.config import compose
 from gancli.train import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
-SIZES = {"dcgan": ["model.width=4"], "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"]}
+SIZES = {
+    "dcgan": ["model.width=4"],
+    "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
+}
 
 
 def overrides(model: str = "dcgan", *more: str) -> list[str]:
