@@ -8,6 +8,7 @@ import torch
 
 from gancli import __version__, config, runtime
 from gancli.checkpoint import Checkpoint
+from gancli.data.levels import drawn
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.ema import EMA
@@ -107,7 +108,7 @@ def build(cfg: Any) -> Run:
     if not isinstance(model, loss.family):
         raise UsageError(_wrong_family(model, loss, cfg))
     if not cfg.resume:
-        model.fit_data(torch.from_numpy(images.pixels[:: -(-len(images) // FIT_IMAGES)]))
+        model.fit_data(torch.from_numpy(drawn(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
     machine.place(model), loss.to(machine.device)
     optimizer = config.instantiate(
         {k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer, trust=cfg.trust

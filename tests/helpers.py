@@ -15,6 +15,7 @@ SIZES = {
     "sngan": ["model.width=4"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
+    "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
 }
 
 

@@ -5,9 +5,12 @@ import torch
 from helpers import NoHostSync, overrides, run, tensors
 
 from gancli import checkpoint
-from gancli.config import compose, conf_dir
+from gancli.config import compose, conf_dir, target_class
+from gancli.config import options as options_of
 from gancli.ema import EMA
 from gancli.errors import UsageError
+from gancli.losses.base import Loss
+from gancli.models.base import Model
 from gancli.run import build
 from gancli.train import advance, train
 
@@ -78,7 +81,7 @@ def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
         assert not net.training and not any(p.requires_grad for p in net.parameters())
         state = net.state_dict()
         assert all(torch.equal(state[k], v) for k, v in saved.state[key].items())
-    assert not torch.equal(*(m.sample(1, generator=torch.Generator().manual_seed(0)) for m in (ema, raw)))
+    assert not torch.equal(*(m.sample(32, generator=torch.Generator().manual_seed(0)) for m in (ema, raw)))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -111,7 +114,9 @@ def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
 
 @pytest.mark.parametrize("name", options("loss"))
 def test_every_loss_trains_a_model_of_its_family(name, tmp_path):
-    values = run(tmp_path, f"loss={name}", "images=32")
+    family = target_class(options_of("loss")[name], Loss).family
+    model = next(m for m, node in options_of("model").items() if issubclass(target_class(node, Model), family))
+    values = run(tmp_path, f"loss={name}", "images=32", model=model)
     assert any(key.startswith("loss/") for key in values)
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from gancli.data.source import Source
 
 FILES = sorted((Path(__file__).parents[1] / "conf" / "data").glob("*.yaml"))
-LOADER = {"flip", "resident", "workers"}
+LOADER = {"flip", "resident", "workers", "bits", "binarise"}  # and of the quantisation
 
 
 def test_every_set_has_its_file() -> None:

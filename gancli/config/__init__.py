@@ -106,15 +106,19 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
 
 
 def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-    """Build the Source that ``data`` describes, and return with it the arguments that are the Loader's.
+    """Build the Source that ``data`` describes, of fewer levels if it says so, and return it with the Loader's keys.
 
     Raises:
         UsageError: as instantiate().
     """
+    from gancli.data.levels import Quantised
     from gancli.data.source import Source  # imports torch
 
     loader = {key: node[key] for key in schema.LOADER_KEYS if key in node}
-    return instantiate({k: v for k, v in node.items() if k not in loader}, Source, trust=trust), loader
+    levels = {key: node[key] for key in schema.LEVELS_KEYS if key in node}
+    source = instantiate({k: v for k, v in node.items() if k not in loader | levels}, Source, trust=trust)
+    fewer = levels.get("bits", 8) != 8 or levels.get("binarise") is not None
+    return Quantised(source, **levels) if fewer else source, loader
 
 
 def _build(value: Any, trust: Sequence[str]) -> Any:

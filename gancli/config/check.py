@@ -73,7 +73,8 @@ def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Seque
     taken = {key: p for key, p in signature.parameters.items() if key not in supplied}
     own = dict.fromkeys(schema.OWN_KEYS.get(group or "", ()))
     if group == "data":
-        own = {key: targets.signature(schema.LOADER).parameters[key] for key in own}
+        takers = targets.signature(schema.LOADER).parameters | targets.signature(schema.LEVELS).parameters
+        own = {key: takers[key] for key in own}
     for key in node.keys() - {"_target_", "_partial_"} - own.keys() - taken.keys():
         if not signature.open:
             raise UsageError(_no_key(f"{path}.{key}", key, taken | own))

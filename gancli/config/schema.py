@@ -115,7 +115,9 @@ VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": Sample
 # Keys of a group's node that the program takes itself: not arguments of the target.
 LOADER = "gancli.data.loader.Loader"
 LOADER_KEYS = ("flip", "resident", "workers")
-OWN_KEYS = {"data": LOADER_KEYS, "optimizer": ("overrides",)}
+LEVELS = "gancli.data.levels.Quantised"
+LEVELS_KEYS = ("bits", "binarise")
+OWN_KEYS = {"data": (*LOADER_KEYS, *LEVELS_KEYS), "optimizer": ("overrides",)}
 # Arguments that the program gives, so that no yaml does.
 SUPPLIED = {"model": ("spec",), "optimizer": ("params",)}
 

@@ -19,11 +19,12 @@ class Loader:
     """An infinite, resumable stream of batches, always full, running over the borders of epochs.
 
     The order is one permutation per epoch, a function of (seed, epoch) alone, so the whole state is how many images
-    were given out, plus the generator of the flips. Every epoch gives every image exactly once, whatever the batch
-    size. On the CPU resident and streamed batches are the same; on CUDA a resident set is permuted on the device,
-    whose generator gives another order.
+    were given out, plus the generator of flips and of binary draws. Every epoch gives every image exactly once,
+    whatever the batch size. On the CPU resident and streamed batches are the same; on CUDA a resident set is permuted
+    on the device, whose generator gives another order.
 
-    - `images`: the split. `batch_size`: images per batch; more than the split holds is fine.
+    - `images`: the split; of ``probabilities``, binary images are drawn at each access.
+    - `batch_size`: images per batch; more than the split holds is fine.
     - `device`: where batches live. `seed`: of order and flips, any int.
     - `flip`: mirror each image left-right with probability 1/2.
     - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB.
@@ -49,7 +50,7 @@ class Loader:
             raise UsageError(f"batch_size={batch_size}: allowed is 1 or more, e.g. batch_size=64")
         if workers < 0:
             raise UsageError(f"data.workers={workers}: allowed is 0 (no threads) or more, e.g. data.workers=2")
-        self.size, self.batch_size, self.flip = len(images), batch_size, flip
+        self.size, self.batch_size, self.flip, self.binarise = len(images), batch_size, flip, images.probabilities
         self.device = torch.device(device)
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
@@ -69,6 +70,9 @@ class Loader:
         if self.flip:
             mirror = torch.rand(self.batch_size, 1, 1, 1, generator=self._flips, device=self.device) < 0.5
             pixels = torch.where(mirror, pixels.flip(-1), pixels)
+        if self.binarise:
+            uniform = torch.rand(pixels.shape, generator=self._flips, device=self.device)
+            pixels = (uniform * 255 < pixels).to(torch.uint8) * 255
         # In place and after the cast: on the CPU uint8 / 127.5 takes 15 times as long.
         image = pixels.to(torch.float32).div_(127.5).sub_(1.0)
         return Batch(image, label, None, torch.full((), progress, dtype=torch.float32, device=self.device))

@@ -25,6 +25,7 @@ class Images:
     split: str  # "train" | "validation" | "test"
     fingerprint: str  # hex; same data, preprocessing and split -> same string
     class_names: tuple[str, ...] = ()
+    probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -15,6 +15,7 @@ class ImageSpec:
     width: int
     num_classes: int = 0  # 0: the data has no labels
     source_channels: int = 0  # image-to-image: channels of the source picture
+    levels: int = 256  # values of a channel, evenly spaced over [-1, 1]; 2: binary images
 
     @property
     def shape(self) -> tuple[int, int, int]:

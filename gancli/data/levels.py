@@ -1,0 +1,74 @@
+"""Data of fewer levels: k bits per channel, or binary images whose ones are drawn with the pixels' probabilities."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from gancli.data.source import SPLITS, Images, Source, fingerprint, whole
+from gancli.errors import UsageError
+
+_SEED = 0  # of the fixed draws: the same for everybody, or their likelihoods could not be compared
+_CHUNK = 1024  # images at a time
+
+
+class Quantised(Source):
+    """Another source's images with fewer levels, as bytes spread evenly over 0 .. 255, in memory.
+
+    - ``bits``: levels are v >> (8 - bits), shown as round(255 level / (2^bits - 1)); 1 bit is a threshold at 128.
+    - ``binarise=fixed_seed``: a pixel v is 255 with probability v / 255, drawn once, with one seed for all. It is not
+      the static binarisation of Larochelle & Murray 2011, whose files were drawn elsewhere.
+    - ``binarise=dynamic``: train is drawn anew at every access, by the loader; validation and test as ``fixed_seed``.
+
+    Args:
+        source: where the images come from.
+        bits: 1 to 8.
+        binarise: None, dynamic or fixed_seed; takes precedence over bits.
+
+    Raises:
+        UsageError: other values.
+    """
+
+    def __init__(self, source: Source, bits: int = 8, binarise: Literal["dynamic", "fixed_seed"] | None = None) -> None:
+        super().__init__(source.name, validation=0)
+        self.source, self.bits, self.binarise = source, whole("bits", bits, 1, 8), binarise
+        if binarise not in (None, "dynamic", "fixed_seed"):
+            raise UsageError(f"data.binarise={binarise!r}: allowed are dynamic, fixed_seed and null (as the data is)")
+
+    def _load(self, split: str) -> dict[str, Images]:
+        images = self.source.split(split)
+        if self.binarise is None:
+            return {split: _with_pixels(images, _quantise(images.pixels, self.bits), 2**self.bits)}
+        if split == "train" and self.binarise == "dynamic":
+            spec = replace(images.spec, levels=2)
+            return {split: replace(images, spec=spec, probabilities=True)}
+        return {split: _with_pixels(images, _draw(images), 2)}
+
+
+def drawn(images: Images) -> Images:
+    """Return the images as they are, or one fixed draw where their pixels are probabilities."""
+    return _with_pixels(images, _draw(images), 2) if images.probabilities else images
+
+
+def _with_pixels(images: Images, pixels: np.ndarray, levels: int) -> Images:
+    return replace(
+        images, pixels=pixels, spec=replace(images.spec, levels=levels), probabilities=False,
+        fingerprint=fingerprint(pixels, images.labels),
+    )  # fmt: skip
+
+
+def _quantise(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Drop the lower bits of uint8 values and spread the rest over 0 .. 255."""
+    top = 2**bits - 1
+    table = np.round((np.arange(256) >> (8 - bits)) * (255 / top)).astype(np.uint8)
+    return table[pixels]
+
+
+def _draw(images: Images) -> np.ndarray:
+    """Draw 0 or 255 with probability pixel / 255, by a fixed seed per split: uint8 like the pixels."""
+    random = np.random.RandomState([_SEED, SPLITS.index(images.split)])
+    pixels = np.empty(images.pixels.shape, np.uint8)
+    for start in range(0, len(pixels), _CHUNK):
+        part = images.pixels[start : start + _CHUNK]
+        pixels[start : start + _CHUNK] = np.where(random.random_sample(part.shape) * 255 < part, 255, 0)
+    return pixels

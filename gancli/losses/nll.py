@@ -1,0 +1,28 @@
+"""Maximum likelihood: the negative log-likelihood of the images, in nats per image and bits per dimension."""
+
+import math
+
+from torch import Tensor
+
+from gancli.data.spec import Batch
+from gancli.losses.base import Loss, Phase, Term
+from gancli.models.base import Explicit
+
+
+class NLL(Loss):
+    """Minimise E[-log p(x)], in nats per image, over the networks that the model samples from.
+
+    A model without networks (a kernel density estimate) is fitted to the data once and has no phase.
+    """
+
+    family = Explicit
+
+    def phases(self, model: Explicit) -> list[Phase]:
+        return [Phase("nll", model.sampled, (Term(self.term),))] if model.sampled else []
+
+    def term(self, model: Explicit, batch: Batch) -> dict[str, Tensor]:
+        nats = self.nats(model, batch).mean()
+        return {"nats": nats, "bits_per_dim": nats.detach() / (math.log(2) * batch.image[0].numel())}
+
+    def nats(self, model: Explicit, batch: Batch) -> Tensor:
+        return -model.log_prob(batch.image, batch.label)

@@ -1,0 +1,83 @@
+"""PixelCNN: van den Oord, Kalchbrenner & Kavukcuoglu 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759.
+
+Section 3.5 and Figure 5: a 7x7 convolution with mask A, residual blocks (ReLU, 1x1 to half the channels, ReLU, 3x3,
+ReLU, 1x1 back) with mask B, then twice ReLU and a 1x1, and the logits. Every layer is masked by colour, the 1x1 ones
+and the head too. As in the paper, pixels up and to the right are in part not seen: the blind spot of stacked 3x3 masks.
+Deviations: ReLU also before the logits' 1x1, which would else be one linear map with the layer before it; and with a
+likelihood that orders the colours itself (a logistic mixture), a pixel's colours are not ordered by the masks.
+
+    gancli train model=pixelcnn data=mnist
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.base import Autoregressive
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.masked import MaskedConv2d
+
+
+class PixelCNN(Autoregressive):
+    """Residual masked convolutions, any size and number of channels.
+
+    Args:
+        spec: shape and levels of the images.
+        likelihood: makes the likelihood of ``levels=``.
+        width: channels h inside the blocks; 2h between them. A multiple of the colours that the masks order.
+        blocks: residual blocks.
+        head: channels of the two 1x1 layers before the logits.
+        kernel: width of the first layer, odd.
+        sampler: naive | cache | wavefront; all draw the same images.
+
+    Raises:
+        UsageError: a width that cannot be split among the colours, or an even kernel.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood],
+        width: int = 16,
+        blocks: int = 7,
+        head: int = 32,
+        kernel: int = 7,
+        sampler: str = "wavefront",
+    ) -> None:
+        super().__init__(spec, likelihood, sampler)
+        groups, c = self.likelihood.groups(spec.channels), spec.channels
+        for key, value in (("width", width), ("head", head)):
+            if value < 1 or value % groups:
+                raise UsageError(f"model.{key}={value}: must be a multiple of the {groups} colours that masks order")
+        if kernel % 2 == 0:
+            raise UsageError(f"model.kernel={kernel}: must be odd, such as model.kernel=7")
+        self.net = nn.Sequential(
+            MaskedConv2d(c, 2 * width, kernel, groups=groups, image=True),
+            *(Block(width, groups) for _ in range(blocks)),
+            nn.ReLU(),
+            MaskedConv2d(2 * width, head, groups=groups),
+            nn.ReLU(),
+            MaskedConv2d(head, head, groups=groups),
+            nn.ReLU(),
+            MaskedConv2d(head, self.likelihood.channels(c), groups=groups),
+        )
+
+
+class Block(nn.Module):
+    """The residual block of Figure 5, left: 2h -> h -> h -> 2h channels."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            MaskedConv2d(2 * width, width, groups=groups),
+            nn.ReLU(),
+            MaskedConv2d(width, width, 3, groups=groups),
+            nn.ReLU(),
+            MaskedConv2d(width, 2 * width, groups=groups),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)

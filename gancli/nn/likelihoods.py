@@ -1,0 +1,183 @@
+"""Distributions of a pixel given a network's output: exact probabilities of levels, in forms that stay finite."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, logsigmoid, softplus
+
+from gancli.errors import UsageError
+
+
+class Likelihood(ABC):
+    """A probability of images whose channels take ``levels`` values, evenly spaced over [-1, 1].
+
+    Parameters are (N, channels(C), ...), images and noise (N, C, ...) and (N, noise_channels(C), ...) with the same
+    trailing dimensions: a map (H, W) or a list of pixels (P,). Arithmetic is float32 or wider, whatever autocast says.
+
+    Args:
+        levels: values that a channel takes, 2 or more (256: 8 bits).
+    """
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+    @abstractmethod
+    def channels(self, c: int) -> int:
+        """Return the parameters per pixel for images of c channels."""
+
+    def groups(self, c: int) -> int:
+        """Return how many conditionals a pixel takes: c where the network itself must order the colours, else 1."""
+        return c
+
+    def noise_channels(self, c: int) -> int:
+        """Return the uniform numbers that sampling one pixel of c channels takes."""
+        return c
+
+    @abstractmethod
+    def nll(self, params: Tensor, image: Tensor) -> Tensor:
+        """Return -log p(image), (N,) nats, summed over all pixels and channels."""
+
+    @abstractmethod
+    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
+        """Turn uniform noise in [0, 1) into images on the grid in [-1, 1]: a function of its arguments alone."""
+
+    def level(self, image: Tensor) -> Tensor:
+        """Return the nearest level of each value in [-1, 1], 0 .. levels-1 as whole floating-point numbers."""
+        return ((image + 1) * ((self.levels - 1) / 2)).round().clamp(0, self.levels - 1)
+
+    def value(self, level: Tensor) -> Tensor:
+        """Return the place of a level in [-1, 1], bit for bit as the loader scales 8-bit pixels."""
+        return level / ((self.levels - 1) / 2) - 1
+
+    def snap(self, image: Tensor) -> Tensor:
+        """Move each value to the nearest point of the grid (3-bit levels stored as bytes lie up to 0.004 beside it)."""
+        return self.value(self.level(image))
+
+
+class Bernoulli(Likelihood):
+    """Binary pixels; the parameter is the logit of the upper level.
+
+    Raises:
+        UsageError: the data has more than two levels.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(levels)
+        if levels != 2:
+            raise UsageError(
+                f"likelihood Bernoulli is for binary images and the data has {levels} levels: "
+                "add data.binarise=dynamic or choose likelihood@model.likelihood=categorical"
+            )
+
+    def channels(self, c: int) -> int:
+        return c
+
+    def nll(self, params: Tensor, image: Tensor) -> Tensor:
+        # -log sigma(z) for a one, -log sigma(-z) for a zero.
+        return softplus(-_wide(params) * self.snap(image)).flatten(1).sum(1)
+
+    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
+        return self.value((noise < _wide(params).sigmoid()).to(noise.dtype))
+
+
+class Categorical(Likelihood):
+    """A softmax over all levels for each channel (van den Oord et al. 2016, section 3.3): 256 ways for 8 bits.
+
+    Parameters are colour-major: all logits of the first channel, then those of the next.
+    """
+
+    def channels(self, c: int) -> int:
+        return c * self.levels
+
+    def nll(self, params: Tensor, image: Tensor) -> Tensor:
+        log_p = log_softmax(self._split(params), 2)  # (N, C, levels, ...)
+        return -log_p.gather(2, self.level(image).long().unsqueeze(2)).flatten(1).sum(1)
+
+    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
+        cdf = self._split(params).softmax(2).cumsum(2)
+        # The last entry may be rounded to less than 1, so it does not count.
+        level = (cdf[:, :, :-1] <= noise.unsqueeze(2)).sum(2)
+        return self.value(level.to(noise.dtype))
+
+    def _split(self, params: Tensor) -> Tensor:
+        return _wide(params).unflatten(1, (-1, self.levels))
+
+
+class DiscretizedLogisticMixture(Likelihood):
+    """A mixture of logistics integrated over each level's bin (Salimans et al. 2017, PixelCNN++, eq. 1 to 3).
+
+    With p = (x - mu + w) / s and q = (x - mu - w) / s, w half a bin: P(x) = sigma(p) - sigma(q), and the outer levels
+    take the tails. Written as sigma(p) sigma(-q) (1 - exp(-2w/s)), which neither cancels nor needs the authors' switch
+    to a density below 1e-5. A component is shared by the channels of a pixel, whose means are linear in the earlier
+    channels (eq. 3, with the printed gamma * b read as gamma * g). Deviations: sampling rounds each channel before the
+    next is conditioned on it, as the likelihood does (the authors' does not), and log-scales stay below 20.
+
+    Parameters: K weights, C x K means, C x K log-scales, C(C-1)/2 x K coefficients, 10 K in all for RGB.
+
+    Args:
+        levels: values that a channel takes.
+        components: logistics K in the mixture.
+    """
+
+    LOG_SCALE = (-7.0, 20.0)
+
+    def __init__(self, levels: int, components: int = 10) -> None:
+        super().__init__(levels)
+        self.components = components
+
+    def channels(self, c: int) -> int:
+        return self.components * (1 + 2 * c + c * (c - 1) // 2)
+
+    def groups(self, c: int) -> int:
+        return 1  # the coefficients order the colours, the network need not
+
+    def noise_channels(self, c: int) -> int:
+        return 1 + c  # which component, then a uniform for each channel
+
+    def nll(self, params: Tensor, image: Tensor) -> Tensor:
+        x = self.snap(image.to(_wide(params).dtype))
+        weights, means, log_scales, coefficients = self._split(params, image.shape[1])
+        mu = torch.stack([_mean(means, coefficients, x, i) for i in range(x.shape[1])], 1)  # (N, C, K, ...)
+        log_p = self._log_bin(x.unsqueeze(2), mu, log_scales).sum(1)  # (N, K, ...)
+        return -(log_softmax(weights, 1) + log_p).logsumexp(1).flatten(1).sum(1)
+
+    def _log_bin(self, x: Tensor, mu: Tensor, log_scale: Tensor) -> Tensor:
+        """Return the log of the logistic's mass in the bin of x, shapes broadcast."""
+        half, inverse = 1 / (self.levels - 1), torch.exp(-log_scale)
+        upper, lower = logsigmoid((x - mu + half) * inverse), logsigmoid(-(x - mu - half) * inverse)
+        between = upper + lower + torch.log(-torch.expm1(-2 * half * inverse))
+        level = self.level(x)  # whole numbers: a threshold on x would be wrong from 11 bits on
+        return torch.where(level == 0, upper, torch.where(level == self.levels - 1, lower, between))
+
+    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
+        weights, means, log_scales, coefficients = self._split(params, noise.shape[1] - 1)
+        cdf = weights.softmax(1).cumsum(1)[:, :-1]
+        chosen = (cdf <= noise[:, :1]).sum(1, keepdim=True).unsqueeze(1)  # (N, 1, 1, ...)
+        means, log_scales, coefficients = (
+            t.gather(2, chosen.expand(-1, t.shape[1], -1, *[-1] * (t.dim() - 3)))
+            for t in (means, log_scales, coefficients)
+        )
+        x = means.new_zeros(noise.shape[0], noise.shape[1] - 1, *noise.shape[2:])
+        for i in range(x.shape[1]):
+            logistic = torch.logit(noise[:, i + 1].to(x.dtype))
+            value = _mean(means, coefficients, x, i).squeeze(1) + log_scales[:, i, 0].exp() * logistic
+            x[:, i] = self.snap(value)
+        return x.to(noise.dtype)
+
+    def _split(self, params: Tensor, c: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return weights (N, K, ...), means and log-scales (N, C, K, ...) and coefficients (N, C(C-1)/2, K, ...)."""
+        parts = _wide(params).unflatten(1, (-1, self.components))
+        weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
+        return weights[:, 0], means, log_scales.clamp(*self.LOG_SCALE), coefficients.tanh()
+
+
+def _mean(means: Tensor, coefficients: Tensor, x: Tensor, i: int) -> Tensor:
+    """Return the means of channel i given the channels before it, (N, K, ...)."""
+    first = i * (i - 1) // 2
+    return means[:, i] + sum(coefficients[:, first + j] * x[:, j].unsqueeze(1) for j in range(i))
+
+
+def _wide(params: Tensor) -> Tensor:
+    """Return float32, or float64 as it is."""
+    return params.to(torch.promote_types(params.dtype, torch.float32))
