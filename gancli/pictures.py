@@ -5,11 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from gancli.data.folder import FolderImages
+from gancli.data.folder import FolderImages, Named
 from gancli.data.pixels import fit
 from gancli.data.source import Images, fingerprint
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+
+GRID = "grid.png"  # the overview that gancli sample puts beside its pictures
+
+
+class Pictures(FolderImages):
+    """A folder or zip as any other, less the grid of ``gancli sample``."""
+
+    def _parts(self) -> dict[str, list[Named]]:
+        return {split: [each for each in named if each[1] != GRID] for split, named in super()._parts().items()}
 
 
 def read(path: str, like: Images) -> Images:
@@ -30,7 +39,7 @@ def read(path: str, like: Images) -> Images:
         return Images(pixels, labels, spec, file.stem, "all", fingerprint(pixels, labels), like.class_names)
     if not file.exists():
         raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")
-    return FolderImages(str(file), channels=like.spec.channels, test=0, validation=0).split("train")
+    return Pictures(str(file), channels=like.spec.channels, test=0, validation=0).split("train")
 
 
 def labels_of(images: Images, like: Images) -> np.ndarray | None:

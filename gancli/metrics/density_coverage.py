@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gancli.metrics.base import GENERATED, REAL, Metric, Statistics
 from gancli.metrics.kept import KeptFeatures
-from gancli.metrics.neighbours import radii, squared
+from gancli.metrics.neighbours import radii, squared, within
 
 K = 5
 
@@ -34,7 +34,7 @@ def density_coverage(generated: Tensor, real: Tensor, k: int = K) -> tuple[float
     hits = torch.zeros((), dtype=torch.int64, device=real.device)
     hit = torch.zeros_like(balls, dtype=torch.bool)
     for _, distances in squared(generated, real):
-        inside = distances < balls
+        inside = within(distances, balls, closed=False)
         hits += inside.sum()
         hit |= inside.any(0)
     return hits.item() / (k * len(generated)), hit.double().mean().item()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 BLOCK = 1024  # rows per block: with 50,000 columns 400 MB
 SAME = 1e-11  # of |x|^2 + |y|^2: below it lies only rounding, whatever float32 features are
+TIE = 1e-10  # of a radius: nearer to it than this is on it, for the same two vectors may round in two ways
 
 
 def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -33,3 +34,8 @@ def radii(x: Tensor, k: int) -> Tensor:
         distances[row, start + row] = 0
         found.append(distances.kthvalue(k + 1, dim=1).values)  # the vector itself comes first
     return torch.cat(found)
+
+
+def within(distances: Tensor, balls: Tensor, *, closed: bool) -> Tensor:
+    """Tell which squared distances (b, M) lie inside balls of squared radii (M,), or, closed, on their surface too."""
+    return distances <= balls * (1 + TIE) if closed else distances < balls * (1 - TIE)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gancli.metrics.base import GENERATED, REAL, Metric, Statistics
 from gancli.metrics.kept import KeptFeatures
-from gancli.metrics.neighbours import radii, squared
+from gancli.metrics.neighbours import radii, squared, within
 
 K = 3
 
@@ -31,5 +31,5 @@ class PrecisionRecall(Metric):
 def covered(x: Tensor, y: Tensor, k: int = K) -> float:
     """Return the share of x (N, D) that lies in the k-nearest-neighbour ball of one or more of y (M, D)."""
     balls = radii(y, k)
-    inside = torch.cat([(distances <= balls).any(1) for _, distances in squared(x, y)])
+    inside = torch.cat([within(distances, balls, closed=True).any(1) for _, distances in squared(x, y)])
     return inside.double().mean().item()
