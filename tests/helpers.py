@@ -13,6 +13,7 @@ SIZES = {
     "dcgan": ["model.width=4"],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
+    "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
 }
 
 
