@@ -1,5 +1,6 @@
 """Everything a training run is made of, and how it is built from a config."""
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from gancli.models.base import Model
 from gancli.runtime import Runtime
 from gancli.schedules import Schedule
 from gancli.step import Step
+
+log = logging.getLogger("gancli")
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -41,6 +44,15 @@ class Run:
     features: Features | None
     images: int = 0  # seen so far: the clock
     best: float | None = None  # best value of eval.best so far
+
+    @property
+    def turn(self) -> int:
+        """How often all phases have had their updates: the last one has one each time."""
+        return self.steps[-1].updates
+
+    def batches(self) -> int:
+        """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
+        return 1 + sum(step.phase.updates(self.turn) - 1 for step in self.steps)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -103,6 +115,8 @@ def build(cfg: Any) -> Run:
     )
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, optimizer, machine)
+    for line in loss.cautions(model, {k: v for step in steps for k, v in step.settings().items()}):
+        log.warning("%s", line)
     reference, features = _evaluation(cfg, source, images, machine) if cfg.eval.every else (None, None)
     loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)

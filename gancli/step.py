@@ -73,6 +73,9 @@ class Step:
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.params, self.clip)
         self.optimizer.step()
+        if self.phase.after is not None:
+            with torch.no_grad():
+                self.phase.after(self.model)
         self.updates += 1
         return scalars
 
@@ -99,6 +102,10 @@ class Step:
             f"grad_norm/{name}": torch.nn.utils.get_total_norm([p.grad for p in g["params"] if p.grad is not None])
             for name, g in groups
         }
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return per network what the optimizer was told."""
+        return dict(zip(self.phase.networks, self.optimizer.param_groups))
 
     def set_rates(self, rates: Rates) -> None:
         """Set the next update's learning rates (times each group's own) and, where there is one, the momentum."""

@@ -107,7 +107,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
                     checkpoint.prune(run_dir, cfg.checkpoint.keep)
             if done:
                 break
-            advance(run, tracker, measure=run.images + batch_size >= log_due.next)
+            advance(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
     if stop.signum:
         raise Interrupted(
@@ -118,10 +118,10 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
 def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
     """Do one step of every phase. Nothing here waits for the device."""
     batch, drawn = None, 0
-    rates = run.schedule(run.images, run.total)
+    rates, turn = run.schedule(run.images, run.total), run.turn
     for step in run.steps:
         step.set_rates(rates)
-        for i in range(step.phase.repeat):
+        for i in range(step.phase.updates(turn)):
             if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
                 batch = run.loader.next(run.images / run.total)
                 drawn += len(batch.image)

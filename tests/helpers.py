@@ -14,6 +14,9 @@ SIZES = {
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
     "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
+    "sngan": ["model.width=4"],
+    "wgan": ["model.width=4"],
+    "wgan_gp": ["model.width=4"],
 }
 
 

@@ -80,6 +80,21 @@ def test_every_command_of_the_tour_runs(home):
     assert (home / "work" / "walk" / "grid.png").is_file()
 
 
+def test_make_train_runs_its_commands(home):
+    """The lines that `make train` would execute once .venv is there, with fewer images."""
+    plan = subprocess.run(["make", "-n", "train"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [shlex.split(line)[1:] for line in plan.splitlines() if "/gancli " in line.split("#")[0]]
+    assert [words[0] for words in lines] == ["train", "eval"]
+    (home / "make").mkdir()
+    env = os.environ | {"GANCLI_CACHE": str(home / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for words in lines:
+        command = [sys.executable, "-m", "gancli", *words, *SMOKE[words[0]]]
+        done = subprocess.run(command, cwd=home / "make", env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    (result,) = (home / "make").glob("outputs/digits-dcgan/*/eval/*-classifier.json")
+    assert json.loads(result.read_text())["values"]["fid"] > 0
+
+
 def test_the_model_example_runs_as_it_stands(home, cli):
     """The README's file and yaml, taken as a user's own package outside of gancli."""
     (code,), (yaml,) = blocks("python"), blocks("yaml")
@@ -109,7 +124,7 @@ def test_every_option_named_in_the_readme_exists():
         for name in re.findall(rf"\b{group}=([a-z_0-9,]+)", README):
             for option in name.split(","):
                 assert option == "tiny" or (conf_dir() / group / f"{option}.yaml").is_file(), f"{group}={option}"
-    for group in ("model", "data", "loss", "optimizer", "schedule"):
+    for group in ("model", "data", "loss", "penalty", "stabilizer", "optimizer", "schedule"):
         for path in (conf_dir() / group).glob("*.yaml"):
             assert re.search(rf"\b{path.stem}\b", README), f"{group}={path.stem} is not in the README"
 

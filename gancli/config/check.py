@@ -107,6 +107,9 @@ def _check_value(
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
         return _check_node(value, path, None, trust)
+    for name, inner in value.items() if isinstance(value, dict) else ():  # loss.penalties: targets by name
+        if isinstance(inner, dict) and "_target_" in inner:
+            _check_node(inner, f"{path}.{name}", None, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
     if not fits(value, parameter.annotation):

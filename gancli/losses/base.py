@@ -1,8 +1,8 @@
 """What a loss is made of: terms (functions to named scalars) and phases (one optimizer update each)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -27,7 +27,13 @@ class Phase(NamedTuple):
     name: str
     networks: tuple[str, ...]  # the model's children that it updates, and no others
     terms: tuple[Term, ...]
-    repeat: int = 1  # updates per generator update (n_critic), each on a fresh batch
+    # Updates per turn (n_critic), each on a fresh batch: a number, or a function of the turns done so far.
+    repeat: int | Callable[[int], int] = 1
+    after: Callable[[Model], None] | None = None  # what the weights are projected by after every update
+
+    def updates(self, turn: int) -> int:
+        """Return how many updates the phase does when ``turn`` turns (updates of the last phase) are done."""
+        return self.repeat(turn) if callable(self.repeat) else self.repeat
 
 
 class Loss(nn.Module, ABC):
@@ -38,6 +44,15 @@ class Loss(nn.Module, ABC):
     @abstractmethod
     def phases(self, model: Model) -> list[Phase]:
         """Return the updates of one training step, in order."""
+
+    def cautions(self, model: Model, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Return one line, with its source, for each choice that contradicts the paper it comes from.
+
+        Args:
+            model: what is trained.
+            settings: per network, what its optimizer was told: ``lr``, ``betas``, ``momentum``.
+        """
+        return []
 
     def nats(self, model: Model, batch: Batch) -> Tensor | None:
         """Return the negative log-likelihood per image, (N,) nats, where the loss is one."""

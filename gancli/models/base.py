@@ -62,13 +62,39 @@ class Adversarial(Model):
         return self.discriminator(image)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Walk from one latent to another, t in [0, 1]: straight, as suits the uniform priors used here."""
+        """Walk from one latent to another, t in [0, 1]: straight, as suits a uniform prior."""
         return torch.lerp(start, end, t)
 
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         return self.generate(self.latent(n, generator), label)
+
+
+class NormalPrior(Adversarial):
+    """An adversarial model with standard normal latents.
+
+    Args:
+        spec: shape of the images.
+        latent_dim: number of latents.
+
+    Raises:
+        ValueError: no latents.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
+        super().__init__(spec)
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
+        self.latent_dim = latent_dim
+
+    def latent(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Standard normal. (n, latent_dim)."""
+        return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
+
+    def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+        """Walk so that each point has the variance of the prior, of which a straight line's middle has half."""
+        return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
 
 
 class Explicit(Model):

@@ -1,5 +1,7 @@
 """Weight initialisations by name of the paper that uses them."""
 
+import math
+
 from torch import nn
 
 
@@ -18,6 +20,22 @@ def dcgan_(module: nn.Module, std: float = 0.02) -> None:
             nn.init.normal_(layer.weight, 0.0, std)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, std)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def he_uniform_(module: nn.Module) -> None:
+    """Convolutions U with std sqrt(4 / (fan in + fan out)), linear layers with sqrt(2 / ...), zero biases.
+
+    As in the release of Gulrajani et al. 2017; here a stride does not change the fans.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2))
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
         else:
             continue
         if layer.bias is not None:

@@ -1,0 +1,222 @@
+"""What keeps a discriminator's (critic's) slope in bounds: gradient penalties, norms of outputs and weights, clipping.
+
+Gradients are those of the score in the image: one norm per sample, over all its pixels and channels.
+
+    gancli train model=dcgan 'penalty=[r1,drift]' loss.penalties.r1.gamma=1
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+
+class Game(NamedTuple):
+    """What a penalty is given: the critic and the two kinds of images, (N, C, H, W), as it sees them."""
+
+    critic: nn.Module
+    score: Callable[[Tensor], Tensor]  # (N, C, H, W) -> (N,)
+    real: Tensor
+    fake: Callable[[], Tensor]  # draws as many generated images as there are real ones, without a gradient
+
+
+class Regularizer:
+    """A penalty or a projection of the critic."""
+
+    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+        """Return one line if the critic or its optimizer's settings contradict the paper."""
+        return None
+
+
+class Penalty(Regularizer, ABC):
+    """One term more for the critic to minimise.
+
+    Args:
+        interval: updates from one evaluation to the next; it then counts as many times (lazy regularisation, Karras
+            et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, section 3.1).
+
+    Raises:
+        ValueError: the interval is not positive.
+    """
+
+    second_order: ClassVar[bool] = True
+
+    def __init__(self, interval: int = 1) -> None:
+        if interval < 1:
+            raise ValueError(f"interval must be 1 or more, got {interval}")
+        self.interval = interval
+
+    @abstractmethod
+    def __call__(self, game: Game) -> Tensor:
+        """Return the penalty, a scalar."""
+
+
+class Projection(Regularizer, ABC):
+    """What is done to the critic's weights after each of its updates."""
+
+    @abstractmethod
+    def project(self, critic: nn.Module) -> None:
+        """Change the weights in place."""
+
+
+def slopes(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Return the gradient of each score in its own image, (N, C*H*W), itself differentiable in the weights."""
+    image = image.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(image).sum(), image, create_graph=True)
+    return gradient.flatten(1)
+
+
+def between(start: Tensor, end: Tensor) -> Tensor:
+    """Draw one point on each line from start to end: one number per sample, not per pixel or per batch."""
+    share = torch.rand(len(start), *[1] * (start.ndim - 1), device=start.device, dtype=start.dtype)
+    return torch.lerp(start, end, share)
+
+
+class GradientPenalty(Penalty):
+    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs, eq. 3: slope 1 between real and generated images.
+
+    The generated images are drawn for this term; the paper takes those of the loss (the expectation is the same).
+
+    Args:
+        weight: lambda.
+        target: the slope.
+        one_sided: punish only slopes above the target (their section 4, "Two-sided penalty").
+        interval: see Penalty.
+    """
+
+    def __init__(self, weight: float = 10.0, target: float = 1.0, one_sided: bool = False, interval: int = 1) -> None:
+        super().__init__(interval)
+        self.weight, self.target, self.one_sided = weight, target, one_sided
+
+    def __call__(self, game: Game) -> Tensor:
+        return self._excess(slopes(game.score, between(game.fake(), game.real)))
+
+    def _excess(self, gradient: Tensor) -> Tensor:
+        excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
+        return self.weight * (relu(excess) if self.one_sided else excess).square().mean()
+
+    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
+            return (
+                "a gradient penalty on a critic with batch norm: its slopes then depend on the whole batch; "
+                "Gulrajani et al. 2017, section 4, leave it out (model=wgan_gp)"
+            )
+        return None
+
+
+class DRAGAN(GradientPenalty):
+    """Kodali et al. 2017, On Convergence and Stability of GANs: slope 1 around the real images.
+
+    As in the authors' release: noise of [0, 1/2) standard deviations of the batch on each pixel, then a point on the
+    way to it, one number per sample.
+    """
+
+    def __call__(self, game: Game) -> Tensor:
+        noise = 0.5 * game.real.std(correction=0) * torch.rand_like(game.real)
+        return self._excess(slopes(game.score, between(game.real, game.real + noise)))
+
+
+class R1(Penalty):
+    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, eq. 9: flat at real images.
+
+    gamma / 2 times the squared norm, summed over pixels: the authors' release lacks the 1/2.
+
+    Args:
+        gamma: weight; what is right grows with the number of pixels.
+        interval: see Penalty; 16 in StyleGAN2.
+    """
+
+    def __init__(self, gamma: float = 10.0, interval: int = 1) -> None:
+        super().__init__(interval)
+        self.gamma = gamma
+
+    def __call__(self, game: Game) -> Tensor:
+        return self._flat(game, game.real)
+
+    def _flat(self, game: Game, image: Tensor) -> Tensor:
+        return self.gamma / 2 * slopes(game.score, image).square().sum(1).mean()
+
+
+class R2(R1):
+    """Mescheder et al. 2018, eq. 10: flat at generated images."""
+
+    def __call__(self, game: Game) -> Tensor:
+        return self._flat(game, game.fake())
+
+
+class Drift(Penalty):
+    """Karras et al. 2018, Progressive Growing of GANs, appendix A.1: the scores of real images stay near zero.
+
+    Args:
+        weight: epsilon.
+        interval: see Penalty.
+    """
+
+    second_order = False
+
+    def __init__(self, weight: float = 0.001, interval: int = 1) -> None:
+        super().__init__(interval)
+        self.weight = weight
+
+    def __call__(self, game: Game) -> Tensor:
+        return self.weight * game.score(game.real).square().mean()
+
+
+class Orthogonal(Penalty):
+    """Brock et al. 2017, Neural Photo Editing with Introspective Adversarial Networks: || W W^T - I ||^2 per layer.
+
+    W has one row per output; where there are more rows than columns, W^T W is compared, which alone can be I.
+
+    Args:
+        weight: factor of the sum over the layers.
+        interval: see Penalty.
+    """
+
+    second_order = False
+
+    def __init__(self, weight: float = 1e-4, interval: int = 1) -> None:
+        super().__init__(interval)
+        self.weight = weight
+
+    def __call__(self, game: Game) -> Tensor:
+        matrices = [p.flatten(1) for p in game.critic.parameters() if p.ndim > 1]
+        return self.weight * sum(self._distance(w if w.shape[0] <= w.shape[1] else w.T) for w in matrices)
+
+    @staticmethod
+    def _distance(w: Tensor) -> Tensor:
+        return (w @ w.T - torch.eye(len(w), device=w.device, dtype=w.dtype)).square().sum()
+
+
+class WeightClipping(Projection):
+    """Arjovsky et al. 2017, Wasserstein GAN, algorithm 1: every weight of the critic back into [-c, c].
+
+    Batch norm's scales, too, as in the authors' release.
+
+    Args:
+        c: the bound.
+
+    Raises:
+        ValueError: the bound is not positive.
+    """
+
+    def __init__(self, c: float = 0.01) -> None:
+        if c <= 0:
+            raise ValueError(f"c must be above 0, got {c}")
+        self.c = c
+
+    def project(self, critic: nn.Module) -> None:
+        parameters = list(critic.parameters())
+        torch._foreach_clamp_min_(parameters, -self.c)
+        torch._foreach_clamp_max_(parameters, self.c)
+
+    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+        momentum = settings.get("momentum") or (settings.get("betas") or (0.0,))[0]
+        if not momentum:
+            return None
+        return (
+            f"a clipped critic with momentum {momentum}: Arjovsky et al. 2017 found training unstable with it "
+            "and took optimizer=rmsprop"
+        )

@@ -1,0 +1,72 @@
+"""Relativistic GANs: Jolicoeur-Martineau 2018, The Relativistic Discriminator: a Key Element Missing from Standard GAN.
+
+The discriminator compares: how much more real is this image than one of the other kind (RSGAN), or than their mean
+(the average ones, Ra)? The generator wants its images to win, so its loss sees real ones, too. The means carry
+gradients, and the average losses are halved, as in the author's release.
+
+    gancli train model=dcgan loss=relativistic loss.variant=rahinge
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from gancli.data.spec import Batch
+from gancli.losses.adversarial import AdversarialLoss
+from gancli.models.base import Adversarial
+
+# What is paid for a difference of scores that should be large; for one that should be small, that of its negative.
+COSTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rsgan": lambda d: softplus(-d),
+    "rasgan": lambda d: softplus(-d) / 2,
+    "ralsgan": lambda d: (d - 1).square() / 2,
+    "rahinge": lambda d: relu(1 - d) / 2,
+}
+
+
+class Relativistic(AdversarialLoss):
+    """RSGAN, RaSGAN, RaLSGAN and RaHinge.
+
+    Args:
+        variant: ``rsgan`` compares pairs; the others compare with the mean score of the other kind.
+        kwargs: see AdversarialLoss.
+    """
+
+    def __init__(self, variant: Literal["rsgan", "rasgan", "ralsgan", "rahinge"] = "rasgan", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cost, self.paired = COSTS[variant], variant == "rsgan"
+
+    def on_real(self, score: Tensor) -> Tensor:
+        return self.cost(score)
+
+    def on_fake(self, score: Tensor) -> Tensor:
+        return self.cost(-score)
+
+    def on_generated(self, score: Tensor) -> Tensor:
+        return self.cost(score)
+
+    def discriminator_loss(
+        self, real: Tensor, fake: Tensor, labels: tuple[Tensor, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        if not self.paired:
+            return super().discriminator_loss(real - fake.mean(), fake - real.mean(), labels)
+        ahead = real - fake
+        return {"pair": (self.on_real(ahead) if labels is None else self._labelled(ahead, labels[0])).mean()}
+
+    def pair_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return what the generator minimises: the discriminator's loss with the two kinds of images exchanged."""
+        if self.paired:
+            return {"pair": self.on_generated(fake - real).mean()}
+        behind = self.on_fake(real - fake.mean()).mean()
+        return {"real": behind, "fake": self.on_generated(fake - real.mean()).mean()}
+
+    def verdicts(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        right = (real > fake.mean()).float().mean() + (fake <= real.mean()).float().mean()
+        return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
+
+    def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
+        fake = self.seen(model.generate(model.latent(len(batch.image)), batch.label), batch)
+        s_real = model.score(self.seen(batch.image, batch), batch.label)
+        return self.pair_loss(s_real, model.score(fake, batch.label))

@@ -1,0 +1,109 @@
+"""What is done to the images and the labels that a discriminator sees, so that it stays uncertain.
+
+gancli train model=dcgan 'stabilizer=[smooth_labels,instance_noise]' loss.stabilizers.instance_noise.sigma=0.2
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Stabilizer(nn.Module):
+    """Changes images, in both players' steps alike, or labels, in the discriminator's; state goes into buffers."""
+
+    relabels: ClassVar[bool] = False
+
+    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+        """Return (N, C, H, W) images, real or generated, as the discriminator gets them; progress: () in [0, 1]."""
+        return image
+
+    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0."""
+        return real, fake
+
+
+class SmoothLabels(Stabilizer):
+    """One-sided label smoothing (Salimans et al. 2016, section 3.4): real images are only ``real_label`` real.
+
+    One-sided, because with a positive label on generated images the optimal discriminator
+    (.9 p_data + b p_g) / (p_data + p_g) would reward the generator for staying where there is no data.
+
+    Args:
+        real_label: the label of real images, above 0 and at most 1.
+    """
+
+    relabels = True
+
+    def __init__(self, real_label: float = 0.9) -> None:
+        super().__init__()
+        if not 0 < real_label <= 1:
+            raise ValueError(f"real_label must be above 0 and at most 1, got {real_label}")
+        self.real_label = real_label
+
+    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        return real * self.real_label, fake
+
+
+class NoisyLabels(Stabilizer):
+    """Labels drawn anew for each image (the "soft and noisy labels" of Chintala et al.'s ganhacks).
+
+    Args:
+        real: range of the labels of real images.
+        fake: range of those of generated ones.
+    """
+
+    relabels = True
+
+    def __init__(self, real: tuple[float, float] = (0.7, 1.2), fake: tuple[float, float] = (0.0, 0.3)) -> None:
+        super().__init__()
+        self.real, self.fake = real, fake
+
+    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        return self._noisy(real), self._noisy(fake)
+
+    def _noisy(self, label: Tensor) -> Tensor:
+        ones, zeros = (low + (high - low) * torch.rand_like(label) for low, high in (self.real, self.fake))
+        return label * ones + (1 - label) * zeros
+
+
+class FlipLabels(Stabilizer):
+    """With probability p a real and a generated image swap their labels (ganhacks).
+
+    The optimal discriminator then stays within [p, 1 - p].
+
+    Args:
+        p: probability of a swap, from 0 to 1/2.
+    """
+
+    relabels = True
+
+    def __init__(self, p: float = 0.05) -> None:
+        super().__init__()
+        if not 0 <= p <= 0.5:
+            raise ValueError(f"p must be from 0 to 0.5, got {p}")
+        self.p = p
+
+    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        swap = torch.rand_like(real) < self.p
+        return torch.where(swap, fake, real), torch.where(swap, real, fake)
+
+
+class InstanceNoise(Stabilizer):
+    """Gaussian noise on all that the discriminator sees, annealed linearly to nothing (Sønderby et al. 2017).
+
+    It widens both distributions until they overlap (Arjovsky & Bottou 2017, section 3).
+
+    Args:
+        sigma: standard deviation at the start, in pixels of [-1, 1].
+        end: share of the run, above 0, after which the noise is gone.
+    """
+
+    def __init__(self, sigma: float = 0.1, end: float = 1.0) -> None:
+        super().__init__()
+        if sigma < 0 or not 0 < end <= 1:
+            raise ValueError(f"sigma must be 0 or more and end above 0 and at most 1, got sigma={sigma} end={end}")
+        self.sigma, self.end = sigma, end
+
+    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+        return image + self.sigma * (1 - progress / self.end).clamp(min=0) * torch.randn_like(image)

@@ -1,0 +1,72 @@
+"""SN-GAN: Miyato, Kataoka, Koyama & Yoshida 2018, Spectral Normalization for Generative Adversarial Networks.
+
+The paper's standard CNN (SNDCGAN): 128 normal latents, a dense layer and 4x4 transposed convolutions with batch norm,
+then a 3x3 one; the discriminator alternates 3x3 convolutions and 4x4 ones of stride 2, leaky ReLU .1, without batch
+norm: each weight matrix (outputs in rows) is divided by its largest singular value, found by power iteration. Setting C
+of the paper: Adam with learning rate 2e-4 and betas (.5, .999), one discriminator update per generator update, the
+non-saturating loss (loss=hinge is their other one). Weights N(0, .02).
+
+Deviations: as many x2 stages as DCGAN has at that size (the paper: three); one power iteration per forward in training
+mode, of which the discriminator has two per update.
+
+    gancli train model=sngan data=cifar10
+"""
+
+import math
+
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gancli.data.spec import ImageSpec
+from gancli.models.base import NormalPrior
+from gancli.models.dcgan import stages
+from gancli.nn.init import dcgan_
+
+
+class SNGAN(NormalPrior):
+    """SNDCGAN for 8 to 128 pixels.
+
+    Args:
+        spec: shape of the images.
+        latent_dim: number of normal latents.
+        width: channels next to the image; they double with each stage away from it.
+
+    Raises:
+        UsageError: the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
+        super().__init__(spec, latent_dim)
+        if width < 1:
+            raise ValueError(f"width={width} must be 1 or more")
+        count = stages(spec)
+        seed = (spec.height >> count, spec.width >> count)
+        widths = [width << i for i in range(count + 1)]  # from the image inwards
+        self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
+        self.discriminator = discriminator(spec.channels, widths, seed)
+        dcgan_(self)
+        for layer in self.discriminator:  # after the initialisation, which it would hide the weights from
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                spectral_norm(layer)
+
+
+def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int, int]) -> nn.Sequential:
+    """(N, latent_dim) -> (N, channels, H, W) in (-1, 1)."""
+    start = (widths[0], *seed)
+    layers = [nn.Linear(latent_dim, math.prod(start), bias=False), nn.Unflatten(1, start)]
+    layers += [nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    for inner, outer in zip(widths, widths[1:]):
+        layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, 1, 1), nn.Tanh())
+
+
+def discriminator(channels: int, widths: list[int], seed: tuple[int, int]) -> nn.Sequential:
+    """(N, channels, H, W) in [-1, 1] -> (N,) logits."""
+    layers, inputs = [], channels
+    for width in widths[:-1]:
+        layers += [nn.Conv2d(inputs, width, 3, 1, 1), nn.LeakyReLU(0.1)]
+        layers += [nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(0.1)]
+        inputs = width
+    layers += [nn.Conv2d(inputs, widths[-1], 3, 1, 1), nn.LeakyReLU(0.1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1] * math.prod(seed), 1), nn.Flatten(0))

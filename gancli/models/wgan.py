@@ -1,0 +1,46 @@
+"""WGAN: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN.
+
+The networks of DCGAN (section 4.1 and the authors' release), of which the second is a critic: its score has no bound
+and no meaning but its slope. Weights N(0, .02), 100 normal latents. Algorithm 1: critic weights clipped to [-.01, .01],
+RMSProp with learning rate 5e-5, 5 critic updates per generator update; the release has 100 of them for the first 25
+generator updates and at every 500th (loss.warmup=25 loss.warmup_every=500).
+
+Deviations: clipped after each critic update, as algorithm 1 says (the release: before it). The critic's output has no
+bias: the Wasserstein loss does not depend on one.
+
+    gancli train model=wgan data=mnist
+"""
+
+from torch import nn
+
+from gancli.data.spec import ImageSpec
+from gancli.models import dcgan
+from gancli.models.base import NormalPrior
+from gancli.nn.init import dcgan_
+
+
+class WGAN(NormalPrior):
+    """DCGAN's generator with normal latents, and its discriminator as a critic.
+
+    Args:
+        spec: shape of the images.
+        latent_dim: number of normal latents.
+        width: channels next to the image; they double with each stage away from it.
+
+    Raises:
+        UsageError: the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+        super().__init__(spec, latent_dim)
+        if width < 1:
+            raise ValueError(f"width={width} must be 1 or more")
+        count = dcgan.stages(spec)
+        seed = (spec.height >> count, spec.width >> count)
+        widths = [width << i for i in range(count)]  # from the image inwards
+        draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)
+        self.generator = nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *draw)
+        self.discriminator = dcgan.discriminator(spec.channels, widths, seed)
+        self.discriminator[-2] = nn.Conv2d(widths[-1], 1, seed, bias=False)
+        dcgan_(self)
