@@ -120,7 +120,10 @@ def build(cfg: Any) -> Run:
     loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
-    return Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer)
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer)
+    if not steps:  # fit_data has done it all: every image was seen once
+        run.images = run.total = len(images)
+    return run
 
 
 def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> Scorer:

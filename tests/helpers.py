@@ -12,10 +12,11 @@ SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_tes
 SIZES = {
     "dcgan": ["model.width=4"],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
+    "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
     "sngan": ["model.width=4"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
-    "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
 }
 
 

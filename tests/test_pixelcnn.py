@@ -83,9 +83,10 @@ def test_the_blind_spot_is_the_papers():
 
 
 @pytest.mark.parametrize("group", [0, 1, 2])
-def test_colours_see_earlier_colours_of_their_pixel(group):
+@pytest.mark.parametrize("width", [6, 4])
+def test_colours_see_earlier_colours_of_their_pixel(group, width):
     spec = ImageSpec(3, 5, 5, levels=4)
-    seen = sees(make(spec, Categorical, kernel=3), 3, 2, group)
+    seen = sees(make(spec, Categorical, kernel=3, width=width), 3, 2, group)
     past = documented(spec, 3, 2, kernel=3, blocks=2)
     own = torch.tensor([colour < group for colour in range(3)])
     assert torch.equal(seen[:, 3, 2], own)
@@ -201,8 +202,8 @@ def test_off_grid_inputs_are_read_as_their_level():
 
 def test_impossible_settings_are_refused():
     rgb = ImageSpec(3, 8, 8)
-    with pytest.raises(UsageError, match="model.width=4: must be a multiple of the 3 colours"):
-        PixelCNN(rgb, Categorical, width=4)
+    with pytest.raises(UsageError, match="model.width=2: must be 3 or more"):
+        PixelCNN(rgb, Categorical, width=2)
     with pytest.raises(UsageError, match="model.kernel=4"):
         PixelCNN(rgb, Categorical, width=6, head=6, kernel=4)
     with pytest.raises(UsageError, match="did you mean.*wavefront"):

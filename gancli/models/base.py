@@ -100,7 +100,7 @@ class NormalPrior(Adversarial):
 class Explicit(Model):
     """A model that knows the probability of an image: trained by ``losses/nll.py`` on its ``sampled`` networks."""
 
-    density: ClassVar[bool] = False  # log_prob is that of a density on [0, 1]^D, not of a probability
+    density: bool = False  # log_prob is that of a density on [0, 1]^D, not of a probability
 
     @abstractmethod
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:

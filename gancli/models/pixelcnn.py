@@ -26,14 +26,14 @@ class PixelCNN(Autoregressive):
     Args:
         spec: shape and levels of the images.
         likelihood: makes the likelihood of ``levels=``.
-        width: channels h inside the blocks; 2h between them. A multiple of the colours that the masks order.
+        width: channels h inside the blocks; 2h between them. At least one for each colour that masks order.
         blocks: residual blocks.
         head: channels of the two 1x1 layers before the logits.
         kernel: width of the first layer, odd.
         sampler: naive | cache | wavefront; all draw the same images.
 
     Raises:
-        UsageError: a width that cannot be split among the colours, or an even kernel.
+        UsageError: fewer channels than colours, or an even kernel.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class PixelCNN(Autoregressive):
         super().__init__(spec, likelihood, sampler)
         groups, c = self.likelihood.groups(spec.channels), spec.channels
         for key, value in (("width", width), ("head", head)):
-            if value < 1 or value % groups:
-                raise UsageError(f"model.{key}={value}: must be a multiple of the {groups} colours that masks order")
+            if value < groups:
+                raise UsageError(f"model.{key}={value}: must be {groups} or more, a channel for each colour in order")
         if kernel % 2 == 0:
             raise UsageError(f"model.kernel={kernel}: must be odd, such as model.kernel=7")
         self.net = nn.Sequential(

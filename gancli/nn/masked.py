@@ -11,10 +11,10 @@ from torch.nn.functional import conv2d, linear
 class MaskedConv2d(nn.Conv2d):
     """A convolution that sees the rows above, the pixels to the left, and of its own pixel the earlier colours.
 
-    Channels on both sides are split into ``groups`` contiguous, equal parts, one for each colour that the network has
-    to order (van den Oord et al. 2016, section 3.4). At its own pixel an output of group g sees the inputs of the
-    groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1 ones are masked
-    just the same. The mask multiplies the weight in the forward pass, so that optimizers and averages see one tensor.
+    Channels on both sides are split into ``groups`` contiguous, equal parts, one for each colour that
+    the network has to order (van den Oord et al. 2016, section 3.4). At its own pixel an output of group g sees the
+    inputs of the groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1 ones
+    are masked just the same. The mask multiplies the weight in the forward pass: optimizers see one tensor.
 
     Args:
         inputs: input channels.

@@ -1,0 +1,155 @@
+"""Kernel density estimation: Rosenblatt 1956; Parzen 1962, On Estimation of a Probability Density Function and Mode.
+
+p(x) = 1/N sum_i K_h(x - x_i) over the training images x_i, pixels on [0, 1]. There is nothing to train: `gancli train`
+fits it before the first step (Model.fit_data), the nll loss finds no network to update, and the run is over.
+A Gaussian or box gives a density of continuous pixels, which no probability of levels can be compared with; on binary
+images the Aitchison-Aitken kernel gives a probability. Deviation: drawn pixels outside [0, 1] are clipped.
+
+    gancli train model=kde data=digits
+"""
+
+import logging
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError, did_you_mean
+from gancli.models.base import Explicit
+from gancli.nn.kernels import AitchisonAitken, Box, Gaussian, Kernel
+
+log = logging.getLogger("gancli")
+
+KERNELS: dict[str, type[Kernel]] = {"gaussian": Gaussian, "box": Box, "aitchison_aitken": AitchisonAitken}
+RULES = ("loo", "scott", "silverman")
+
+
+class KDE(Explicit):
+    """A kernel on every training image, kept as bytes.
+
+    Args:
+        spec: shape and levels of the images.
+        kernel: gaussian, box, or (binary images) aitchison_aitken.
+        bandwidth: standard deviation, side of the cube, or probability of a flip; or a rule to choose it by: ``loo``,
+            the largest leave-one-out likelihood over the kernel's grid, ``scott`` or ``silverman``, the normal
+            reference rules with the pixels' root mean variance, made for few dimensions.
+        queries: training images that loo leaves out in turn, evenly spaced.
+        chunk: training images compared with at a time.
+
+    Raises:
+        UsageError: no such kernel or rule, a bandwidth out of range, or a kernel for other data.
+    """
+
+    sampled = ()
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        kernel: str = "gaussian",
+        bandwidth: float | str = "loo",
+        queries: int = 1000,
+        chunk: int = 2048,
+    ) -> None:
+        super().__init__(spec)
+        if kernel not in KERNELS:
+            known = ", ".join(KERNELS)
+            raise UsageError(f"model.kernel={kernel}: allowed are {known}{did_you_mean(kernel, KERNELS)}")
+        if kernel == "aitchison_aitken" and spec.levels != 2:
+            raise UsageError(f"model.kernel={kernel} is for binary images: add data.binarise=fixed_seed")
+        _check(kernel, bandwidth)
+        for key, value in (("queries", queries), ("chunk", chunk)):
+            if value < 1:
+                raise UsageError(f"model.{key}={value}: allowed is 1 or more")
+        self.kernel, self.rule, self.queries, self.chunk = KERNELS[kernel](), bandwidth, queries, chunk
+        self.density = self.kernel.density
+        self.dim = math.prod(spec.shape)
+        self.register_buffer("pixels", torch.empty(0, self.dim, dtype=torch.uint8))
+        self.register_buffer("bandwidth", torch.tensor(math.nan, dtype=torch.float64))
+
+    def fit_data(self, pixels: Tensor) -> None:
+        """Keep the training images and choose the bandwidth.
+
+        Raises:
+            UsageError: a single image, from which no rule can tell a bandwidth.
+        """
+        self.pixels = pixels.flatten(1).to(self.device, copy=True)
+        if not isinstance(self.rule, str):
+            h = float(self.rule)
+        elif len(pixels) < 2:
+            raise UsageError(f"model.bandwidth={self.rule} needs 2 images or more; give a number, model.bandwidth=0.1")
+        else:
+            h = self._leave_one_out() if self.rule == "loo" else self._reference_rule()
+        self.bandwidth.fill_(h)
+        log.info("kernel density estimate of %s images, bandwidth %.4g", f"{len(pixels):,}", h)
+
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return log p of each image, (N,) float64 nats: a density of pixels on [0, 1], unless they are binary."""
+        x = (image.double().flatten(1) + 1) / 2
+        return self._log_sums(x, self.bandwidth[None])[0] - math.log(len(self.pixels))
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        rows = torch.randint(len(self.pixels), (n,), device=self.device, generator=generator)
+        drawn = self.kernel.draw(self.pixels[rows].double() / 255, float(self.bandwidth), generator)
+        return (drawn.clamp(0, 1) * 2 - 1).float().view(n, *self.spec.shape)
+
+    def _log_sums(self, x: Tensor, bandwidths: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return log sum_i K_h(x - x_i) for each bandwidth, (H, N), by an online logsumexp over chunks of images.
+
+        ``own``, (N,), are the rows that x were taken from, to leave them out.
+        """
+        sums = x.new_full((len(bandwidths), len(x)), -math.inf)
+        for start in range(0, len(self.pixels), self.chunk):
+            part = self.pixels[start : start + self.chunk].double() / 255
+            distance = self.kernel.distance(x, part)
+            for i, h in enumerate(bandwidths.tolist()):
+                log_k = self.kernel.log(distance, h, self.dim)
+                if own is not None:
+                    places = torch.arange(start, start + len(part), device=x.device)
+                    log_k = log_k.masked_fill(own[:, None] == places, -math.inf)
+                sums[i] = torch.logaddexp(sums[i], log_k.logsumexp(1))
+        return sums
+
+    def _leave_one_out(self) -> float:
+        """Return the bandwidth of the grid under which left-out training images are likeliest."""
+        n = len(self.pixels)
+        own = torch.linspace(0, n - 1, min(n, self.queries), device=self.device).round().long()
+        sums = torch.cat(
+            [
+                self._log_sums(self.pixels[rows].double() / 255, self.kernel.grid, rows)
+                for rows in own.split(256)  # times chunk bounds the memory
+            ],
+            1,
+        )
+        best = int(sums.mean(1).argmax())
+        if best in (0, len(self.kernel.grid) - 1):
+            log.warning(
+                "the best bandwidth lies at an end of the grid tried; a number, model.bandwidth=..., may be better"
+            )
+        return float(self.kernel.grid[best])
+
+    def _reference_rule(self) -> float:
+        """Return sigma N^(-1/(D+4)) (Scott), or that with N (D+2)/4 for N (Silverman), as scipy and scikit-learn do."""
+        values = self.pixels.double() / 255
+        sigma = values.var(0).mean().sqrt().item()
+        n = len(values) * (1.0 if self.rule == "scott" else (self.dim + 2) / 4)
+        if sigma == 0:
+            raise UsageError(f"model.bandwidth={self.rule}: all images are equal; give a number, model.bandwidth=0.1")
+        return sigma * n ** (-1 / (self.dim + 4))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
+        saved = state_dict.get(f"{prefix}pixels")
+        if saved is not None:  # as many images as were fitted
+            self.pixels = self.pixels.new_empty(len(saved), self.dim)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check(kernel: str, bandwidth: float | str) -> None:
+    if isinstance(bandwidth, str):
+        rules = RULES if kernel == "gaussian" else RULES[:1]
+        if bandwidth not in rules:
+            raise UsageError(f"model.bandwidth={bandwidth}: with kernel={kernel}, a number or {', '.join(rules)}")
+    elif not 0 < bandwidth < (0.5 if kernel == "aitchison_aitken" else math.inf):
+        raise UsageError(f"model.bandwidth={bandwidth}: must be above 0, and below 1/2 for aitchison_aitken")
