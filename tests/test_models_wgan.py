@@ -64,6 +64,13 @@ def test_sizes_without_a_seed_are_refused(name):
         KINDS[name](ImageSpec(1, 30, 30))
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("wrong", ["latent_dim", "width"])
+def test_sizes_of_nothing_are_refused(name, wrong):
+    with pytest.raises(UsageError, match=f"{wrong}=0 must be 1 or more"):
+        build(compose("train", overrides(name, f"model.{wrong}=0")))
+
+
 @pytest.mark.parametrize("name, dim", [("wgan", 100), ("wgan_gp", 128), ("sngan", 128)])
 def test_latents_are_normal_and_walks_keep_their_variance(name, dim):
     model = KINDS[name](ImageSpec(1, 8, 8), width=4)
