@@ -73,11 +73,11 @@ def evaluate(cfg: Any) -> dict[str, float]:
     with watched() as watch:
         scorer = Scorer(
             cfg.metrics, reference, features, n=n, batch_size=cfg.batch_size, device=runtime.device,
-            splits=source.split, known=known, watch=watch,
+            splits=source.split, floor=cfg.floor, known=known, watch=watch,
         )  # fmt: skip
         if cfg.save_reference:
             moments.save(Path(cfg.save_reference).expanduser(), scorer.real())
-        size, floor = scorer.floor() if cfg.floor and known is None else (0, {})
+        size, floor = scorer.floor()
         result = {"floor": {"images": size, "values": floor} if floor else {}}
         rows = []
         for subject in chain([first], subjects):

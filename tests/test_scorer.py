@@ -170,8 +170,9 @@ def test_the_order_of_images_changes_nothing_but_what_is_drawn_by_their_number(p
 
 
 def test_any_list_is_one_pass_and_equals_each_metric_alone(perfect) -> None:
-    whole = scorer()
-    whole.score(stream(FRESH))
+    whole = scorer(floor=True)
+    assert whole.floor()[0] == 300
+    assert whole.score(stream(FRESH)).values == perfect
     assert whole.features.seen == 600 + 600 + 700  # generated, real and train once each; validation needs no network
     whole.score(stream(FRESH))
     assert whole.features.seen == 1900 + 600  # the real ones are remembered
@@ -193,7 +194,7 @@ def test_the_histograms_are_told() -> None:
 
 
 def test_the_noise_floor_is_the_score_of_one_half_against_the_other(perfect) -> None:
-    size, floor = scorer(n=500).floor()
+    size, floor = scorer(n=500, floor=True).floor()
     order = np.random.RandomState(0).permutation(600)
     one, other = (
         replace(REAL, pixels=REAL.pixels[r], labels=REAL.labels[r], fingerprint=str(r[0]))
@@ -202,8 +203,12 @@ def test_the_noise_floor_is_the_score_of_one_half_against_the_other(perfect) -> 
     assert size == 300
     expected = scorer(reference=other, n=300).score(stream(one)).values
     assert floor == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    assert scorer(n=200).floor()[0] == 200 and scorer(n=500).floor()[1] == floor  # now from the cache
-    assert floor["fid"] < 0.2 and scorer(["is", "fid"], n=500, reference=drawn(12, 4)).floor()[1].keys() == {"fid"}
+    assert (
+        scorer(n=200, floor=True).floor()[0] == 200 and scorer(n=500, floor=True).floor()[1] == floor
+    )  # now from the cache
+    assert floor["fid"] < 0.2 and scorer(["is", "fid"], n=500, reference=drawn(12, 4), floor=True).floor()[
+        1
+    ].keys() == {"fid"}
 
 
 def test_known_statistics_stand_in_for_the_reference(perfect) -> None:

@@ -31,7 +31,7 @@ _ALL = FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
 REFERENCE_VERSION = 1  # of the cached reference statistics
-HALVES = "half", "other half"  # of the real images: the noise floor scores the first against the second
+HALVES = {"half": GENERATED, "other half": REAL}  # of the real images, and what each stands for in the noise floor
 
 Watch = Callable[[str, int, int], None]  # what, done, total
 Stream = Iterable[tuple[Tensor, Tensor | None]]  # uint8 (N, C, H, W), labels (N,) int64 or None
@@ -71,7 +71,8 @@ class Scorer:
         batch_size: int = 64,  # of the real images
         device: torch.device,  # of the sums
         splits: Callable[[str], Images],  # "train" and "validation", called for metrics that look at them
-        known: moments.Gaussian | None = None,  # statistics to be used in place of the reference's own
+        floor: bool = False,  # get ready for floor(), too
+        known: moments.Gaussian | None = None,  # statistics to be used in place of the reference's own; then no floor
         watch: Watch = lambda what, done, total: None,
     ) -> None:
         self.n = n or min(MOST, len(reference))
@@ -79,6 +80,7 @@ class Scorer:
         self.metrics = [METRICS[name] for name in dict.fromkeys(metrics)]
         self.reference, self.features, self.known, self.watch = reference, features, known, watch
         self._batch_size, self._device, self._splits = batch_size, device, splits
+        self._half = min(self.n, len(reference) // 2) if floor and known is None else 0
         self._warned: set[str] = set()
         for metric in self.metrics:
             metric.check(features, reference)
@@ -122,30 +124,27 @@ class Scorer:
         Two disjoint random halves of the reference, of at most n images each: no generator should score better than
         real images do. A metric that needs more images than a half has is left out.
         """
-        size = min(self.n, len(self.reference) // 2)
-        metrics = [metric for metric in self.metrics if size >= metric.least]
-        if not metrics:
-            return size, {}
-        order = np.random.RandomState(0).permutation(len(self.reference))
-        rows = np.sort(order[:size]), np.sort(order[size : 2 * size])
-        roles = GENERATED, REAL
-        wanted = {half: _union(metrics, role) for half, role in zip(HALVES, roles)}
-        found = self._look(self.reference, wanted, dict(zip(HALVES, rows)), "noise floor")
-        sets = {**self._others, **{role: found[half] for half, role in zip(HALVES, roles)}}
-        return size, {key: value for metric in metrics for key, value in metric(sets).items()}
+        halves = {role: self._others[half] for half, role in HALVES.items() if half in self._others}
+        sets = {**self._others, **halves}
+        return self._half, {key: value for metric in self._floored() for key, value in metric(sets).items()}
+
+    def _floored(self) -> list[Metric]:
+        return [metric for metric in self.metrics if self._half >= metric.least]
 
     @cached_property
     def _others(self) -> dict[str, Statistics]:
-        """The statistics of all sets but the generated one."""
+        """The statistics of all sets but the generated one, the halves of the real one among them."""
         wanted = {name: _union(self.metrics, name) for metric in self.metrics for name in metric.needs}
-        found: dict[str, Statistics] = {}
-        for name in wanted.keys() - {GENERATED}:
-            if name == REAL and self.known:
-                found[name] = {moments.Moments: moments.Fixed(self.known)}
-                continue
-            images = self.reference if name == REAL else self._splits(name)
-            what = "reference images" if name == REAL else f"{name} images"
-            found |= self._look(images, {name: wanted[name]}, {}, what)
+        halves = {half: _union(self._floored(), role) for half, role in HALVES.items() if self._floored()}
+        order = np.random.RandomState(0).permutation(len(self.reference))
+        rows = {half: np.sort(order[i * self._half : (i + 1) * self._half]) for i, half in enumerate(halves)}
+        if self.known:
+            found: dict[str, Statistics] = {REAL: {moments.Moments: moments.Fixed(self.known)}}
+        else:
+            both = {REAL: wanted.get(REAL, []), **halves}
+            found = self._look(self.reference, both, rows, "reference images")
+        for name in wanted.keys() - {GENERATED, REAL}:
+            found |= self._look(self._splits(name), {name: wanted[name]}, {}, f"{name} images")
         return found
 
     def _look(
