@@ -5,10 +5,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -122,3 +123,27 @@ class StopSignal:
     def __exit__(self, *exc: object) -> None:
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what shows (what, done, total): a bar on a terminal, a line every ten seconds elsewhere."""
+    if console.is_terminal:
+        with Progress(console=console) as bar:
+            tasks: dict[str, Any] = {}
+
+            def show(what: str, done: int, total: int) -> None:
+                task = tasks[what] = tasks[what] if what in tasks else bar.add_task(what, total=total)
+                bar.update(task, completed=done)
+
+            yield show
+        return
+    last = time.monotonic()
+
+    def say(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            log.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
+
+    yield say

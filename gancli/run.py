@@ -13,9 +13,9 @@ from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.ema import EMA
 from gancli.errors import UsageError
-from gancli.evaluate import check_metrics
 from gancli.losses.base import Loss
 from gancli.metrics.features import Features
+from gancli.metrics.scorer import METRICS, Scorer, check_metrics
 from gancli.models.base import Model
 from gancli.runtime import Runtime
 from gancli.schedules import Schedule
@@ -40,8 +40,7 @@ class Run:
     steps: list[Step]
     ema: EMA
     total: int  # images of the whole run
-    reference: Images | None  # of the evaluations on the way
-    features: Features | None
+    scorer: Scorer | None  # of the evaluations on the way
     images: int = 0  # seen so far: the clock
     best: float | None = None  # best value of eval.best so far
 
@@ -117,25 +116,31 @@ def build(cfg: Any) -> Run:
     steps = _steps(cfg, model, loss, optimizer, machine)
     for line in loss.cautions(model, {k: v for step in steps for k, v in step.settings().items()}):
         log.warning("%s", line)
-    reference, features = _evaluation(cfg, source, images, machine) if cfg.eval.every else (None, None)
+    scorer = _evaluation(cfg, source, images, machine) if cfg.eval.every else None
     loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
-    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, reference, features)
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer)
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)
     return run
 
 
-def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> tuple[Images, Features]:
+def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> Scorer:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
     if cfg.eval.best not in cfg.eval.metrics:
         raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
     reference = source.split(cfg.eval.split)
     check_metrics(cfg.eval.metrics, cfg.eval.n or len(reference))
+    if METRICS[cfg.eval.best].values.get(cfg.eval.best) is None:
+        single = [name for name, metric in METRICS.items() if metric.values.get(name) is not None]
+        raise UsageError(f"eval.best={cfg.eval.best} is no single value to choose by; allowed: {', '.join(single)}")
     features = config.instantiate(cfg.features, Features, trust=cfg.trust)
     features.prepare(lambda: images, machine.device)
-    return reference, features
+    return Scorer(
+        cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
+        splits=source.split,
+    )  # fmt: skip
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:

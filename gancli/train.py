@@ -13,9 +13,9 @@ import torch
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.evaluate import score
 from gancli.files import replacing
 from gancli.grids import make_grid, save_png
+from gancli.metrics.scorer import METRICS
 from gancli.run import Run, build
 from gancli.sample import draw
 from gancli.tracker import Tracker
@@ -151,13 +151,11 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        values = score(
-            model, run.reference, run.features, n=settings.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size,
-            device=run.runtime.device, metrics=settings.metrics,
-        )  # fmt: skip
+        images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
+        values = run.scorer.score((each, None) for each in images).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value = values[settings.best]
-    better = run.best is None or (value > run.best if settings.best == "is" else value < run.best)
+    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
+    better = run.best is None or (value > run.best if higher else value < run.best)
     if better:
         run.best = value
         _save(run, run_dir / checkpoint.FOLDER / checkpoint.BEST)

@@ -18,12 +18,12 @@ from helpers import run
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gancli import checkpoint, config, evaluate
+from gancli import checkpoint, config, console, evaluate
 from gancli.data.fake import FakeImages
 from gancli.errors import UsageError
-from gancli.evaluate import score
 from gancli.metrics.classifier import Classifier
-from gancli.metrics.fid import frechet_distance
+from gancli.metrics.fid import few, frechet_distance
+from gancli.metrics.scorer import Scorer
 from gancli.sample import draw
 
 CPU = torch.device("cpu")
@@ -70,6 +70,11 @@ def parts(folder: Path, n_test: int = 150) -> tuple:
     features = Classifier(epochs=1)
     features.prepare(lambda: data.split("train"), CPU)
     return model, data.split("test"), features
+
+
+def score(model, reference, features, *, n, seed=0, batch_size=64, device=CPU, metrics=("fid", "is")):
+    scorer = Scorer(metrics, reference, features, n=n, batch_size=batch_size, device=device, splits={}.__getitem__)
+    return scorer.score((x, None) for x in draw(model, n, seed=seed, batch_size=batch_size)).values
 
 
 def test_values_equal_a_slow_twin(folder) -> None:
@@ -205,19 +210,17 @@ def test_the_score_repeats_and_leaves_the_random_state_alone(folder) -> None:
 
 def test_few_images_are_warned_of_once(folder, logged) -> None:
     model, reference, features = parts(folder)
-    evaluate._warn_few.cache_clear()
-    for _ in range(2):
-        score(model, reference, features, n=100, seed=0, batch_size=64, device=CPU, metrics=["fid"])
+    scorer = Scorer(["fid"], reference, features, n=100, device=CPU, splits={}.__getitem__)
+    for seed in range(2):
+        scorer.score((x, None) for x in draw(model, 100, seed=seed, batch_size=64))
     assert str(logged).count("FID of 100 images") == 1 and "singular" in str(logged)
 
 
 @pytest.mark.parametrize(
     ("n", "dim", "warned"), [(1279, 128, True), (1280, 128, False), (9999, 2048, True), (20_480, 2048, False)]
 )
-def test_when_few_is_few(n, dim, warned, logged) -> None:
-    evaluate._warn_few.cache_clear()
-    evaluate._warn_few(n, dim)
-    assert bool(logged) == warned and "singular" not in str(logged)
+def test_when_few_is_few(n, dim, warned) -> None:
+    assert bool(few(n, dim)) == warned and "singular" not in str(few(n, dim))
 
 
 def test_the_command_prints_a_table(cli, folder) -> None:
@@ -230,16 +233,16 @@ def test_the_command_prints_a_table(cli, folder) -> None:
 
 def test_progress_is_a_bar_on_a_terminal_and_few_lines_elsewhere(monkeypatch, logged) -> None:
     text = io.StringIO()
-    monkeypatch.setattr(evaluate, "console", Console(file=text, force_terminal=True, width=80))
-    with evaluate._watched() as watch:
+    monkeypatch.setattr(console, "console", Console(file=text, force_terminal=True, width=80))
+    with console.watched() as watch:
         watch("reference images", 50, 100)
         watch("generated images", 100, 100)
     assert "reference images" in text.getvalue() and "50%" in text.getvalue() and "100%" in text.getvalue()
-    monkeypatch.setattr(evaluate, "console", Console(file=text, force_terminal=False))
+    monkeypatch.setattr(console, "console", Console(file=text, force_terminal=False))
     clock = iter([0, 5, 12, 12, 15])  # started, first, second and its note, third
-    monkeypatch.setattr(evaluate.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     logging.getLogger("gancli").setLevel(logging.INFO)
-    with evaluate._watched() as watch:
+    with console.watched() as watch:
         for done in (1000, 2000, 3000):
             watch("generated images", done, 3000)
     assert logged == ["generated images: 2,000 of 3,000"]

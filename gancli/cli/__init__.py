@@ -18,7 +18,7 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mea
 
 VERBS = {
     "train": "train a model; -m trains one per combination of values",
-    "eval": "score a checkpoint: FID and Inception Score",
+    "eval": "score a checkpoint, a run or pictures: FID, IS, KID and more",
     "sample": "draw images from a checkpoint",
 }
 HELP = f"""\

@@ -37,9 +37,8 @@ def check_values(values: dict[str, Any]) -> None:
         UsageError: one line with the key, what it is, what is allowed and the closest real key.
     """
     for key in schema.COUNTS:
-        parent, _, leaf = key.rpartition(".")
-        holder = values.get(parent) if parent else values
-        if isinstance(holder, dict) and holder.get(leaf) is not None:
+        holder, leaf = schema.holder_of(values, key)
+        if holder.get(leaf) is not None:
             holder[leaf] = _count(holder[leaf], key)
     schema.check_ranges(values)
     for group in GROUPS:

@@ -14,6 +14,7 @@ Precision = Enum("Precision", ["fp32", "bf16"])
 Format = Enum("Format", ["png", "npz", "grid"])
 Kind = Enum("Kind", ["grid", "interpolation"])
 Split = Enum("Split", ["train", "validation", "test"])
+Which = Enum("Which", ["last", "all"])
 
 
 @dataclass
@@ -83,11 +84,17 @@ class TrainVerb:
 
 @dataclass
 class EvalVerb:
-    ckpt: str = MISSING
+    ckpt: str | None = MISSING
+    which: Which = MISSING
+    images: str | None = MISSING  # a path: see holder_of
     n: Any = MISSING
     split: Split = MISSING
     metrics: list[str] = MISSING
+    floor: bool = MISSING
+    reference: str | None = MISSING
+    save_reference: str | None = MISSING
     seed: int = MISSING
+    repeats: int = MISSING
     batch_size: int = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
@@ -147,6 +154,8 @@ COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n",
 
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
     """Return the mapping that holds a dotted key, an empty one where this verb has none, and the key's last part."""
+    if key == "images" and "which" in values:
+        return {}, key  # of eval: pictures to score, no number
     parent, _, leaf = key.rpartition(".")
     holder = values.get(parent) if parent else values
     return (holder if isinstance(holder, dict) else {}), leaf
@@ -159,7 +168,10 @@ def _one_or_more(value: Any) -> bool:
 # (key, what is right, what to say): each is looked at where the verb has the key and it is not null.
 _COUNTED = ("images", "epochs", "batch_size", "accumulate", "n", "eval.n", "samples.n", "runtime.threads", "log.every")
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    *((key, _one_or_more, "must be 1 or more") for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep")),
+    *(
+        (key, _one_or_more, "must be 1 or more")
+        for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep", "repeats")
+    ),
     ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
     ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
 )
@@ -180,9 +192,27 @@ def check_ranges(values: dict[str, Any]) -> None:
         value = get(key)
         if value is not None and not right(value):
             raise UsageError(f"{key}={value}: {text}")
+    _check_eval(values)
     batch, accumulate = get("batch_size"), get("accumulate")
     if accumulate and batch % accumulate:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch} into equal parts; change one of them")
     metrics, best = get("eval.metrics"), get("eval.best")
     if get("eval.every") and best not in metrics:
         raise UsageError(f"eval.best={best} is not among eval.metrics=[{','.join(metrics)}]; name one of them")
+
+
+def _check_eval(values: dict[str, Any]) -> None:
+    """Check what eval is to score."""
+    if "which" not in values:
+        return
+    ckpt, images = values.get("ckpt"), values.get("images")
+    if not ckpt and not images:
+        raise UsageError("ckpt is missing: type ckpt=... (a run or a checkpoint) or images=... (a folder, zip or npz)")
+    if ckpt and images:
+        raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
+    if images and not values.get("data"):
+        raise UsageError(f"images={images}: name the data to score them against, such as data=mnist")
+    if images and (values["which"] == "all" or values["repeats"] > 1):
+        raise UsageError("images=...: which=all and repeats are for checkpoints; leave them away")
+    if values.get("save_reference") and "fid" not in values["metrics"]:
+        raise UsageError("save_reference=... saves what FID needs: add fid to metrics")

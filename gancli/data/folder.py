@@ -56,8 +56,11 @@ class FolderImages(Source):
         self.test = test if isinstance(test, str) else amount("test", test)
         self.recipe = Recipe(self.size, self.channels, check_crop(crop), on_error == "skip")
 
+    def _parts(self) -> dict[str, list[Named]]:
+        return arrange(open_files(self.root))
+
     def _load(self, split: str) -> dict[str, Images]:
-        parts = arrange(open_files(self.root))
+        parts = self._parts()
         if isinstance(self.test, str):
             other = arrange(open_files(folder(self.test)))
             parts["test"] = other.get("test") or other["train"]

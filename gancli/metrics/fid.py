@@ -4,10 +4,36 @@
 there are fewer images than features; SciPy 1.18 also took away the call they use.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gancli.errors import UsageError
-from gancli.metrics.moments import Gaussian
+from gancli.metrics.base import GENERATED, REAL, Metric, Statistics
+from gancli.metrics.moments import Gaussian, Moments
+
+
+class FID(Metric):
+    """Frechet distance of the Gaussians that mean and covariance (ddof 1) of the features describe."""
+
+    name = "fid"
+    needs = {GENERATED: (Moments,), REAL: (Moments,)}
+    values = {"fid": False}
+
+    def warn(self, sets: Mapping[str, Statistics]) -> str | None:
+        n, dim = min(sets[GENERATED][Moments].n, sets[REAL][Moments].n), sets[GENERATED][Moments].dim
+        return few(n, dim)
+
+    def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
+        return {"fid": fid(sets[GENERATED][Moments].gaussian(), sets[REAL][Moments].gaussian())}
+
+
+def few(n: int, dim: int) -> str | None:
+    """Return a warning when n images are too few for a covariance of dim features that an FID can be compared by."""
+    if n >= 10 * dim and (dim != 2048 or n >= 10_000):
+        return None
+    singular = "its covariance is singular and " if n <= dim else ""
+    return f"FID of {n:,} images: {singular}it is biased upwards; compare it only with FIDs of as many images"
 
 
 def fid(a: Gaussian, b: Gaussian) -> float:

@@ -1,14 +1,18 @@
 """Inception Score: Salimans et al. 2016, arXiv 1606.03498, section 4, as openai/improved-gan computes it."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor
 
 from gancli.errors import UsageError
+from gancli.metrics.base import GENERATED, About, Batch, Metric, Statistic, Statistics
 
 SPLITS = 10
 
 
-class InceptionScore:
+class InceptionScore(Statistic):
     """Streamed: per split the sums of p(y|x) and of p log p are all that exp(E KL(p(y|x) || p(y))) needs.
 
     Split i holds the images [i n // splits, (i + 1) n // splits) in the order they come: nothing is shuffled.
@@ -22,6 +26,13 @@ class InceptionScore:
         self.n, self.splits, self.seen = n, splits, 0
         self._p = torch.zeros(splits, classes, dtype=torch.float64, device=device)
         self._plogp = torch.zeros(splits, dtype=torch.float64, device=device)
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls(about.n, about.classes, about.device)
+
+    def add(self, batch: Batch) -> None:
+        self.update(batch.logits)
 
     def update(self, logits: Tensor) -> None:
         """Add logits (N, classes) of the next N images. Raises ValueError beyond n images."""
@@ -52,3 +63,15 @@ class InceptionScore:
     def _split_of(self, index: int) -> int:
         """The split i with i n // splits <= index < (i + 1) n // splits."""
         return ((index + 1) * self.splits - 1) // self.n
+
+
+class IS(Metric):
+    """Mean and standard deviation over 10 splits, by the extractor's class predictions."""
+
+    name, least = "is", SPLITS
+    needs = {GENERATED: (InceptionScore,)}
+    values = {"is": True, "is_std": None}
+    constants = {"is_splits": SPLITS}
+
+    def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
+        return dict(zip(self.values, sets[GENERATED][InceptionScore].result(), strict=True))

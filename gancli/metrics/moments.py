@@ -1,15 +1,17 @@
 """Mean and covariance of features, streamed: memory does not grow with the number of images."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gancli.files import replacing
+from gancli.metrics.base import About, Batch, Statistic
 
 ROWS = 500  # rows gathered before x^T x: ten times fewer would be five times slower
+UNKNOWN = 2**31 - 1  # images of statistics that do not say: taken as enough for full rank
 
 
 class Gaussian(NamedTuple):
@@ -20,14 +22,21 @@ class Gaussian(NamedTuple):
     cov: np.ndarray  # (D, D) float64, divided by n - 1
 
 
-class Moments:
+class Moments(Statistic):
     """Raw float64 sums of n, x and x x^T. Shards and ranks merge by adding; no host synchronisation in ``update``."""
 
     def __init__(self, dim: int, device: torch.device | str = "cpu") -> None:
-        self.n = 0
+        self.n, self.dim = 0, dim
         self._sum = torch.zeros(dim, dtype=torch.float64, device=device)
         self._outer = torch.zeros(dim, dim, dtype=torch.float64, device=device)
         self._waiting: list[Tensor] = []
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls(about.dim, about.device)
+
+    def add(self, batch: Batch) -> None:
+        self.update(batch.features)
 
     def update(self, features: Tensor) -> None:
         """Add features (N, D) of any float dtype."""
@@ -68,6 +77,19 @@ def save(path: Path, gaussian: Gaussian) -> None:
 
 
 def load(path: Path) -> Gaussian:
-    """Read what ``save`` wrote. Raises OSError, KeyError, ValueError, EOFError or zipfile.BadZipFile."""
+    """Read what ``save`` or pytorch-fid wrote. Raises OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile."""
     with np.load(path, allow_pickle=False) as file:
-        return Gaussian(int(file["n"]), file["mu"], file["sigma"])
+        return Gaussian(int(file["n"]) if "n" in file else UNKNOWN, file["mu"], file["sigma"])
+
+
+class Fixed(NamedTuple):
+    """A Gaussian read from a file, in place of the Moments it was made from."""
+
+    known: Gaussian
+
+    @property
+    def n(self) -> int:
+        return self.known.n
+
+    def gaussian(self) -> Gaussian:
+        return self.known

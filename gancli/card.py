@@ -1,0 +1,130 @@
+"""The score card: one JSON per evaluation with the values and all that they depend on, and what the terminal shows."""
+
+import csv
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from gancli import __version__
+from gancli.data.source import Images
+from gancli.files import digest, replacing
+from gancli.metrics import moments
+from gancli.metrics.scorer import METRICS, Scorer
+
+log = logging.getLogger("gancli")
+
+
+def protocol(
+    scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int, device: torch.device
+) -> dict[str, Any]:
+    """Return all that the values depend on; two results of one protocol are the same result.
+
+    ``subject`` says what is scored: the checkpoint's hash, average or raw weights and seeds, or the pictures' hash.
+    """
+    libraries = ("torch", "torchvision", "numpy", "pytorch-fid")
+    constants = {key: value for metric in scorer.metrics for key, value in metric.constants.items()}
+    known = {} if scorer.known is None else {"reference_statistics": _hash(scorer.known)}
+    n = len(reference) if scorer.known is None else scorer.known.n
+    return {
+        "metrics": sorted(metric.name for metric in scorer.metrics),
+        "images_generated": scorer.n,
+        "images_reference": None if n == moments.UNKNOWN else n,
+        "dataset": reference.name,
+        "split": reference.split,
+        "fingerprint": reference.fingerprint,
+        **known,
+        "resolution": list(reference.spec.shape),
+        "features": scorer.features.protocol(),
+        **constants,
+        **subject,
+        "batch_size": batch_size,
+        "precision": "float32",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "versions": {
+            "gancli": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in libraries},
+        },
+    }
+
+
+def _hash(gaussian: moments.Gaussian) -> str:
+    return digest({"n": gaussian.n, "mean": gaussian.mean.tolist(), "trace": float(gaussian.cov.trace())})
+
+
+def folded(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Return the mean of every value over repeated seeds, and how the seeds spread (nothing for one seed)."""
+    means = {key: fmean(run[key] for run in runs) for key in runs[0]}
+    if len(runs) == 1:
+        return dict(runs[0]), {}
+    each = {key: [run[key] for run in runs] for key in means}
+    return means, {key: {"std": stdev(v), "low": min(v), "high": max(v)} for key, v in each.items()}
+
+
+def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any], *, seconds: float) -> Path:
+    """Write one result, whole or not at all, and return its file; one of another protocol is never written over."""
+    file = folder / f"{stem}-{facts['features']['name']}.json"
+    if file.exists() and _protocol_of(file) != facts:
+        file = file.with_stem(f"{file.stem}-{digest(facts)[:8]}")
+    written = {**result, "protocol": facts, "seconds": round(seconds, 1)}
+    written["date"] = datetime.now().astimezone().isoformat(timespec="seconds")
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return file
+
+
+def write_curve(folder: Path, rows: Sequence[tuple[int, Mapping[str, float]]], facts: dict[str, Any]) -> Path:
+    """Write the values of a run's checkpoints, a row each, and return the file: one per protocol."""
+    shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
+    file = folder / f"curve-{facts['split']}-{facts['features']['name']}-{digest(shared)[:8]}.csv"
+    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        keys = list(dict.fromkeys(key for _, values in rows for key in values))
+        writer.writerow(["images", *keys])
+        writer.writerows([images, *(values.get(key, "") for key in keys)] for images, values in rows)
+    return file
+
+
+def _protocol_of(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["protocol"]
+    except (ValueError, KeyError, TypeError):  # not ours: it is kept
+        return None
+
+
+def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> None:
+    """Print the values beside those of real images, and against what they were measured."""
+    floor, spread = result["floor"]["values"] if result["floor"] else {}, result["spread"]
+    table = Table("score", "value", *(["real against real"] if floor else []))
+    for key, value in result["values"].items():
+        if key.endswith(("_std", "_se")):
+            continue
+        own = result["values"].get(f"{key}_std", result["values"].get(f"{key}_se"))
+        std = spread.get(key, {}).get("std", own)
+        text = f"{value:.4f}" + ("" if std is None else f" +- {std:.4f}")
+        table.add_row(_title(key), text, *([f"{floor[key]:.4f}" if key in floor else "-"] if floor else []))
+    Console().print(table)
+    real = f"{facts['images_reference']:,}" if facts["images_reference"] else "the images"
+    print(
+        f"{facts['images_generated']:,} images against {real} of {facts['dataset']} "
+        f"{facts['split']}, features {facts['features']['name']}"
+    )
+    if floor:
+        half = result["floor"]["images"]
+        few = "" if half >= facts["images_generated"] else f"; at n={half} FID would compare like with like"
+        print(f"real against real: two disjoint halves of {half:,} images{few}")
+    log.info("-> %s", file)
+
+
+def _title(key: str) -> str:
+    return key.upper() if key in METRICS and len(key) < 4 else key

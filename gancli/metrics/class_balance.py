@@ -1,0 +1,70 @@
+"""Which classes the generated images belong to, by a classifier of the data's own: are they right, are all there?"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+
+from gancli.errors import UsageError
+from gancli.metrics.base import GENERATED, REAL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.features import Features, Images
+
+
+class Predictions(Statistic):
+    """How often each class was predicted, and how often that was the image's label."""
+
+    def __init__(self, about: About) -> None:
+        self.counts = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
+        self.right = torch.zeros((), dtype=torch.int64, device=about.device)
+        self.labelled = 0
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls(about)
+
+    def add(self, batch: Batch) -> None:
+        predicted = batch.logits.argmax(1)
+        self.counts += predicted.bincount(minlength=len(self.counts))
+        if batch.labels is not None:
+            self.right += (predicted == batch.labels.to(predicted)).sum()
+            self.labelled += len(predicted)
+
+
+class ClassBalance(Metric):
+    """`modes`: classes predicted at least once; `mode_jsd`: of their histogram against that of the real images.
+
+    `accuracy`: the share of images predicted as their label, of labelled pictures alone. The divergence is Jensen and
+    Shannon's, in nats: 0 for equal histograms, ln 2 = 0.693 for disjoint ones.
+    """
+
+    name = "classes"
+    needs = {GENERATED: (Predictions,), REAL: (Predictions,)}
+    values = {"modes": True, "mode_jsd": False, "accuracy": True}
+
+    def check(self, features: Features, reference: Images) -> None:
+        classes = reference.spec.num_classes
+        if classes < 2 or features.classes != classes:
+            raise UsageError(
+                f"metrics: classes needs a classifier of {reference.name}'s {classes} classes, and features "
+                f"{features.name} knows {features.classes}: choose labelled data and features=classifier"
+            )
+
+    def details(self, sets: Mapping[str, Statistics]) -> dict[str, Any]:
+        return {name: sets[name][Predictions].counts.tolist() for name in (GENERATED, REAL)}
+
+    def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
+        found = sets[GENERATED][Predictions]
+        values = {
+            "modes": float((found.counts > 0).sum()),
+            "mode_jsd": jsd(found.counts, sets[REAL][Predictions].counts),
+        }
+        if found.labelled:
+            values["accuracy"] = found.right.item() / found.labelled
+        return values
+
+
+def jsd(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the Jensen-Shannon divergence of two histograms of counts (K,), in nats."""
+    p, q = (counts.double() / counts.sum() for counts in (a, b))
+    entropy = lambda x: torch.special.entr(x).sum()  # noqa: E731
+    return max(0.0, (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2).item())

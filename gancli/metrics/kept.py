@@ -1,0 +1,66 @@
+"""Statistics that keep something of every image: their memory grows with n."""
+
+import hashlib
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gancli.metrics.base import About, Batch, Statistic
+
+
+class KeptFeatures(Statistic):
+    """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 of Inception."""
+
+    def __init__(self, about: About) -> None:
+        self._rows = torch.empty(about.n, about.dim, device=about.device)
+        self.n = 0
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls(about)
+
+    def add(self, batch: Batch) -> None:
+        self._rows[self.n : self.n + len(batch.features)] = batch.features
+        self.n += len(batch.features)
+
+    def rows(self) -> Tensor:
+        """Return (n, D) float32."""
+        return self._rows[: self.n]
+
+
+class KeptPixels(Statistic):
+    """The pixels of every image, uint8 on the CPU: C H W bytes each."""
+
+    network = False
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls()
+
+    def add(self, batch: Batch) -> None:
+        self._parts.append(batch.pixels.cpu())
+
+    def images(self) -> Tensor:
+        """Return (n, C, H, W) uint8."""
+        return torch.cat(self._parts)
+
+
+class Hashes(Statistic):
+    """A 16-byte hash of the pixels of every image."""
+
+    network = False
+
+    def __init__(self) -> None:
+        self.list: list[bytes] = []
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls()
+
+    def add(self, batch: Batch) -> None:
+        arrays = batch.pixels.cpu().contiguous().numpy()
+        self.list += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in arrays]

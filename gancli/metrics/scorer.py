@@ -1,0 +1,221 @@
+"""Any list of metrics in one pass over the images, against a reference that is looked at once."""
+
+import logging
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gancli.errors import UsageError, did_you_mean
+from gancli.files import cache_dir, digest
+from gancli.metrics import moments
+from gancli.metrics.base import GENERATED, REAL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.class_balance import ClassBalance
+from gancli.metrics.density_coverage import DensityCoverage
+from gancli.metrics.features import Features, Images
+from gancli.metrics.fid import FID
+from gancli.metrics.fid_infinity import FIDInfinity
+from gancli.metrics.inception_score import IS
+from gancli.metrics.kid import KID
+from gancli.metrics.memorisation import Memorisation
+from gancli.metrics.parzen import Parzen
+from gancli.metrics.precision_recall import PrecisionRecall
+
+log = logging.getLogger("gancli")
+
+_ALL = FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen()
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
+MOST = 50_000  # images drawn unless n says otherwise: the papers' number
+REFERENCE_VERSION = 1  # of the cached reference statistics
+HALVES = "half", "other half"  # of the real images: the noise floor scores the first against the second
+
+Watch = Callable[[str, int, int], None]  # what, done, total
+Stream = Iterable[tuple[Tensor, Tensor | None]]  # uint8 (N, C, H, W), labels (N,) int64 or None
+
+
+def check_metrics(names: Sequence[str], n: int | None) -> None:
+    """Refuse unknown metrics, and too few images for one of them; n None is not looked at. Raises UsageError."""
+    for name in names:
+        if name not in METRICS:
+            raise UsageError(
+                f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})"
+            )
+    if not names:
+        raise UsageError(f"metrics is empty: name one or more of {', '.join(METRICS)}")
+    least = max(METRICS[name].least for name in names)
+    if n is not None and n < least:
+        raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
+
+
+class Scores(NamedTuple):
+    """What one set of generated images got."""
+
+    values: dict[str, float]
+    details: dict[str, Any]  # plain JSON types, by metric
+
+
+class Scorer:
+    """The metrics and all that they need of the real images, which are looked at before the first generated ones."""
+
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        reference: Images,
+        features: Features,  # prepared
+        *,
+        n: int | None = None,  # images to score; None: 50,000, or as many as the reference has if it has fewer
+        batch_size: int = 64,  # of the real images
+        device: torch.device,  # of the sums
+        splits: Callable[[str], Images],  # "train" and "validation", called for metrics that look at them
+        known: moments.Gaussian | None = None,  # statistics to be used in place of the reference's own
+        watch: Watch = lambda what, done, total: None,
+    ) -> None:
+        self.n = n or min(MOST, len(reference))
+        check_metrics(metrics, self.n)
+        self.metrics = [METRICS[name] for name in dict.fromkeys(metrics)]
+        self.reference, self.features, self.known, self.watch = reference, features, known, watch
+        self._batch_size, self._device, self._splits = batch_size, device, splits
+        self._warned: set[str] = set()
+        for metric in self.metrics:
+            metric.check(features, reference)
+            if REAL in metric.needs and known and set(metric.needs[REAL]) != {moments.Moments}:
+                raise UsageError(f"metrics: {metric.name} needs the images, not the mean and covariance of reference=")
+            if REAL in metric.needs and len(reference) < metric.least:
+                raise UsageError(
+                    f"{metric.name} needs {metric.least} reference images or more, "
+                    f"and the {reference.split} split has {len(reference)}"
+                )
+
+    @torch.no_grad()
+    def score(self, stream: Stream) -> Scores:
+        """Score n images; the stream is used up once. Raises UsageError."""
+        others = self._others
+        about = self._about(self.n)
+        found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
+        done = 0
+        for pixels, labels in stream:
+            batch = self._seen(pixels, labels, found)
+            for statistic in found.values():
+                statistic.add(batch)
+            done += len(pixels)
+            self.watch("generated images", done, self.n)
+        sets = {GENERATED: found, **others}
+        for text in {metric.warn(sets) for metric in self.metrics} - self._warned - {None}:
+            log.warning("%s", text)
+            self._warned.add(text)  # once: training scores many times
+        return Scores(
+            {key: value for metric in self.metrics for key, value in metric(sets).items()},
+            {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
+        )
+
+    def real(self) -> moments.Gaussian:
+        """Return mean and covariance of the reference's features, from the cache when they were seen before."""
+        return self.known or self._others[REAL][moments.Moments].gaussian()
+
+    def floor(self) -> tuple[int, dict[str, float]]:
+        """Return the values that real images get from as many other real ones, and their number.
+
+        Two disjoint random halves of the reference, of at most n images each: no generator should score better than
+        real images do. A metric that needs more images than a half has is left out.
+        """
+        size = min(self.n, len(self.reference) // 2)
+        metrics = [metric for metric in self.metrics if size >= metric.least]
+        if not metrics:
+            return size, {}
+        order = np.random.RandomState(0).permutation(len(self.reference))
+        rows = np.sort(order[:size]), np.sort(order[size : 2 * size])
+        roles = GENERATED, REAL
+        wanted = {half: _union(metrics, role) for half, role in zip(HALVES, roles)}
+        found = self._look(self.reference, wanted, dict(zip(HALVES, rows)), "noise floor")
+        sets = {**self._others, **{role: found[half] for half, role in zip(HALVES, roles)}}
+        return size, {key: value for metric in metrics for key, value in metric(sets).items()}
+
+    @cached_property
+    def _others(self) -> dict[str, Statistics]:
+        """The statistics of all sets but the generated one."""
+        wanted = {name: _union(self.metrics, name) for metric in self.metrics for name in metric.needs}
+        found: dict[str, Statistics] = {}
+        for name in wanted.keys() - {GENERATED}:
+            if name == REAL and self.known:
+                found[name] = {moments.Moments: moments.Fixed(self.known)}
+                continue
+            images = self.reference if name == REAL else self._splits(name)
+            what = "reference images" if name == REAL else f"{name} images"
+            found |= self._look(images, {name: wanted[name]}, {}, what)
+        return found
+
+    def _look(
+        self, images: Images, wanted: Mapping[str, list[type[Statistic]]], rows: Mapping[str, np.ndarray], what: str
+    ) -> dict[str, Statistics]:
+        """Collect the statistics of sets of rows (all, where not named) in one pass, or none if all are cached."""
+        found: dict[str, dict[type[Statistic], Any]] = {}
+        missing: dict[str, dict[type[Statistic], Statistic]] = {}
+        for name, types in wanted.items():
+            n = len(rows.get(name, images))
+            cached = self._cached(images, name, n) if moments.Moments in types else None
+            found[name] = {moments.Moments: moments.Fixed(cached)} if cached else {}
+            missing[name] = {each: each.of(self._about(n)) for each in types if each not in found[name]}
+        collected = [statistic for each in missing.values() for statistic in each.values()]
+        for start in range(0, len(images), self._batch_size) if collected else ():
+            stop = min(len(images), start + self._batch_size)
+            labels = None if images.labels is None else torch.from_numpy(np.asarray(images.labels[start:stop]))
+            batch = self._seen(torch.from_numpy(np.asarray(images.pixels[start:stop])), labels, collected)
+            for name, statistics in missing.items():
+                part = batch if name not in rows else _rows(batch, rows[name], start, stop)
+                for statistic in statistics.values() if len(part.pixels) else ():
+                    statistic.add(part)
+            self.watch(what, stop, len(images))
+        for name, statistics in missing.items():
+            if moments.Moments in statistics:
+                self._keep(images, name, len(rows.get(name, images)), statistics[moments.Moments].gaussian())
+        return {name: {**found[name], **missing[name]} for name in wanted}
+
+    def _seen(self, pixels: Tensor, labels: Tensor | None, statistics: Iterable[Any]) -> Batch:
+        if not any(statistic.network for statistic in statistics):
+            return Batch(pixels, None, None, labels)
+        return Batch(pixels, *self.features(pixels), labels)
+
+    def _about(self, n: int) -> About:
+        return About(n, self.features.dim, self.features.classes, self._device)
+
+    def _path(self, images: Images, name: str, n: int) -> Any:
+        facts = {
+            "version": REFERENCE_VERSION, "data": images.fingerprint, "split": images.split, "n": n,
+            "shape": [images.spec.channels, images.spec.height, images.spec.width],
+            "features": self.features.protocol(), "batch_size": self._batch_size, "device": self._device.type,
+        }  # fmt: skip
+        if name in HALVES:
+            facts["part"] = name
+        return cache_dir() / "moments" / f"{digest(facts)[:32]}.npz"
+
+    def _cached(self, images: Images, name: str, n: int) -> moments.Gaussian | None:
+        path = self._path(images, name, n)
+        try:
+            return moments.load(path) if path.exists() else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            log.warning("the cached statistics %s are damaged (%s): computing them again", path, error)
+            return None
+
+    def _keep(self, images: Images, name: str, n: int, gaussian: moments.Gaussian) -> None:
+        path = self._path(images, name, n)
+        try:
+            moments.save(path, gaussian)
+        except OSError as error:
+            log.warning("the reference statistics could not be cached in %s: %s", path, error)
+
+
+def _union(metrics: Iterable[Metric], name: str) -> list[type[Statistic]]:
+    """Return the statistics of one set that the metrics need, each once."""
+    return list(dict.fromkeys(each for metric in metrics for each in metric.needs.get(name, ())))
+
+
+def _rows(batch: Batch, rows: np.ndarray, start: int, stop: int) -> Batch:
+    """Return the part of images start .. stop - 1 that lies in sorted rows."""
+    low, high = np.searchsorted(rows, (start, stop))
+    index = torch.from_numpy(rows[low:high] - start)
+    pick = lambda x: None if x is None else x[index.to(x.device)]  # noqa: E731
+    return Batch(pick(batch.pixels), pick(batch.features), pick(batch.logits), pick(batch.labels))

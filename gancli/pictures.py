@@ -1,0 +1,64 @@
+"""Images that someone else made, to be scored: a folder, a zip or an npz."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from gancli.data.folder import FolderImages, Named
+from gancli.data.pixels import fit
+from gancli.data.source import Images, fingerprint
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+
+GRID = "grid.png"  # the overview that gancli sample puts beside its pictures
+
+
+class Pictures(FolderImages):
+    """A folder or zip as any other, less the grid of ``gancli sample``."""
+
+    def _parts(self) -> dict[str, list[Named]]:
+        return {split: [each for each in named if each[1] != GRID] for split, named in super()._parts().items()}
+
+
+def read(path: str, like: Images) -> Images:
+    """Return the pictures of a folder, a zip or an npz at their own size, in the channels of the data they go against.
+
+    An npz holds ``images`` (as ``gancli sample format=npz`` writes) or ``arr_0``, (N, H, W, C) or (N, H, W) uint8, and
+    may hold ``labels`` or ``arr_1``, (N,) integers. Folders of classes give labels if they are named as the data's
+    classes are. Pictures of a folder come in a fixed random order: the first n are a fair sample of them.
+
+    Raises:
+        UsageError: nothing there, unreadable, of several sizes, or not uint8.
+    """
+    file = Path(path).expanduser()
+    if file.suffix.lower() == ".npz":
+        pixels, labels = _npz(file)
+        pixels = fit(pixels, None, like.spec.channels)
+        spec = ImageSpec(*pixels.shape[1:], num_classes=0 if labels is None else like.spec.num_classes)
+        return Images(pixels, labels, spec, file.stem, "all", fingerprint(pixels, labels), like.class_names)
+    if not file.exists():
+        raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")
+    return Pictures(str(file), channels=like.spec.channels, test=0, validation=0).split("train")
+
+
+def labels_of(images: Images, like: Images) -> np.ndarray | None:
+    """Return the labels, (N,) int64, if they number the same classes as the data's."""
+    return images.labels if images.labels is not None and images.class_names == like.class_names else None
+
+
+def _npz(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return (N, C, H, W) uint8 and labels."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            pixels = arrays["images" if "images" in arrays else "arr_0"]
+            key = next((key for key in ("labels", "arr_1") if key in arrays), None)
+            labels = None if key is None else arrays[key].astype(np.int64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"images={file} cannot be read: {error}; it must hold images or arr_0, uint8 NHWC") from None
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3)):
+        raise UsageError(f"images={file} holds {pixels.dtype} {pixels.shape}; allowed is uint8 (N, H, W, 1 or 3)")
+    if labels is not None and labels.shape != pixels.shape[:1]:
+        raise UsageError(f"images={file} has {len(pixels)} images and labels of shape {labels.shape}; one per image")
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels
