@@ -1,6 +1,5 @@
 """Everything a training run is made of, and how it is built from a config."""
 
-import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,8 +19,6 @@ from gancli.models.base import Model
 from gancli.runtime import Runtime
 from gancli.schedules import Schedule
 from gancli.step import Step
-
-log = logging.getLogger("gancli")
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -52,6 +49,10 @@ class Run:
     def batches(self) -> int:
         """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
         return 1 + sum(step.phase.updates(self.turn) - 1 for step in self.steps)
+
+    def cautions(self) -> list[str]:
+        """Return one line for each choice that contradicts the paper it comes from."""
+        return self.loss.cautions(self.model, {k: v for step in self.steps for k, v in step.settings().items()})
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -114,8 +115,6 @@ def build(cfg: Any) -> Run:
     )
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, optimizer, machine)
-    for line in loss.cautions(model, {k: v for step in steps for k, v in step.settings().items()}):
-        log.warning("%s", line)
     scorer = _evaluation(cfg, source, images, machine) if cfg.eval.every else None
     loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)

@@ -66,6 +66,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
     setup_logging(run_dir / "log.txt")
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    for line in run.cautions():
+        log.warning("%s", line)
     with ExitStack() as stack:
         stack.callback(run.loader.close)
         tracker = Tracker(run_dir, run.images)

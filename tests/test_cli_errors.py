@@ -8,6 +8,7 @@ WRONG = [
     # (command line, what the line must say)
     ("tran", "did you mean 'train'?"),
     ("train modle=dcgan", "modle: no such key; did you mean 'model'?"),
+    ("train penalty=[r1,driftt]", "penalty=driftt: no such option; did you mean 'drift'?"),
     ("train model=dcgna", "model=dcgna: no such option; did you mean 'dcgan'?"),
     ("train -m model=dcgan,dcgna", "model=dcgna: no such option"),
     ("train optimizer.lrr=1", "optimizer.lrr: no such key; did you mean 'lr'?"),

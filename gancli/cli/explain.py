@@ -85,6 +85,10 @@ def _no_option(path: str, options: list[str]) -> str:
     group, _, option = path.rpartition("/")
     if not group:
         return f"no config named {path!r} in conf/"
+    if not options:  # Hydra lists none for a choice of several, penalty=[a,b]
+        from gancli.config.composition import conf_dir
+
+        options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
     listed = f" (there are: {', '.join(options)})" if options else " (there are none)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 
