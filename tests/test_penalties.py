@@ -12,7 +12,7 @@ from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.losses.penalties import DRAGAN, R1, R2, Drift, Game, GradientPenalty, Orthogonal, WeightClipping
 from gancli.run import build
-from gancli.train import advance
+from gancli.train import advance, train
 
 PENALTIES = {
     "gradient_penalty": GradientPenalty(weight=3.0),
