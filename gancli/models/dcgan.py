@@ -36,6 +36,19 @@ def stages(spec: ImageSpec) -> int:
     return count
 
 
+def pyramid(spec: ImageSpec, width: int) -> tuple[list[int], tuple[int, int]]:
+    """Return the channels of each stage, from the image inwards, and the seed's height and width.
+
+    Raises:
+        UsageError: see stages().
+        ValueError: a width below 1.
+    """
+    if width < 1:
+        raise ValueError(f"width={width} must be 1 or more")
+    count = stages(spec)
+    return [width << i for i in range(count)], (spec.height >> count, spec.width >> count)
+
+
 class DCGAN(Adversarial):
     """Convolutional generator and discriminator for 8 to 128 pixels, any number of channels.
 
@@ -51,12 +64,10 @@ class DCGAN(Adversarial):
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
         super().__init__(spec)
-        if min(latent_dim, width) < 1:
-            raise ValueError(f"latent_dim={latent_dim} and width={width} must be 1 or more")
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
         self.latent_dim = latent_dim
-        count = stages(spec)
-        seed = (spec.height >> count, spec.width >> count)
-        widths = [width << i for i in range(count)]  # from the image inwards
+        widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
         self.discriminator = discriminator(spec.channels, widths, seed)
         self.apply(dcgan_)

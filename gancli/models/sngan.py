@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
-from gancli.models.dcgan import stages
+from gancli.models.dcgan import pyramid
 from gancli.nn.init import dcgan_
 
 
@@ -38,11 +38,8 @@ class SNGAN(NormalPrior):
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
         super().__init__(spec, latent_dim)
-        if width < 1:
-            raise ValueError(f"width={width} must be 1 or more")
-        count = stages(spec)
-        seed = (spec.height >> count, spec.width >> count)
-        widths = [width << i for i in range(count + 1)]  # from the image inwards
+        widths, seed = pyramid(spec, width)
+        widths.append(2 * widths[-1])  # of the seed
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
         self.discriminator = discriminator(spec.channels, widths, seed)
         dcgan_(self)

@@ -34,11 +34,7 @@ class WGAN(NormalPrior):
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
         super().__init__(spec, latent_dim)
-        if width < 1:
-            raise ValueError(f"width={width} must be 1 or more")
-        count = dcgan.stages(spec)
-        seed = (spec.height >> count, spec.width >> count)
-        widths = [width << i for i in range(count)]  # from the image inwards
+        widths, seed = dcgan.pyramid(spec, width)
         draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)
         self.generator = nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *draw)
         self.discriminator = dcgan.discriminator(spec.channels, widths, seed)

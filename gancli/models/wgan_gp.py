@@ -16,7 +16,7 @@ from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
-from gancli.models.dcgan import stages
+from gancli.models.dcgan import pyramid
 from gancli.nn.init import he_uniform_
 
 
@@ -35,11 +35,7 @@ class WGANGP(NormalPrior):
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
         super().__init__(spec, latent_dim)
-        if width < 1:
-            raise ValueError(f"width={width} must be 1 or more")
-        count = stages(spec)
-        seed = (spec.height >> count, spec.width >> count)
-        widths = [width << i for i in range(count)]  # from the image inwards
+        widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
         self.discriminator = critic(spec.channels, widths, seed)
         he_uniform_(self)
