@@ -23,9 +23,12 @@ from gancli.files import sha256_file
 from gancli.metrics import moments
 from gancli.metrics.features import Features
 from gancli.metrics.scorer import MOST, Scorer, Stream, check_metrics
+from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.runtime import Runtime
 from gancli.sample import draw
 from gancli.tracker import write_scalars
+from gancli.translation import scores as translation
 
 log = logging.getLogger("gancli")
 
@@ -61,6 +64,8 @@ def evaluate(cfg: Any) -> dict[str, float]:
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
+    if saved and issubclass(config.target_class(saved.config.model, Model, trust=cfg.trust), Translation):
+        return translation.evaluate(cfg, saved, source, cfg.features or saved.config.features, runtime)
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
     features = config.instantiate(node, Features, trust=cfg.trust)
     reference = source.split(cfg.split)

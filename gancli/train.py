@@ -16,9 +16,12 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
+from gancli.models.translation import Translation
 from gancli.run import Run, build
 from gancli.sample import draw
 from gancli.tracker import Tracker
+from gancli.translation.scores import Judge
+from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
 
@@ -66,6 +69,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
     setup_logging(run_dir / "log.txt")
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    for line in run.model.remarks:
+        log.info("%s", line)
     for line in run.cautions():
         log.warning("%s", line)
     with ExitStack() as stack:
@@ -142,6 +147,8 @@ def _save(run: Run, path: Path) -> None:
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Write the sample grid: always the same latents, so that grids can be compared."""
+    if isinstance(run.model, Translation):
+        return _write_panels(run, run_dir, tracker)
     with runtime.undisturbed(), run.ema.sampling() as model:
         drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
     picture = make_grid(drawn)
@@ -149,12 +156,24 @@ def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     tracker.image("samples", picture, run.images)
 
 
+def _write_panels(run: Run, run_dir: Path, tracker: Tracker) -> None:
+    """Write translations of always the same test pictures, every way of the model."""
+    with runtime.undisturbed(), run.ema.sampling() as model:
+        pictures = panels(model, shown(run.source), run.cfg.samples.n, seed=run.cfg.seed)
+    for name, picture in pictures.items():
+        save_png(run_dir / "samples" / f"{run.images:012d}-{name}.png", picture)
+        tracker.image(f"samples/{name}", picture, run.images)
+
+
 def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-        values = run.scorer.score((each, None) for each in images).values
+        if isinstance(run.scorer, Judge):
+            values = run.scorer.means(model, seed=run.cfg.seed)
+        else:
+            images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
+            values = run.scorer.score((each, None) for each in images).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
     better = run.best is None or (value > run.best if higher else value < run.best)

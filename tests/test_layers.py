@@ -17,7 +17,7 @@ LAYERS: dict[str, set[str] | None] = {
     "data": {"data", "errors", "files"},
     "metrics": {"metrics", "errors", "files"},
     "models": {"models", "nn", "data.spec", "errors"},
-    "losses": {"losses", "models.base", "nn", "data.spec", "errors"},
+    "losses": {"losses", "models.base", "models.translation", "nn", "data.spec", "errors"},
 }
 VERBS = {"cli", "train", "run", "evaluate", "sample"}  # run: what train builds before it loops
 # Third-party package -> the only modules that may import it.

@@ -13,7 +13,20 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = ("ckpt", "resume", "out", "images", "reference", "save_reference", "data.root", "features.weights")
+_PATHS = (
+    "ckpt",
+    "resume",
+    "out",
+    "images",
+    "reference",
+    "save_reference",
+    "data.root",
+    "data.a.root",
+    "data.b.root",
+    "data.of.root",
+    "features.weights",
+    "source",
+)
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 

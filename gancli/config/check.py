@@ -105,7 +105,7 @@ def _check_value(
     """Check one argument; a whole number written 20k becomes one."""
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
-        return _check_node(value, path, None, trust)
+        return _check_node(value, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)
     for name, inner in value.items() if isinstance(value, dict) else ():  # loss.penalties: targets by name
         if isinstance(inner, dict) and "_target_" in inner:
             _check_node(inner, f"{path}.{name}", None, trust)

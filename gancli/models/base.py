@@ -22,6 +22,7 @@ class Model(nn.Module, ABC):
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
+    remarks: tuple[str, ...] = ()  # what the log should say of it
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
