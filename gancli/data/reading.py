@@ -50,13 +50,17 @@ def _read(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
 def counterfactual(source: Factors, target: Factors) -> Factors | None:
     """Return what the true translations of one domain's pictures into another's show.
 
-    None, unless the domains differ in one factor alone, shape or colour, of which the target has one value.
+    None, unless one factor alone, shape or colour, has no value that both have, and the target has one of it.
     """
-    values = {name: [np.unique(getattr(f, name), axis=0) for f in (source, target)] for name in ("shape", "colour")}
-    differing = [name for name, (ours, theirs) in values.items() if not np.array_equal(ours, theirs)]
+    values = {
+        name: [np.unique(getattr(f, name).reshape(len(f), -1), axis=0) for f in (source, target)]
+        for name in ("shape", "colour")
+    }
+    differing = [name for name, (ours, theirs) in values.items() if not (ours[:, None] == theirs).all(-1).any()]
     if len(differing) != 1 or len(values[differing[0]][1]) != 1:
         return None
-    return replace(source, **{differing[0]: values[differing[0]][1].repeat(len(source), 0)})
+    shape = getattr(source, differing[0]).shape
+    return replace(source, **{differing[0]: values[differing[0]][1].repeat(len(source), 0).reshape(shape)})
 
 
 def verdict(pixels: np.ndarray, truth: Factors) -> dict[str, float]:

@@ -30,6 +30,7 @@ class StarGAN(MultiDomain):
         spec: shape of the images and number of domains.
         width: channels of the generator's first layer.
         blocks: residual blocks.
+        halvings: layers of stride 2 before the blocks, and after them; 2 in the paper.
         discriminator_width: channels of the discriminator's first layer.
 
     Raises:
@@ -37,17 +38,19 @@ class StarGAN(MultiDomain):
         ValueError: a number outside its range.
     """
 
-    multiple = 4
-
-    def __init__(self, spec: ImageSpec, width: int = 64, blocks: int = 6, discriminator_width: int = 64) -> None:
+    def __init__(
+        self, spec: ImageSpec, width: int = 64, blocks: int = 6, halvings: int = 2, discriminator_width: int = 64
+    ) -> None:
         super().__init__(spec)
-        if min(width, discriminator_width) < 1 or blocks < 0:
+        if min(width, discriminator_width) < 1 or blocks < 0 or not 0 <= halvings <= 5:
             raise ValueError(
-                f"width={width} and discriminator_width={discriminator_width} must be 1 or more, blocks={blocks} 0"
+                f"width={width} and discriminator_width={discriminator_width} must be 1 or more, blocks={blocks} 0 or "
+                f"more, halvings={halvings} 0 to 5"
             )
+        self.multiple = 2**halvings
         layers = min(spec.height, spec.width).bit_length() - 2  # halvings that leave two or three pixels
-        check(spec, layers, least=8, multiple=self.multiple)
-        self.generators = nn.ModuleDict({"all": generator(spec.channels + spec.num_classes, spec, width, blocks)})
+        check(spec, layers, least=max(8, 2 * self.multiple), multiple=self.multiple)
+        self.generators = nn.ModuleDict({"all": generator(spec, width, blocks, halvings)})
         self.discriminators = nn.ModuleDict({"all": Discriminator(spec, discriminator_width, layers)})
 
     def move(self, image: Tensor, label: Tensor) -> Tensor:
@@ -83,16 +86,17 @@ class Discriminator(nn.Module):
         return self.real(inner), self.domain(inner).flatten(1)
 
 
-def generator(inputs: int, spec: ImageSpec, width: int, blocks: int) -> nn.Sequential:
-    """(N, inputs, H, W) -> (N, C, H, W) in (-1, 1); sides are multiples of 4.
+def generator(spec: ImageSpec, width: int, blocks: int, halvings: int) -> nn.Sequential:
+    """(N, C + num_classes, H, W) -> (N, C, H, W) in (-1, 1); sides are multiples of 2^halvings.
 
     Padded with zeros: from reflected pictures the authors got artefacts.
     """
-    layers = [nn.Conv2d(inputs, width, 7, 1, 3, bias=False), *_normed(width)]
-    for w in (width, 2 * width):
+    widths = [width * 2**i for i in range(halvings + 1)]
+    layers = [nn.Conv2d(spec.channels + spec.num_classes, width, 7, 1, 3, bias=False), *_normed(width)]
+    for w in widths[:-1]:
         layers += [nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), *_normed(2 * w)]
-    layers += [_block(4 * width) for _ in range(blocks)]
-    for w in (2 * width, width):
+    layers += [_block(widths[-1]) for _ in range(blocks)]
+    for w in reversed(widths[:-1]):
         layers += [nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False), *_normed(w)]
     return nn.Sequential(*layers, nn.Conv2d(width, spec.channels, 7, 1, 3, bias=False), nn.Tanh())
 

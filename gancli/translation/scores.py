@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -141,7 +142,7 @@ class Judge:
         return None
 
     def _identity(self, model: Translation, way: Way, seed: int) -> float:
-        own = way._replace(source=way.target)
+        own = replace(way, source=way.target)
         n = self.count(own)
         found = translations(model, own, n, seed=seed, batch_size=self.batch_size)
         return sum(l1_loss(image, moved) * len(image) for _, image, moved in found).item() / n

@@ -1,8 +1,7 @@
 """The ways that a model translates the pictures of a split, and pictures of them."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +17,8 @@ from gancli.models.translation import Cyclic, MultiDomain, Translation
 COLUMNS = 10  # pictures in a row, at most
 
 
-class Way(NamedTuple):
+@dataclass(frozen=True)
+class Way:
     """From one domain to another."""
 
     name: str
