@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli import checkpoint
+from gancli import checkpoint, config
 from gancli.console import setup_logging
+from gancli.data.source import Images
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
@@ -28,6 +29,8 @@ STEPS = 10  # images per row of an interpolation
 def draw(model: Model, n: int, *, seed: int, batch_size: int) -> Iterator[Tensor]:
     """Draw n images in batches, (b, C, H, W) uint8 on the model's device: a function of seed and batch size alone.
 
+    Points are (b, D, 1, 1) float32.
+
     Raises:
         TrainingDiverged: an image is not finite, which as bytes would look like any other.
     """
@@ -36,7 +39,7 @@ def draw(model: Model, n: int, *, seed: int, batch_size: int) -> Iterator[Tensor
         images = model.sample(min(batch_size, n - start), generator=generator)
         if not images.isfinite().all():
             raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
-        yield quantise(images)
+        yield _finished(model, images)
 
 
 @torch.no_grad()
@@ -51,7 +54,13 @@ def walk(model: Model, rows: int, *, seed: int) -> Tensor:
     generator = torch.Generator(model.device).manual_seed(seed)
     ends = model.latent(2 * rows, generator)
     t = torch.linspace(0, 1, STEPS, device=model.device).view(-1, *[1] * (ends.dim() - 1))
-    return torch.cat([quantise(model.generate(model.interpolate(a, b, t))) for a, b in zip(ends[::2], ends[1::2])])
+    rows_ = [model.generate(model.interpolate(a, b, t)) for a, b in zip(ends[::2], ends[1::2])]
+    return torch.cat([_finished(model, row) for row in rows_])
+
+
+def _finished(model: Model, images: Tensor) -> Tensor:
+    """Return images as bytes, which is what files hold and metrics see; points as they are."""
+    return images if model.spec.points else quantise(images)
 
 
 def sample(cfg: Any) -> dict[str, float]:
@@ -73,7 +82,11 @@ def sample(cfg: Any) -> dict[str, float]:
         images, columns = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed), STEPS
     else:
         images, columns = torch.cat(list(draw(model, cfg.n, seed=cfg.seed, batch_size=cfg.batch_size))), None
-    _write(out, images.cpu(), cfg.format, columns)
+    if model.spec.points:
+        source, _ = config.build_data(saved.config.data, trust=cfg.trust)
+        _write_points(out, model, images, source.split("train"), saved.images, cfg.format)
+    else:
+        _write(out, images.cpu(), cfg.format, columns)
     log.info("%d images of %s at %s images -> %s", len(images), saved.path, f"{saved.images:,}", out)
     return {"n": len(images)}
 
@@ -87,3 +100,17 @@ def _write(out: Path, images: Tensor, kind: str, columns: int | None) -> None:
     elif kind == "png":
         for i, image in enumerate(images):
             save_png(out / f"{i:06d}.png", to_pil(image))
+
+
+def _write_points(out: Path, model: Model, drawn: Tensor, real: Images, images: int, kind: str) -> None:
+    """Write a picture of points over real ones, and their coordinates as text (png) or as ``points``, (N, D) (npz)."""
+    from gancli.scatter import picture  # imports matplotlib
+
+    points = drawn.flatten(1).cpu().numpy()
+    save_png(out / "grid.png", picture(model, drawn, real.pixels, f"{real.name} after {images:,} points"))
+    if kind == "npz":
+        with replacing(out / "points.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, points=points)
+    elif kind == "png":
+        with replacing(out / "points.csv") as temporary:
+            np.savetxt(temporary, points, "%.9g", ",")

@@ -8,14 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import replacing
-from gancli.grids import make_grid, save_png
+from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
+from gancli.models.base import Model
 from gancli.run import Run, build
 from gancli.sample import draw
 from gancli.tracker import Tracker
@@ -111,6 +113,8 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
                 break
             advance(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
+    if cfg.samples.every and not stop.signum:
+        animate(run_dir / "samples")
     if stop.signum:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
@@ -144,9 +148,17 @@ def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Write the sample grid: always the same latents, so that grids can be compared."""
     with runtime.undisturbed(), run.ema.sampling() as model:
         drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
-    picture = make_grid(drawn)
+    picture = _scatter(run, model, drawn) if model.spec.points else make_grid(drawn)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
+
+
+def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
+    """Draw points over real ones, and the discriminator as it stands."""
+    from gancli.scatter import picture  # imports matplotlib, which takes as long as the rest of the start
+
+    real = run.source.split("train")
+    return picture(model, drawn, real.pixels, f"{real.name} after {run.images:,} points")
 
 
 def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:

@@ -22,12 +22,16 @@ from gancli.metrics.fid_infinity import FIDInfinity
 from gancli.metrics.inception_score import IS
 from gancli.metrics.kid import KID
 from gancli.metrics.memorisation import Memorisation
+from gancli.metrics.modes import Modes
 from gancli.metrics.parzen import Parzen
 from gancli.metrics.precision_recall import PrecisionRecall
 
 log = logging.getLogger("gancli")
 
-_ALL = FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen()
+_ALL = (
+    FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen(),
+    Modes(),
+)  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
 REFERENCE_VERSION = 1  # of the cached reference statistics
@@ -49,6 +53,15 @@ def check_metrics(names: Sequence[str], n: int | None) -> None:
     least = max(METRICS[name].least for name in names)
     if n is not None and n < least:
         raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
+
+
+def check_features(features: Features, images: Images) -> None:
+    """Refuse, before they are trained or loaded, features of pictures for points and the reverse. Raises UsageError."""
+    if features.points != images.spec.points:
+        what, fitting = ("points", "points") if images.spec.points else ("pictures", "inception")
+        raise UsageError(
+            f"features={features.name} are not for {images.name}, which are {what}: use features={fitting}"
+        )
 
 
 class Scores(NamedTuple):

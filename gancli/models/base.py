@@ -18,10 +18,11 @@ from gancli.nn.masked import cached, raster, wavefront
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface (points are (N, D, 1, 1), anywhere).
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
+    points: ClassVar[bool] = False  # can draw points, too
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -39,7 +40,10 @@ class Model(nn.Module, ABC):
         """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images."""
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
+        """Data-dependent initialisation, called once before the first step with training data.
+
+        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
+        """
 
 
 class Adversarial(Model):
