@@ -65,8 +65,9 @@ class Loader:
         self._flips.manual_seed(_mix(seed, -1))
 
     def next(self, progress: float = 0.0) -> Batch:
-        """The next batch: image (N, C, H, W) float32 in [-1, 1] (points as they are), label (N,) int64 or None, progress () float32.
+        """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
 
+        Points are (N, D, 1, 1) float32, as they are.
         Nothing in it waits for the device. Raises what a prefetching thread raised.
         """
         pixels, label = self._rows.get(self._index)

@@ -76,7 +76,10 @@ class Features(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, H, W) (points: float32) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one."""
+        """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one.
+
+        Points are (N, D, 1, 1) float32.
+        """
 
 
 _OPS = ("conv", "rnn", "matmul")

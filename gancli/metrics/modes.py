@@ -54,7 +54,7 @@ class Modes(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if not isinstance(features, NearestMode):
             raise UsageError(
-                f"metrics: modes needs data that is a mixture of modes and features=modes, such as data=grid25, and got "
+                f"metrics: modes needs data that is a mixture and features=modes, as data=grid25 has them, and got "
                 f"data={reference.name} with features={features.name}"
             )
 

@@ -1,4 +1,4 @@
-"""Points are their own features: the Fréchet distance and the neighbour metrics then are about the points themselves."""
+"""Points are their own features: Fréchet distance and neighbours then are about the points themselves."""
 
 from collections.abc import Callable
 

@@ -4,8 +4,8 @@
 weights, Wasserstein loss with a gradient penalty of weight .1 (10 in the paper), 5 critic updates per generator update,
 Adam with learning rate 1e-4 and betas (.5, .9), batches of 256, 100,000 generator updates.
 
-`model=toy_gan`, gancli's own recipe, shows within minutes on one core what the other takes hours for: narrower nets, the
-non-saturating loss with R1 (Mescheder et al. 2018), a larger learning rate that decays, averaged weights.
+`model=toy_gan`, gancli's own recipe, shows within minutes on one core what the other takes hours for: narrower nets,
+the non-saturating loss with R1 (Mescheder et al. 2018), a larger learning rate, averaged weights.
 
 Deviation: pictures, too, can be drawn; they end in a tanh.
 
@@ -46,7 +46,7 @@ class ToyGAN(NormalPrior):
 
 
 def perceptron(inputs: int, width: int, depth: int, outputs: int) -> list[nn.Module]:
-    """Return linear layers with ReLUs between them, (N, inputs) -> (N, outputs): He-uniform weights, torch's own biases.
+    """Return linear layers with ReLUs between them, (N, inputs) -> (N, outputs): He-uniform weights, random biases.
 
     Biases of 0 would let every ReLU of the first layer bend at the origin, and with it each contour of the score.
     """
