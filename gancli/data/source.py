@@ -39,6 +39,7 @@ class Images:
     # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
     fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
     modes: Modes | None = None  # of points, where they have any
+    stacked: "Images | None" = None  # the grey images that are the colours of these, each with a label of its own
 
     def __len__(self) -> int:
         return len(self.pixels)
