@@ -17,7 +17,8 @@ from gancli.console import setup_logging
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
-from gancli.models.base import Adversarial, Model
+from gancli.metrics.base import Likelihood
+from gancli.models.base import Adversarial, Explicit, Model
 from gancli.runtime import Runtime
 
 log = logging.getLogger("gancli")
@@ -37,6 +38,13 @@ def draw(model: Model, n: int, *, seed: int, batch_size: int) -> Iterator[Tensor
         if not images.isfinite().all():
             raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
         yield quantise(images)
+
+
+def likelihood_of(model: Model) -> Likelihood | None:
+    """Return what the metrics may ask a model that knows the probability of an image; None if it does not."""
+    if not isinstance(model, Explicit):
+        return None
+    return Likelihood(lambda image, label: -model.log_prob(image, label), model.density, model.spec.levels)
 
 
 @torch.no_grad()

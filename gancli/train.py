@@ -17,7 +17,7 @@ from gancli.files import replacing
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.run import Run, build
-from gancli.sample import draw
+from gancli.sample import draw, likelihood_of
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
@@ -154,9 +154,10 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
         images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-        values = run.scorer.score((each, None) for each in images).values
+        values = run.scorer.score(((each, None) for each in images), likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
+    best = next(key for key in METRICS[settings.best].values if key in values)
+    value, higher = values[best], METRICS[settings.best].values[best]
     better = run.best is None or (value > run.best if higher else value < run.best)
     if better:
         run.best = value
