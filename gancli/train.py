@@ -13,10 +13,9 @@ import torch
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.files import replacing
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
-from gancli.run import Run, build
+from gancli.run import Run, advance, build, open_folder
 from gancli.sample import as_in, columns, draw, of_classes
 from gancli.tracker import Tracker
 
@@ -43,7 +42,7 @@ class Every:
 
 
 def train(cfg: Any, run_dir: Path) -> dict[str, float]:
-    """Train the model that ``cfg`` describes and return its last losses and scores.
+    """Train the model that ``cfg`` describes, or give its lecture, and return the last losses and scores.
 
     Args:
         cfg: the resolved config of ``conf/train.yaml``.
@@ -54,6 +53,10 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         TrainingDiverged: a loss or a weight is not finite; the last good checkpoint stays.
         Interrupted: a signal came; the step was finished and saved.
     """
+    if cfg.lecture is not None:
+        from gancli.lectures.base import give  # imports matplotlib, which takes as long as the rest of the start
+
+        return give(cfg, run_dir)
     setup_logging()
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
     run = build(cfg)
@@ -61,10 +64,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         run.restore(saved)
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(run_dir / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
-    setup_logging(run_dir / "log.txt")
+    open_folder(cfg, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.cautions():
         log.warning("%s", line)
@@ -115,21 +115,6 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
         )
-
-
-def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do one step of every phase. Nothing here waits for the device."""
-    batch, drawn = None, 0
-    rates, turn = run.schedule(run.images, run.total), run.turn
-    for step in run.steps:
-        step.set_rates(rates)
-        for i in range(step.phase.updates(turn)):
-            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
-                batch = run.loader.next(run.images / run.total)
-                drawn += len(batch.image)
-            tracker.add(step(batch, measure=measure))
-    run.images += drawn
-    run.ema.update(drawn, run.images)
 
 
 def _save(run: Run, path: Path) -> None:
