@@ -16,7 +16,7 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.run import Run, advance, build, open_folder
-from gancli.sample import draw
+from gancli.sample import as_in, columns, draw, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
@@ -126,10 +126,14 @@ def _save(run: Run, path: Path) -> None:
 
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write the sample grid: always the same latents, so that grids can be compared."""
+    """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
+    n = run.cfg.samples.n
+    width = columns(run.model, n)
+    n -= n % width if width else 0
     with runtime.undisturbed(), run.ema.sampling() as model:
-        drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
-    picture = make_grid(drawn)
+        batches = draw(model, n, seed=run.cfg.seed, batch_size=run.cfg.batch_size, labels=of_classes(model, n))
+        drawn = torch.cat([images for images, _ in batches])
+    picture = make_grid(drawn, width)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
 
@@ -138,8 +142,9 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-        values = run.scorer.score((each, None) for each in images).values
+        n, seed = run.scorer.n, run.cfg.seed
+        labels = as_in(model, run.scorer.reference, n, seed=seed)
+        values = run.scorer.score(draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
     better = run.best is None or (value > run.best if higher else value < run.best)
