@@ -20,13 +20,22 @@ from gancli.nn.stepper import Stepper, Whole
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64.
+
+    Raises:
+        UsageError: a conditional model and data without classes.
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
+    conditional: bool = False  # its images depend on a label
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        if self.conditional and spec.num_classes < 2:
+            raise UsageError(
+                f"{type(self).__name__} draws images of a class, and this data has none: choose labelled data, "
+                "such as data=mnist, or an unconditional model, such as model=dcgan"
+            )
         self.spec = spec
 
     @property
@@ -38,7 +47,16 @@ class Model(nn.Module, ABC):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images."""
+        """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images.
+
+        A conditional model draws those of ``label``, or of uniform labels() without one.
+        """
+
+    def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:
+        """Draw uniform labels, (n,) int64; None: the model knows no classes."""
+        if not self.conditional:
+            return None
+        return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
         """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
@@ -56,12 +74,16 @@ class Adversarial(Model):
         """Draw n latents from the prior, (n, ...) float32 on the model's device."""
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents to images, (N, C, H, W) in [-1, 1]."""
-        return self.generator(z)
+        """Map latents, and labels if the model is conditional, to images, (N, C, H, W) in [-1, 1]."""
+        return self.generator(z, label) if self.conditional else self.generator(z)
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the discriminator's logits, (N,): no sigmoid, so that losses can be written in stable form."""
         return self.discriminator(image)
+
+    def wanted(self, label: Tensor | None) -> Tensor | None:
+        """Return the labels that training draws images for, given those of a batch, (N,): the same, from the data."""
+        return label
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Walk from one latent to another, t in [0, 1]: straight, as suits a uniform prior."""
@@ -70,6 +92,7 @@ class Adversarial(Model):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
         return self.generate(self.latent(n, generator), label)
 
 
@@ -197,6 +220,7 @@ class Autoregressive(Explicit):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
         return self.paint(self.noise(n, generator), label)
 
     def paint(
