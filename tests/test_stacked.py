@@ -56,7 +56,7 @@ def test_training_stacks_anew_and_goes_on_bit_for_bit():
 
 def test_the_classifier_names_each_colour_and_finds_as_many_modes_as_real_stacks_have():
     source = stacked()
-    features = StackedClassifier(epochs=15)
+    features = StackedClassifier(epochs=10)
     features.prepare(lambda: source.split("train"), CPU)
     images = source.split("test")
     found, logits = features(torch.from_numpy(images.pixels[:300]))

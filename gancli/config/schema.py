@@ -111,6 +111,7 @@ class SampleVerb:
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
+    label: int | None = MISSING
     format: Format = MISSING
     kind: Kind = MISSING
     ema: bool = MISSING

@@ -35,6 +35,7 @@ class Images:
     split: str  # "train" | "validation" | "test"
     fingerprint: str  # hex; same data, preprocessing and split -> same string
     class_names: tuple[str, ...] = ()
+    levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
     probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
     # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
     fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
