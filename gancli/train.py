@@ -3,6 +3,7 @@
 gancli train model=dcgan data=mnist
 """
 
+import json
 import logging
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +22,6 @@ from gancli.sample import draw
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
-
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "features", "runtime", "resume", "trust")  # change no weight
 
 
 class Every:
@@ -64,6 +63,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     run_dir.mkdir(parents=True, exist_ok=True)
     with replacing(run_dir / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
+    _note_machine(run, run_dir)
     setup_logging(run_dir / "log.txt")
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.cautions():
@@ -75,9 +75,20 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(_hparams(cfg), final)
+        tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
+
+
+def _note_machine(run: Run, run_dir: Path) -> None:
+    """Add this machine to machine.json: a resumed run may have seen several."""
+    path = run_dir / "machine.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    with replacing(path) as temporary:
+        temporary.write_text(
+            json.dumps([*before, {"from_images": run.images, **run.runtime.machine()}], indent=2) + "\n",
+            encoding="utf-8",
+        )
 
 
 def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
@@ -164,18 +175,3 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
-
-
-def _hparams(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten what tells runs apart to dotted keys: a target becomes its class's name; what is not set is left out."""
-    flat = {}
-    for key, value in node.items():
-        if not prefix and key in HOUSEKEEPING:
-            continue
-        if hasattr(value, "items"):
-            flat |= _hparams(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
-        elif value is not None and key != "_partial_":
-            flat[f"{prefix}{key}"] = value
-    return flat
