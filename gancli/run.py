@@ -1,25 +1,31 @@
 """Everything a training run is made of, and how it is built from a config."""
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gancli import __version__, config, runtime
 from gancli.checkpoint import Checkpoint
+from gancli.console import setup_logging
 from gancli.data.levels import drawn
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.ema import EMA
 from gancli.errors import UsageError
+from gancli.files import replacing
 from gancli.losses.base import Loss
-from gancli.metrics.features import Features
-from gancli.metrics.scorer import METRICS, Scorer, check_metrics
+from gancli.metrics.features import Features, Pixels
+from gancli.metrics.scorer import METRICS, Scorer, check_features, check_metrics, use_features
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.runtime import Runtime
+from gancli.sample import likelihood_of
 from gancli.schedules import Schedule
 from gancli.step import Step
+from gancli.tracker import Tracker
 from gancli.translation.scores import Judge
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
@@ -105,6 +111,8 @@ def build(cfg: Any) -> Run:
     torch.manual_seed(cfg.seed)
     source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
     images = source.split("train")
+    if images.spec.points and not config.target_class(cfg.model, Model, trust=cfg.trust).points:
+        raise UsageError(_no_points(images.name, cfg))
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
@@ -127,6 +135,29 @@ def build(cfg: Any) -> Run:
     return run
 
 
+def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
+    """Do one step of every phase. Nothing here waits for the device."""
+    batch, drawn = None, 0
+    rates, turn = run.schedule(run.images, run.total), run.turn
+    for step in run.steps:
+        step.set_rates(rates)
+        for i in range(step.phase.updates(turn)):
+            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
+                batch = run.loader.next(run.images / run.total)
+                drawn += len(batch.image)
+            tracker.add(step(batch, measure=measure))
+    run.images += drawn
+    run.ema.update(drawn, run.images)
+
+
+def open_folder(cfg: Any, run_dir: Path) -> None:
+    """Make the folder of a run, with its config, and log into it from now on."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(run_dir / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
+    setup_logging(run_dir / "log.txt")
+
+
 def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer | Judge:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
     if cfg.eval.best not in cfg.eval.metrics:
@@ -142,12 +173,16 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
             lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
             n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
         )  # fmt: skip
-    features = config.instantiate(cfg.features, Features, trust=cfg.trust)
+    networked = use_features(cfg.eval.metrics)
+    features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
+    check_features(features, images)
     features.prepare(lambda: images, machine.device)
-    return Scorer(
+    scorer = Scorer(
         cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
         splits=source.split,
     )  # fmt: skip
+    scorer.check(likelihood_of(model), type(model).__name__)
+    return scorer
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:
@@ -166,6 +201,13 @@ def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime)
         raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
 
 
+def _no_points(data: str, cfg: Any) -> str:
+    models = {name: config.target_class(each, Model, trust=cfg.trust) for name, each in config.options("model").items()}
+    fitting = ", ".join(name for name, each in models.items() if each.points)
+    name = cfg.model._target_.rpartition(".")[2]
+    return f"data={data} are points, and {name} draws pictures; the models of points are: {fitting} (model=...)"
+
+
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
     losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
     fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
@@ -173,3 +215,12 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
     )
+
+
+def note_machine(run: Run, run_dir: Path) -> None:
+    """Add this machine to machine.json: a resumed run may have seen several."""
+    path = run_dir / "machine.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

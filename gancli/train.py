@@ -8,24 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.files import replacing
-from gancli.grids import make_grid, save_png
+from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
+from gancli.models.base import Model
 from gancli.models.translation import Translation
-from gancli.run import Run, build
-from gancli.sample import draw
+from gancli.run import Run, advance, build, note_machine, open_folder
+from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
 from gancli.translation.scores import Judge
 from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
-
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "features", "runtime", "resume", "trust")  # change no weight
 
 
 class Every:
@@ -46,7 +45,7 @@ class Every:
 
 
 def train(cfg: Any, run_dir: Path) -> dict[str, float]:
-    """Train the model that ``cfg`` describes and return its last losses and scores.
+    """Train the model that ``cfg`` describes, or give its lecture, and return the last losses and scores.
 
     Args:
         cfg: the resolved config of ``conf/train.yaml``.
@@ -57,6 +56,10 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         TrainingDiverged: a loss or a weight is not finite; the last good checkpoint stays.
         Interrupted: a signal came; the step was finished and saved.
     """
+    if cfg.lecture is not None:
+        from gancli.lectures.base import give  # imports matplotlib, which takes as long as the rest of the start
+
+        return give(cfg, run_dir)
     setup_logging()
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
     run = build(cfg)
@@ -64,10 +67,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         run.restore(saved)
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(run_dir / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
-    setup_logging(run_dir / "log.txt")
+    open_folder(cfg, run_dir)
+    note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.model.remarks:
         log.info("%s", line)
@@ -80,7 +81,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(_hparams(cfg), final)
+        tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
@@ -116,25 +117,13 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
                 break
             advance(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
+    if cfg.samples.every and not stop.signum:
+        for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
+            animate(run_dir / "samples", ending)
     if stop.signum:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
         )
-
-
-def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do one step of every phase. Nothing here waits for the device."""
-    batch, drawn = None, 0
-    rates, turn = run.schedule(run.images, run.total), run.turn
-    for step in run.steps:
-        step.set_rates(rates)
-        for i in range(step.phase.updates(turn)):
-            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
-                batch = run.loader.next(run.images / run.total)
-                drawn += len(batch.image)
-            tracker.add(step(batch, measure=measure))
-    run.images += drawn
-    run.ema.update(drawn, run.images)
 
 
 def _save(run: Run, path: Path) -> None:
@@ -146,12 +135,16 @@ def _save(run: Run, path: Path) -> None:
 
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write the sample grid: always the same latents, so that grids can be compared."""
+    """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
     if isinstance(run.model, Translation):
         return _write_panels(run, run_dir, tracker)
+    n = run.cfg.samples.n
+    width = columns(run.model, n)
+    n -= n % width if width else 0
     with runtime.undisturbed(), run.ema.sampling() as model:
-        drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
-    picture = make_grid(drawn)
+        batches = draw(model, n, seed=run.cfg.seed, batch_size=run.cfg.batch_size, labels=of_classes(model, n))
+        drawn = torch.cat([images for images, _ in batches])
+    picture = _scatter(run, model, drawn) if model.spec.points else make_grid(drawn, width)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
 
@@ -165,6 +158,14 @@ def _write_panels(run: Run, run_dir: Path, tracker: Tracker) -> None:
         tracker.image(f"samples/{name}", picture, run.images)
 
 
+def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
+    """Draw points over real ones, and the discriminator as it stands."""
+    from gancli.scatter import picture  # imports matplotlib, which takes as long as the rest of the start
+
+    real = run.source.split("train")
+    return picture(model, drawn, real.pixels, f"{real.name} after {run.images:,} points")
+
+
 def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
@@ -172,29 +173,18 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
         if isinstance(run.scorer, Judge):
             values = run.scorer.means(model, seed=run.cfg.seed)
         else:
-            images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-            values = run.scorer.score((each, None) for each in images).values
+            n, seed = run.scorer.n, run.cfg.seed
+            labels = as_in(model, run.scorer.reference, n, seed=seed)
+            images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+            values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
-    better = run.best is None or (value > run.best if higher else value < run.best)
+    best = next(key for key in METRICS[settings.best].values if key in values)
+    value, higher = values[best], METRICS[settings.best].values[best]
+    # Of equals the later one: all 25 modes are found long before they are found well.
+    better = run.best is None or (value >= run.best if higher else value <= run.best)
     if better:
         run.best = value
         _save(run, run_dir / checkpoint.FOLDER / checkpoint.BEST)
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
-
-
-def _hparams(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten what tells runs apart to dotted keys: a target becomes its class's name; what is not set is left out."""
-    flat = {}
-    for key, value in node.items():
-        if not prefix and key in HOUSEKEEPING:
-            continue
-        if hasattr(value, "items"):
-            flat |= _hparams(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
-        elif value is not None and key != "_partial_":
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -17,6 +17,12 @@ from gancli.config.composition import conf_dir
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
 
+# What changes no weight.
+HOUSEKEEPING = (
+    "checkpoint", "samples", "log", "eval", "features", "resume", "trust",
+    *(f"runtime.{key}" for key in schema.Runtime.__dataclass_fields__ if key != "precision"),
+)  # fmt: skip
+
 __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
 
 
@@ -36,6 +42,21 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     composition.setup()
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         return check(hydra.compose(verb, overrides=list(overrides)))
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what tells runs apart by dotted keys: a target becomes its class's name; what is not set is left out."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if f"{prefix}{key}" in HOUSEKEEPING:
+            continue
+        if hasattr(value, "items"):
+            found |= flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            found[prefix.removesuffix(".")] = value.rpartition(".")[2]
+        elif value is not None and key != "_partial_":
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def digest(cfg: DictConfig) -> str:
@@ -82,11 +103,18 @@ def from_yaml(text: str) -> DictConfig:
     return cfg
 
 
+def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:
+    """Return a checked config with other nodes at its root."""
+    values = OmegaConf.to_container(OmegaConf.create(dict(cfg)), resolve=True)
+    return OmegaConf.create(values | dict(nodes), flags={"struct": True})
+
+
 def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (), **kwargs: Any) -> Any:
     """Build the object that a node with a ``_target_`` describes; nothing but a vetted class is ever called.
 
     Args:
-        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned.
+        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned, with
+            ``_recursive_: false`` the targets inside its arguments stay nodes.
         kind: the class that the target must be, or inherit from.
         trust: packages besides gancli, torch.optim and torch.nn whose classes may be built.
         kwargs: arguments that the program gives; they win over the node's.
@@ -96,7 +124,10 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
     """
     plain = OmegaConf.to_container(node if OmegaConf.is_config(node) else OmegaConf.create(dict(node)), resolve=True)
     built = target_class(plain, kind, trust=trust)
-    arguments = {k: _build(v, trust) for k, v in plain.items() if k not in ("_target_", "_partial_")} | kwargs
+    arguments = {k: v for k, v in plain.items() if k not in schema.HYDRA_KEYS}
+    if plain.get("_recursive_", True):
+        arguments = {k: _build(v, trust) for k, v in arguments.items()}
+    arguments |= kwargs
     if plain.get("_partial_"):
         return partial(built, **arguments)
     try:
