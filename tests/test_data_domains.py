@@ -225,7 +225,7 @@ def test_edges_lie_where_the_picture_changes():
 def test_shapes_are_read_off_their_pictures(size):
     images = Shapes(n=2, n_test=400, size=size).split("test")
     right = verdict(images.pixels, images.factors)
-    assert right["colour"] == right["place"] == 1 and right["shape"] >= 0.98 and right["l1"] == 0
+    assert right["colour"] == right["place"] == 1 and right["shape"] >= 0.98
     found = read(images.pixels)
     assert np.hypot(found.x - images.factors.x, found.y - images.factors.y).max() < 0.4
     grey = images.pixels.mean(1, keepdims=True).repeat(3, 1).astype(np.uint8)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gancli.data.shapes import COLOURS, SHAPES, Factors, coverage, render
+from gancli.data.shapes import COLOURS, SHAPES, Factors, coverage
 
 PLACE = 2.0  # pixels that a shape may have moved and still be in its place
 _PALE = 60  # spread of a pixel's channels, 0 .. 255, below which there is no colour
@@ -67,8 +67,7 @@ def verdict(pixels: np.ndarray, truth: Factors) -> dict[str, float]:
     """Compare translations, (N, 3, H, W) uint8, with what they should show.
 
     Returns:
-        Shares of right ``colour``, ``shape`` and ``place`` (within 2 pixels), of ``all`` three, and ``l1``: the mean
-        difference to the true translation, of values in [-1, 1].
+        Shares of right ``colour``, ``shape`` and ``place`` (within 2 pixels), and of ``all`` three.
     """
     found = read(pixels)
     colours = [tuple(value) for value in COLOURS.values()]
@@ -78,6 +77,4 @@ def verdict(pixels: np.ndarray, truth: Factors) -> dict[str, float]:
         "place": np.hypot(found.x - truth.x, found.y - truth.y) <= PLACE,
     }
     right["all"] = right["colour"] & right["shape"] & right["place"]
-    true = render(truth, pixels.shape[-1])
-    distance = np.abs(pixels.astype(float) - true).mean() / 127.5
-    return {**{name: float(each.mean()) for name, each in right.items()}, "l1": float(distance)}
+    return {name: float(each.mean()) for name, each in right.items()}
