@@ -221,7 +221,8 @@ class Autoregressive(Explicit):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        return self.paint(self.noise(n, generator), label)
+        noise = self.noise(n, generator)
+        return self.paint(noise, self.labels(n, generator) if label is None else label)
 
     def paint(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
