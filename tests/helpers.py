@@ -27,6 +27,8 @@ SIZES = {
     "pixelcnn_pp": ["model.width=4", "model.scales=2"],
     "pixelcnn_pp_paper": ["model.width=4", "model.scales=2", "model.resnets=1"],
     "sngan": ["model.width=4"],
+    "toy_gan": ["model.width=8"],
+    "toy_gan_paper": ["model.width=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
 }
