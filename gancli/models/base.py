@@ -63,10 +63,7 @@ class Model(nn.Module, ABC):
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with training data.
-
-        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
-        """
+        """Initialise by the training data, once, before the first step: (N, C, H, W) uint8, points float32."""
 
 
 class Adversarial(Model):
