@@ -15,12 +15,12 @@ mode, of which the discriminator has two per update.
 import math
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
 from gancli.models.dcgan import pyramid
 from gancli.nn.init import dcgan_
+from gancli.nn.spectral import spectral_
 
 
 class SNGAN(NormalPrior):
@@ -43,9 +43,7 @@ class SNGAN(NormalPrior):
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
         self.discriminator = discriminator(spec.channels, widths, seed)
         dcgan_(self)
-        for layer in self.discriminator:  # after the initialisation, which it would hide the weights from
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                spectral_norm(layer)
+        spectral_(self.discriminator)
 
 
 def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int, int]) -> nn.Sequential:
