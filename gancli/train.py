@@ -16,7 +16,7 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.run import Run, advance, build, open_folder
-from gancli.sample import as_in, columns, draw, of_classes
+from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
@@ -144,9 +144,11 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     with runtime.undisturbed(), run.ema.sampling() as model:
         n, seed = run.scorer.n, run.cfg.seed
         labels = as_in(model, run.scorer.reference, n, seed=seed)
-        values = run.scorer.score(draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)).values
+        images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+        values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
+    best = next(key for key in METRICS[settings.best].values if key in values)
+    value, higher = values[best], METRICS[settings.best].values[best]
     better = run.best is None or (value > run.best if higher else value < run.best)
     if better:
         run.best = value
