@@ -49,7 +49,7 @@ class ACGAN(NonSaturating):
         losses["class(real)"] = self.class_weight * cross_entropy(c_real, batch.label)
         losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, wanted)
         right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, wanted)}
-        return losses | self.verdicts(s_real.detach(), s_fake.detach()) | right
+        return losses | self.statistics(s_real.detach(), s_fake.detach()) | right
 
     def generator_term(self, model: Classifying, batch: Batch) -> dict[str, Tensor]:
         fake, wanted = self.drawn(model, batch)

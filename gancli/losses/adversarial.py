@@ -103,6 +103,7 @@ class Wasserstein(AdversarialLoss):
     """
 
     labelled = False
+    calibrated = False
 
     def __init__(
         self, repeat: int = 5, warmup: int = 0, warmup_every: int = 0, warmup_repeat: int = 100, **kwargs: Any

@@ -29,12 +29,13 @@ class AdversarialLoss(Loss):
 
     Raises:
         ValueError: a repeat or multiple below 1, a named part that is no such part, or label noise for a loss without
-            labels.
+            labels, or a stabilizer that needs a threshold for a loss without one.
     """
 
     family = Adversarial
     threshold: ClassVar[float] = 0.0  # scores above it call an image real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
+    calibrated: ClassVar[bool] = True  # whether the threshold means anything
 
     def __init__(
         self,
@@ -52,6 +53,11 @@ class AdversarialLoss(Loss):
         for name, each in self.stabilizers.items():
             if each.relabels and not self.labelled:
                 raise ValueError(f"stabilizer={name} changes labels, and this loss has none; take it out")
+            if each.calibrated and not self.calibrated:
+                raise ValueError(
+                    f"stabilizer={name} asks whether images are called real, and scores of this loss do not say so; "
+                    "take stabilizer=diffaugment"
+                )
 
     @abstractmethod
     def on_real(self, score: Tensor) -> Tensor:
@@ -88,6 +94,13 @@ class AdversarialLoss(Loss):
         right = (real > self.threshold).float().mean() + (fake <= self.threshold).float().mean()
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
+    def statistics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return all that is recorded of the discriminator's scores, and show them to the stabilizers."""
+        found = self.verdicts(real, fake)
+        for each in self.stabilizers.values():
+            found |= each.observe(real - self.threshold)
+        return found
+
     def phases(self, model: Adversarial) -> list[Phase]:
         penalties = [
             Term(partial(self._penalty_term, name, each), each.interval, each.second_order)
@@ -112,7 +125,7 @@ class AdversarialLoss(Loss):
         s_real = model.score(self.seen(batch.image, batch), batch.label)
         s_fake = model.score(fake, wanted)
         losses = self.discriminator_loss(s_real, s_fake, self._labels(s_real))
-        return losses | self.verdicts(s_real.detach(), s_fake.detach())
+        return losses | self.statistics(s_real.detach(), s_fake.detach())
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         fake, wanted = self.drawn(model, batch)

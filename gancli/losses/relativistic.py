@@ -37,6 +37,8 @@ class Relativistic(AdversarialLoss):
         ValueError: pairs, and more generated images than real ones.
     """
 
+    calibrated = False
+
     def __init__(self, variant: Literal["rsgan", "rasgan", "ralsgan", "rahinge"] = "rasgan", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cost, self.paired = COSTS[variant], variant == "rsgan"
