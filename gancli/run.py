@@ -1,5 +1,6 @@
 """Everything a training run is made of, and how it is built from a config."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,12 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
     )
+
+
+def note_machine(run: Run, run_dir: Path) -> None:
+    """Add this machine to machine.json: a resumed run may have seen several."""
+    path = run_dir / "machine.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

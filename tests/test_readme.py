@@ -18,6 +18,7 @@ SMOKE = {  # appended: the last value of a key wins
     "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
+    "report": [],
 }
 
 
@@ -84,6 +85,7 @@ def test_every_command_of_the_tour_runs(home, typed):
         typed(home / "work", words, extra)
     assert len(list((home / "work" / "samples").glob("0*.png"))) == 20
     assert (home / "work" / "walk" / "grid.png").is_file()
+    assert "data:image/png" in (home / "work" / "paper" / "report.html").read_text()
 
 
 def test_make_train_runs_its_commands(home, typed):
