@@ -155,7 +155,9 @@ def test_acgans_discriminator_does_not_see_the_label_and_its_loss_needs_one_that
     image = torch.rand(3, 1, 28, 28)
     assert torch.equal(model.score(image, torch.zeros(3).long()), model.score(image, torch.ones(3).long()))
     assert model.judge(image)[1].shape == (3, 10)
-    with pytest.raises(UsageError, match="ACGAN trains Classifying models, and DCGAN is none"):
+    with pytest.raises(
+        UsageError, match="loss=acgan needs a discriminator that names classes, and DCGAN has none: model=acgan"
+    ):
         build(compose("train", overrides("dcgan", "loss=acgan")))
     with pytest.raises(UsageError, match="class_weight=-1"):
         build(compose("train", overrides("acgan", "loss.class_weight=-1")))

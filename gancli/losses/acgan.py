@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gancli.data.spec import Batch
+from gancli.errors import UsageError
 from gancli.losses.adversarial import NonSaturating
-from gancli.models.base import Classifying
+from gancli.losses.base import Phase
+from gancli.models.base import Adversarial
 
 
 class ACGAN(NonSaturating):
@@ -30,8 +32,6 @@ class ACGAN(NonSaturating):
         ValueError: a negative weight.
     """
 
-    family = Classifying
-
     def __init__(self, class_weight: float = 1.0, generator_class_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if min(class_weight, generator_class_weight) < 0:
@@ -40,7 +40,18 @@ class ACGAN(NonSaturating):
             )
         self.class_weight, self.generator_class_weight = class_weight, generator_class_weight
 
-    def discriminator_term(self, model: Classifying, batch: Batch) -> dict[str, Tensor]:
+    def phases(self, model: Adversarial) -> list[Phase]:
+        """See AdversarialLoss; the model's judge() gives scores, (N,), and logits of the classes, (N, K).
+
+        Raises:
+            UsageError: it has none.
+        """
+        if not hasattr(model, "judge"):
+            name = type(model).__name__
+            raise UsageError(f"loss=acgan needs a discriminator that names classes, and {name} has none: model=acgan")
+        return super().phases(model)
+
+    def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         wanted = model.wanted(batch.label)
         fake = self.seen(self._generated(model, wanted, batch), batch)
         s_real, c_real = model.judge(self.seen(batch.image, batch))
@@ -51,7 +62,7 @@ class ACGAN(NonSaturating):
         right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, wanted)}
         return losses | self.statistics(s_real.detach(), s_fake.detach()) | right
 
-    def generator_term(self, model: Classifying, batch: Batch) -> dict[str, Tensor]:
+    def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         fake, wanted = self.drawn(model, batch)
         score, classes = model.judge(fake)
         return self.generator_loss(score) | {"class": self.generator_class_weight * cross_entropy(classes, wanted)}

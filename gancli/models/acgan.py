@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models import dcgan
-from gancli.models.base import Classifying, NormalPrior
+from gancli.models.base import NormalPrior
 from gancli.nn.init import dcgan_
 from gancli.nn.labels import one_hot
 
 
-class ACGAN(Classifying, NormalPrior):
+class ACGAN(NormalPrior):
     """DCGAN's networks, one told the class and one that tells it, for 8 to 128 pixels.
 
     Args:
@@ -48,8 +48,12 @@ class ACGAN(Classifying, NormalPrior):
         dcgan_(self)
 
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how real each image looks, (N,) logits, and what of, (N, classes) logits."""
         said = self.discriminator(image)
         return said[:, 0], said[:, 1:]
+
+    def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.judge(image)[0]
 
     def wanted(self, label: Tensor) -> Tensor:
         """Uniform classes, whatever the data's frequencies."""

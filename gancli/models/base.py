@@ -102,17 +102,6 @@ class Adversarial(Model):
         return self.generate(self.latent(n, generator), label)
 
 
-class Classifying(Adversarial):
-    """An adversarial model whose discriminator also names the class of an image: trained by ``losses/acgan.py``."""
-
-    @abstractmethod
-    def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how real each image looks, (N,) logits, and what of, (N, classes) logits."""
-
-    def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.judge(image)[0]
-
-
 class NormalPrior(Adversarial):
     """An adversarial model with standard normal latents.
 
