@@ -107,6 +107,10 @@ WORSE = [  # damage, value, which way it must move from a perfect generator's, b
     ("one image repeated", "duplicate_rate", +1, 0.99),
     ("one image repeated", "fid", +1, 0.3),
     ("one image repeated", "fid_infinity", +1, 0.3),
+    ("half are duplicates", "fid_per_class", +1, 1e-4),
+    ("one image repeated", "fid_per_class", +1, 0.3),
+    ("a class is missing", "fid_per_class", +1, 100),  # infinite
+    ("labels are shuffled", "fid_per_class", +1, 0.1),
     ("one image repeated", "kid", +1, 0.05),
     ("one image repeated", "is", -1, 1),
     ("one image repeated", "recall", -1, 0.5),
@@ -129,7 +133,10 @@ WORSE = [  # damage, value, which way it must move from a perfect generator's, b
     ("noise", "parzen", -1, 1),
 ]
 STILL = [
-    ("labels are shuffled", {key for metric in DRAWN.values() for key in metric.values} - {"accuracy"}),
+    (
+        "labels are shuffled",
+        {key for metric in DRAWN.values() for key in metric.values} - {"accuracy", "fid_per_class"},
+    ),
     ("half are duplicates", {"modes", "copy_rate"}),
     ("a class is missing", {"accuracy", "copy_rate"}),
     ("copies of training images", {"accuracy", "modes", "duplicate_rate"}),
