@@ -16,6 +16,8 @@ SIZES = {
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
     "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
     "sngan": ["model.width=4"],
+    "toy_gan": ["model.width=8"],
+    "toy_gan_paper": ["model.width=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
 }

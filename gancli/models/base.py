@@ -20,7 +20,8 @@ from gancli.nn.stepper import Stepper, Whole
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64; points are
+    (N, D, 1, 1) float32 without bounds.
 
     Raises:
         UsageError: a conditional model and data without classes.
@@ -28,6 +29,7 @@ class Model(nn.Module, ABC):
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
     conditional: bool = False  # its images depend on a label
+    points: ClassVar[bool] = False  # can draw points, too
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -59,7 +61,10 @@ class Model(nn.Module, ABC):
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
+        """Data-dependent initialisation, called once before the first step with training data.
+
+        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
+        """
 
 
 class Adversarial(Model):
