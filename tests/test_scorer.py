@@ -118,6 +118,8 @@ WORSE = [  # damage, value, which way it must move from a perfect generator's, b
     ("one image repeated", "coverage", -1, 0.5),
     ("one image repeated", "modes", -1, 4),
     ("one image repeated", "mode_jsd", +1, 0.3),
+    ("one image repeated", "reverse_kl", +1, 1),
+    ("a class is missing", "reverse_kl", +1, 0.1),
     ("one image repeated", "parzen", -1, 1),
     ("a class is missing", "modes", -1, 1),
     ("a class is missing", "mode_jsd", +1, 0.05),
@@ -193,7 +195,7 @@ def test_any_list_is_one_pass_and_equals_each_metric_alone(perfect) -> None:
 
 def test_images_without_labels_have_no_accuracy() -> None:
     values = scorer(["classes"]).score((pixels, None) for pixels, _ in stream(FRESH)).values
-    assert values.keys() == {"modes", "mode_jsd"}
+    assert values.keys() == {"modes", "mode_jsd", "reverse_kl"}
 
 
 def test_the_histograms_are_told() -> None:
