@@ -38,7 +38,7 @@ class Checkpoint:
 class Samples:
     every: Any = MISSING
     n: int = MISSING
-    completion: str | None = MISSING
+    completion: str | None = None  # runs of before it was a key have none
 
 
 @dataclass
