@@ -13,7 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from gancli.losses.adversarial import AdversarialLoss
+from gancli.losses.game import AdversarialLoss
 
 # What is paid for a difference of scores that should be large; for one that should be small, that of its negative.
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -30,11 +30,20 @@ class Relativistic(AdversarialLoss):
     Args:
         variant: ``rsgan`` compares pairs; the others compare with the mean score of the other kind.
         kwargs: see AdversarialLoss.
+
+    Raises:
+        ValueError: pairs, and more generated images than real ones.
     """
+
+    calibrated = False
 
     def __init__(self, variant: Literal["rsgan", "rasgan", "ralsgan", "rahinge"] = "rasgan", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cost, self.paired = COSTS[variant], variant == "rsgan"
+        if self.paired and self.generator_batch > 1:
+            raise ValueError(
+                f"generator_batch={self.generator_batch}: rsgan compares pairs, of which there are 1 per real"
+            )
 
     def on_real(self, score: Tensor) -> Tensor:
         return self.cost(score)

@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy, l1_loss
 
 from gancli.data.spec import Batch
 from gancli.errors import UsageError
-from gancli.losses.adversarial import AdversarialLoss
 from gancli.losses.base import Loss, Phase, Term
+from gancli.losses.game import AdversarialLoss
 from gancli.losses.penalties import Game, cautions, penalty_terms, projection
 from gancli.losses.pool import Pool
 from gancli.losses.stabilizers import Stabilizer
@@ -73,7 +73,7 @@ class TranslationLoss(Loss):
         """Return what a discriminator pays for its scores, and its statistics."""
         losses = self.adversarial.discriminator_loss(real, fake, self.adversarial.labels(real))
         weighted = {key: self.discriminator * v if v.requires_grad else v for key, v in losses.items()}
-        found = weighted | self.adversarial.verdicts(real.detach(), fake.detach())
+        found = weighted | self.adversarial.statistics(real.detach(), fake.detach())
         return {f"{key}{ending}": value for key, value in found.items()}
 
     def _fooled(self, fake: Tensor, real: Drawn, ending: str = "") -> dict[str, Tensor]:

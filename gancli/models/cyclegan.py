@@ -19,7 +19,7 @@ from gancli.errors import UsageError
 from gancli.models.translation import Cyclic
 from gancli.nn.init import dcgan_
 from gancli.nn.patchgan import layers_for, patchgan, receptive_field, smallest
-from gancli.nn.residual import Residual
+from gancli.nn.shortcut import Residual
 
 
 class CycleGAN(Cyclic):

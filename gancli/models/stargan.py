@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.models.cyclegan import check
 from gancli.models.translation import MultiDomain
-from gancli.nn.residual import Residual
+from gancli.nn.shortcut import Residual
 
 
 class StarGAN(MultiDomain):
