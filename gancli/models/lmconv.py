@@ -76,12 +76,16 @@ class LMConv(Autoregressive):
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Map images to parameters under the order that sampling follows: the first, but for ``following``."""
-        return self.params(image, ranks(self.current).to(self.device))
+        return self.params(image, ranks(self.current))
 
     def params(self, image: Tensor, rank: Tensor) -> Tensor:
         """Map images to parameters under one order, given as each pixel's rank, (H * W,)."""
-        follow(self.net, rank, self.spec.height, self.spec.width)
+        self.follow(rank)
         return self.net(image)
+
+    def follow(self, rank: Tensor) -> None:
+        """Let every layer see what comes before under this order, (H * W,)."""
+        follow(self.net, rank.to(self.device), self.spec.height, self.spec.width)
 
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """The log of the mean of the orders' probabilities (section 4.2)."""
@@ -100,6 +104,7 @@ class LMConv(Autoregressive):
         """Sample in this order, (H * W,) on the CPU."""
         before, self.current = self.current, order
         try:
+            self.follow(ranks(order))  # for the samplers that ask the layers what they read
             yield
         finally:
             self.current = before
@@ -126,7 +131,7 @@ class LMConv(Autoregressive):
                 images[mine] = super().paint(noise[mine], None, sampler, part)
         return images
 
-    def log_conditional(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
         image, missing = self.likelihood.snap(image), mask.cpu().flatten()
         orders = torch.stack([last(order, missing) for order in self.orders])
         whole, seen = (self._by_order(image, orders, pixels) for pixels in (torch.ones_like(mask), ~mask))
@@ -138,7 +143,7 @@ class LMConv(Autoregressive):
     @torch.no_grad()
     def _by_order(self, image: Tensor, orders: Tensor, pixels: Tensor) -> Tensor:
         """Return the log-probability of some pixels, (H, W) bool, under orders that put them first. (orders, N)."""
-        found = (self.params(image, ranks(order).to(self.device))[:, :, pixels] for order in orders)
+        found = (self.params(image, ranks(order))[:, :, pixels] for order in orders)
         return torch.stack([-self.likelihood.nll(params, image[:, :, pixels]) for params in found])
 
 
@@ -219,7 +224,7 @@ class Block(nn.Module):
 @fx.wrap
 def concat_elu(x: Tensor) -> Tensor:
     """ELU of x and of -x, side by side (PixelCNN++): twice the channels."""
-    return elu(torch.cat([x, -x], 1), inplace=not x.requires_grad)
+    return elu(torch.cat([x, -x], 1), inplace=True)
 
 
 @fx.wrap
