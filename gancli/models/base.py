@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
-from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded
+from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded, fixed_point
 from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
@@ -167,23 +167,24 @@ class Autoregressive(Explicit):
 
     - ``naive`` evaluates the whole network for each pixel (and colour),
     - ``cache`` evaluates it at that pixel only, each layer remembering its inputs,
-    - ``wavefront`` does so at all pixels at once that do not depend on each other.
+    - ``wavefront`` does so at all pixels at once that do not depend on each other,
+    - ``jacobi`` evaluates the whole network at all pixels, again and again until nothing changes.
 
-    The two latter follow from ``forward`` by themselves if that consists of Local layers (gancli.nn.incremental) and
+    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental) and
     of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
     network checks the parameters that the pixels were drawn from.
 
     Args:
         spec: shape and levels of the images.
         likelihood: makes the likelihood of ``levels=``.
-        sampler: one of the three.
+        sampler: one of them.
 
     Raises:
         UsageError: no such sampler; what the likelihood refuses.
     """
 
     sampled = ("net",)
-    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront")
+    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
     net: nn.Module
 
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
@@ -237,11 +238,13 @@ class Autoregressive(Explicit):
         """
         sampler = sampler or self.sampler
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
-            painter = self._painter(sampler, noise, label, given)
-            image = painter(noise, label, given)
-            recorded = painter.stepper.recorded()
-            if recorded is not None:
-                check_recorded(recorded, self(image, label), sampler)
+            if sampler == "jacobi":
+                image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
+            else:
+                painter = self._painter(sampler, noise, label, given)
+                image, recorded = painter(noise, label, given), painter.stepper.recorded()
+                if recorded is not None:
+                    check_recorded(recorded, self(image, label), sampler)
         return image.clone()  # outside of inference mode: a tensor like any other
 
     def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:

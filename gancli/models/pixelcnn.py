@@ -30,7 +30,7 @@ class PixelCNN(Autoregressive):
         blocks: residual blocks.
         head: channels of the two 1x1 layers before the logits.
         kernel: width of the first layer, odd.
-        sampler: naive | cache | wavefront; all draw the same images.
+        sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
         UsageError: fewer channels than colours, or an even kernel.
