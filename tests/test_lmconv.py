@@ -240,7 +240,7 @@ def test_a_batch_trains_under_one_order_drawn_from_the_seed():
 
 @pytest.mark.parametrize("orders,missing", [(1, [0, 1, 2, 4]), (8, [2, 3, 7]), (3, [8])])
 def test_completions_are_exact_for_any_region(orders, missing):
-    """log_prob_of and the draws of complete() against conditionals of the mixture of orders that put the region last, enumerated."""
+    """log_prob_of and the draws of complete() against the enumerated mixture of the orders that put the region last."""
     model, images, n = make(curve="s_curve", orders=orders), all_images(BINARY), 1000
     mask = torch.zeros(9, dtype=torch.bool)
     mask[missing] = True

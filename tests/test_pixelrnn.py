@@ -1,4 +1,4 @@
-"""The Row LSTM and the Diagonal BiLSTM: what each pixel sees, slow twins, probabilities that sum to one, equal samplers."""
+"""The Row LSTM and the Diagonal BiLSTM: what pixels see, slow twins, probabilities that sum to one, equal samplers."""
 
 from functools import partial
 

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.fx.proxy import TraceError
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
-from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded, fixed_point
+from gancli.models.painting import Given, Kept, Painter, check_recorded, fixed_point
 from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
@@ -20,7 +21,8 @@ from gancli.nn.stepper import Stepper, Whole
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64; points are
+    (N, D, 1, 1) float32 without bounds.
 
     Raises:
         UsageError: a conditional model and data without classes.
@@ -28,6 +30,7 @@ class Model(nn.Module, ABC):
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
     conditional: bool = False  # its images depend on a label
+    points: ClassVar[bool] = False  # can draw points, too
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -59,7 +62,10 @@ class Model(nn.Module, ABC):
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
+        """Data-dependent initialisation, called once before the first step with training data.
+
+        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
+        """
 
 
 class Adversarial(Model):
@@ -143,8 +149,7 @@ class Explicit(Model):
         Args:
             image: what is there is kept bit for bit, but for its being moved to the nearest level.
             mask: (H, W) bool, true where a pixel is missing.
-            label: (N,) int64, or None.
-            generator: of the noise.
+            label, generator: as for sample().
 
         Raises:
             UsageError: the model cannot complete images.
@@ -170,8 +175,8 @@ class Autoregressive(Explicit):
     - ``wavefront`` does so at all pixels at once that do not depend on each other,
     - ``jacobi`` evaluates the whole network at all pixels, again and again until nothing changes.
 
-    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental) and
-    of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
+    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental)
+    and of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
     network checks the parameters that the pixels were drawn from.
 
     Args:
@@ -236,7 +241,7 @@ class Autoregressive(Explicit):
         Raises:
             UsageError: the sampler and the whole network disagree.
         """
-        sampler = sampler or self.sampler
+        sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
@@ -253,29 +258,31 @@ class Autoregressive(Explicit):
             return Whole(self, image, self.order())
         order = self.order()
         key = (sampler, label is not None, order.numpy().tobytes())
-        if key not in self._kept.plans:
-            together = sampler == "wavefront"
-            plan = Plan(self, *image.shape[2:], order, labelled=label is not None, together=together)
-            self._kept.plans[key] = plan
-        return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
+        try:
+            if key not in self._kept.plans:
+                settings = {"labelled": label is not None, "together": sampler == "wavefront"}
+                self._kept.plans[key] = Plan(self, *image.shape[2:], order, **settings)
+            return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
+        except (TraceError, IndexError, RuntimeError, TypeError) as error:
+            raise UsageError(
+                f"sampler={sampler}: {type(self).__name__} is not made of pixelwise operations and Local layers alone "
+                f"({str(error).splitlines()[0]}); use sampler=naive"
+            ) from error
 
     def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
-        """Return the last painter, if it suits, or another one."""
+        """Return a painter, the last one if it suits."""
+
+        def make() -> Painter:
+            image = noise.new_zeros(len(noise), *self.spec.shape)
+            settings = {"temperature": self.temperature, "given": given is not None, "like": image}
+            stepper = self.stepper(sampler, image, label)
+            return Painter(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
+
         key = (
             sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature,
             self.order().numpy().tobytes(),
         )  # fmt: skip
-        if self._kept.painter is not None and self._kept.painter[0] == key:
-            return self._kept.painter[1]
-        self._kept.painter = None  # its memory is needed
-        image = noise.new_zeros(len(noise), *self.spec.shape)
-        painter = Painter(
-            self.stepper(sampler, image, label), self.likelihood, noise.shape, self.spec.channels,
-            temperature=self.temperature, given=given is not None, like=image,
-        )  # fmt: skip
-        if painter.stepper.nbytes() < MOST_BYTES:
-            self._kept.painter = key, painter
-        return painter
+        return self._kept.painter(key, make)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None

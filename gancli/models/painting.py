@@ -137,7 +137,17 @@ class Kept:
 
     def __init__(self) -> None:
         self.plans: dict[tuple, object] = {}
-        self.painter: tuple[tuple, Painter] | None = None
+        self.last: tuple[tuple, Painter] | None = None
+
+    def painter(self, key: tuple, make: Callable[[], Painter]) -> Painter:
+        """Return the last painter if it was made for the same key, or another."""
+        if self.last is not None and self.last[0] == key:
+            return self.last[1]
+        self.last = None  # its memory is needed
+        painter = make()
+        if painter.stepper.nbytes() < MOST_BYTES:
+            self.last = key, painter
+        return painter
 
     def __deepcopy__(self, memo: dict) -> "Kept":
         return Kept()  # a painter is bound to the weights that it was made from

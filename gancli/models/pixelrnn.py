@@ -2,8 +2,8 @@
 
 The Row LSTM (section 3.1) and the Diagonal BiLSTM (section 3.2) of the paper whose PixelCNN is in pixelcnn.py: a 7x7
 convolution with mask A, residual LSTM layers (section 3.3, Figure 5) and the same head. Layers are masked by colour
-(section 3.4). The Row LSTM sees a triangle of the past, the Diagonal BiLSTM all of it but for one pixel: the last of the
-row above, further right than the first layer reaches, since mask A hides it from the features of its own place.
+(section 3.4). The Row LSTM sees a triangle of the past, the Diagonal BiLSTM all of it but for one pixel: the end of
+the row above, further right than the first layer reaches, since mask A hides it from the features of its own place.
 States outside of the image are learned. Deviations: as in pixelcnn.py.
 
     gancli train model=row_lstm data=mnist

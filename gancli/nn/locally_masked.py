@@ -10,7 +10,7 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class LocallyMaskedConv2d(nn.Conv2d, Local):
-    """A convolution whose taps are masked anew at every place: it sees the pixels that an order puts before (section 3).
+    """A convolution whose taps are masked anew at every place: it sees what an order puts before (section 3).
 
     ``follow`` chooses the order. The paper masks patches of the input and multiplies (its Algorithm 1); here the
     products of all taps come first, and each is masked and shifted as it is summed: the same sum, in less memory.
