@@ -278,11 +278,8 @@ class Autoregressive(Explicit):
             stepper = self.stepper(sampler, image, label)
             return Painter(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
 
-        key = (
-            sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature,
-            self.order().numpy().tobytes(),
-        )  # fmt: skip
-        return self._kept.painter(key, make)
+        key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
+        return self._kept.painter((*key, self.order().numpy().tobytes()), make)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
