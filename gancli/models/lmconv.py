@@ -117,6 +117,7 @@ class LMConv(Autoregressive):
         Of ``given`` pixels every order comes first, so that all others see them; orders then count by how probable
         they find those pixels. The images are so drawn from the mixture's conditional distribution, exactly.
         """
+        noise = noise.to(next(self.parameters()).dtype)
         orders, weights = self.orders, noise.new_full((len(noise), len(self.orders)), 1 / len(self.orders))
         if given is not None:
             missing = ~given.mask.cpu().flatten()
