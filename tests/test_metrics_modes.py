@@ -116,6 +116,7 @@ def test_frechet_distance_of_points_is_that_of_their_gaussians():
         (["data=digits", "features=points"], "features=points are not for digits, which are pictures"),
         (["data=ring8", "eval.metrics=[classes]", "eval.best=classes"], "eval.best=classes|classes needs a classifier"),
         (["data=ring8", "eval.metrics=[modes,parzen]"], "parzen is about pixels"),
+        (["data=two_moons", "eval.metrics=[fid,is]"], "is needs classes, and features=points of two_moons know none"),
     ],
 )
 def test_what_does_not_apply_is_refused_in_one_line(overrides, says, tmp_path):
