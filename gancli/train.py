@@ -17,13 +17,11 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.models.base import Model
-from gancli.run import Run, advance, build, open_folder
-from gancli.sample import draw
+from gancli.run import Run, advance, build, note_machine, open_folder
+from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
-
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "features", "runtime", "resume", "trust")  # change no weight
 
 
 class Every:
@@ -67,6 +65,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
     open_folder(cfg, run_dir)
+    note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.cautions():
         log.warning("%s", line)
@@ -77,7 +76,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
         _loop(run, run_dir, tracker)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(_hparams(cfg), final)
+        tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
@@ -130,10 +129,14 @@ def _save(run: Run, path: Path) -> None:
 
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write the sample grid: always the same latents, so that grids can be compared."""
+    """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
+    n = run.cfg.samples.n
+    width = columns(run.model, n)
+    n -= n % width if width else 0
     with runtime.undisturbed(), run.ema.sampling() as model:
-        drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
-    picture = _scatter(run, model, drawn) if model.spec.points else make_grid(drawn)
+        batches = draw(model, n, seed=run.cfg.seed, batch_size=run.cfg.batch_size, labels=of_classes(model, n))
+        drawn = torch.cat([images for images, _ in batches])
+    picture = _scatter(run, model, drawn) if model.spec.points else make_grid(drawn, width)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
 
@@ -150,29 +153,18 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-        values = run.scorer.score((each, None) for each in images).values
+        n, seed = run.scorer.n, run.cfg.seed
+        labels = as_in(model, run.scorer.reference, n, seed=seed)
+        images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+        values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
-    better = run.best is None or (value > run.best if higher else value < run.best)
+    best = next(key for key in METRICS[settings.best].values if key in values)
+    value, higher = values[best], METRICS[settings.best].values[best]
+    # Of equals the later one: all 25 modes are found long before they are found well.
+    better = run.best is None or (value >= run.best if higher else value <= run.best)
     if better:
         run.best = value
         _save(run, run_dir / checkpoint.FOLDER / checkpoint.BEST)
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
-
-
-def _hparams(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten what tells runs apart to dotted keys: a target becomes its class's name; what is not set is left out."""
-    flat = {}
-    for key, value in node.items():
-        if not prefix and key in HOUSEKEEPING:
-            continue
-        if hasattr(value, "items"):
-            flat |= _hparams(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
-        elif value is not None and key != "_partial_":
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -15,6 +15,7 @@ Format = Enum("Format", ["png", "npz", "grid"])
 Kind = Enum("Kind", ["grid", "interpolation"])
 Split = Enum("Split", ["train", "validation", "test"])
 Which = Enum("Which", ["last", "all"])
+Protocols = Enum("Protocols", ["same", "mixed"])
 
 
 @dataclass
@@ -111,6 +112,7 @@ class SampleVerb:
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
+    label: int | None = MISSING
     format: Format = MISSING
     kind: Kind = MISSING
     ema: bool = MISSING
@@ -118,7 +120,18 @@ class SampleVerb:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb}
+@dataclass
+class ReportVerb:
+    runs: Any = MISSING  # a path or a list of them
+    out: str | None = MISSING
+    metrics: list[str] | None = MISSING
+    split: Split = MISSING
+    best: str | None = MISSING
+    protocols: Protocols = MISSING
+    only: Any = MISSING
+
+
+VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb, "report": ReportVerb}
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
 # Keys of a group's node that the program takes itself: not arguments of the target.

@@ -35,10 +35,12 @@ class Images:
     split: str  # "train" | "validation" | "test"
     fingerprint: str  # hex; same data, preprocessing and split -> same string
     class_names: tuple[str, ...] = ()
+    levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
     probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
     # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
     fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
     modes: Modes | None = None  # of points, where they have any
+    stacked: "Images | None" = None  # the grey images that are the colours of these, each with a label of its own
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -22,6 +22,8 @@ class Spec(Protocol):
     @property
     def num_classes(self) -> int: ...
     @property
+    def levels(self) -> int: ...
+    @property
     def points(self) -> bool: ...
 
 
@@ -51,6 +53,8 @@ class Images(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def modes(self) -> Modes | None: ...
+    @property
+    def stacked(self) -> "Images | None": ...
     def __len__(self) -> int: ...
 
 
@@ -80,6 +84,21 @@ class Features(ABC):
 
         Points are (N, D, 1, 1) float32.
         """
+
+
+class Pixels(Features):
+    """No features at all: for metrics that look at pixels or ask the model."""
+
+    name, dim, classes = "pixels", 0, 0
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        """Do nothing."""
+
+    def protocol(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        raise TypeError("there are no features of pixels; Scorer asks for none")
 
 
 _OPS = ("conv", "rnn", "matmul")
