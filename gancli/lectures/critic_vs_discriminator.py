@@ -124,7 +124,8 @@ def _draw_gradients(
     axes.plot(line.x, saturating(*learned), "--", color=figures.COLOURS[2], lw=2, label="log(1 - learned D)")
     for i, (name, (k, _, derivative)) in enumerate(critics.items()):
         shown = derivative.abs() / (k if name == "clipped" else 1.0)
-        axes.plot(line.x, shown, color=figures.COLOURS[(1, 3)[i % 2]], lw=1.5, label=f"critic, {LABELS.get(name, name)}")
+        text = f"critic, {LABELS.get(name, name)}"
+        axes.plot(line.x, shown, color=figures.COLOURS[(1, 3)[i % 2]], lw=1.5, label=text)
     figures.label(axes, "The gradient that a generated point gets", "x", "|gradient in x|", legend=False)
     axes.set(yscale="log", ylim=(1e-9, 1e3))
     axes.legend(loc="lower left", fontsize=8)
