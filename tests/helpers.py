@@ -10,8 +10,13 @@ from gancli.train import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
 SIZES = {
+    "acgan": ["model.width=4"],
+    "cdcgan": ["model.width=4", "model.hidden=8"],
     "cgan": ["model.width=0.04"],
     "dcgan": ["model.width=4"],
+    "fgan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    "projection": ["model.width=4", "model.discriminator_width=4"],
+    "sngan_resnet": ["model.width=4", "model.discriminator_width=4"],
     "gated_pixelcnn": ["model.width=4", "model.blocks=2", "model.head=4"],
     "gated_pixelcnn_paper": [
         "model.width=4",
@@ -31,6 +36,7 @@ SIZES = {
     "toy_gan_paper": ["model.width=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
+    "wgan_gp_resnet": ["model.width=4"],
 }
 
 

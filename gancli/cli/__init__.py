@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a model; -m trains one per combination of values",
     "eval": "score a checkpoint, a run or pictures: FID, IS, KID and more",
     "sample": "draw images from a checkpoint",
+    "complete": "draw the missing part of images, and tell what it is worth in nats",
     "report": "put any number of runs into one table, with curves and samples",
 }
 BARE = {"report": "runs"}  # verb -> key of words without one: gancli report A B
@@ -189,6 +190,10 @@ def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
         from gancli.report.verb import report as write_report
 
         return write_report(cfg)
+    if verb == "complete":
+        from gancli.complete import complete
+
+        return complete(cfg)
     from gancli.sample import sample
 
     return sample(cfg)

@@ -7,13 +7,10 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.fx.proxy import TraceError
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded
-from gancli.nn.cached import Cached
-from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
 
@@ -131,6 +128,7 @@ class NormalPrior(Adversarial):
 class Explicit(Model):
     """A model that knows the probability of an image: trained by ``losses/nll.py`` on its ``sampled`` networks."""
 
+    completes: ClassVar[bool] = False  # can draw the missing part of an image
     density: bool = False  # log_prob is that of a density on [0, 1]^D, not of a probability
 
     @abstractmethod
@@ -185,6 +183,7 @@ class Autoregressive(Explicit):
     """
 
     sampled = ("net",)
+    completes = True
     SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront")
     net: nn.Module
 
@@ -251,19 +250,7 @@ class Autoregressive(Explicit):
         """Return how a sampler is to evaluate the network; ``image``, (N, C, H, W) of zeros, is its own."""
         if sampler == "naive":
             return Whole(self, image, self.order())
-        order = self.order()
-        key = (sampler, label is not None, order.numpy().tobytes())
-        try:
-            if key not in self._kept.plans:
-                together = sampler == "wavefront"
-                plan = Plan(self, *image.shape[2:], order, labelled=label is not None, together=together)
-                self._kept.plans[key] = plan
-            return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
-        except (TraceError, IndexError, RuntimeError, TypeError) as error:
-            raise UsageError(
-                f"sampler={sampler}: {type(self).__name__} is not made of pixelwise operations and Local layers alone "
-                f"({str(error).splitlines()[0]}); use sampler=naive"
-            ) from error
+        return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
 
     def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
         """Return the last painter, if it suits, or another one."""

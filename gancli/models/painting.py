@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx.proxy import TraceError
 
 from gancli.errors import UsageError
+from gancli.nn.cached import Cached
+from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper
 
@@ -101,8 +104,27 @@ class Kept:
     """What a model keeps for its next batch: plans, and the last painter. Copies of the model start without."""
 
     def __init__(self) -> None:
-        self.plans: dict[tuple, object] = {}
+        self.plans: dict[tuple, Plan] = {}
         self.painter: tuple[tuple, Painter] | None = None
+
+    def stepper(
+        self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool
+    ) -> Cached:
+        """Return the cached evaluation of a network, planned at most once for each order.
+
+        Raises:
+            UsageError: the network cannot be evaluated at single pixels.
+        """
+        labelled, key = label is not None, (together, label is None, order.numpy().tobytes())
+        try:
+            if key not in self.plans:
+                self.plans[key] = Plan(network, *image.shape[2:], order, labelled=labelled, together=together)
+            return Cached(self.plans[key], network, len(image), image.shape[1], label)
+        except (TraceError, IndexError, RuntimeError, TypeError) as error:
+            raise UsageError(
+                f"{type(network).__name__} has no cached sampler, as it is not made of pixelwise operations and Local "
+                f"layers alone ({str(error).splitlines()[0]}): use sampler=naive"
+            ) from error
 
     def __deepcopy__(self, memo: dict) -> "Kept":
         return Kept()  # a painter is bound to the weights that it was made from
