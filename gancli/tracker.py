@@ -36,6 +36,7 @@ class Tracker:
         self.pending: dict[str, list[Tensor]] = defaultdict(list)
         self.packed: dict[str, list[Tensor]] = defaultdict(list)
         self.last: dict[str, float] = {}  # the newest value of every scalar
+        self.row: dict[str, float] = {}  # the newest line
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         """Take in one step's 0-dim tensors; nothing is computed and nothing is copied."""
@@ -68,7 +69,8 @@ class Tracker:
     def write(self, images: int, scalars: Mapping[str, float]) -> None:
         """Write host numbers to both logs."""
         self.last |= scalars
-        self.file.write(json.dumps({"images": images, **scalars}) + "\n")
+        self.row = {"images": images, **scalars}
+        self.file.write(json.dumps(self.row) + "\n")
         self.file.flush()
         for key, value in scalars.items():
             self.writer.add_scalar(key, value, images)
@@ -77,8 +79,8 @@ class Tracker:
         """Log an (H, W, C) uint8 picture."""
         self.writer.add_image(name, grid, images, dataformats="HWC")
 
-    def text(self, name: str, text: str) -> None:
-        self.writer.add_text(name, text, 0)
+    def text(self, name: str, text: str, images: int = 0) -> None:
+        self.writer.add_text(name, text, images)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
@@ -105,7 +107,7 @@ def _first_bad(series: Mapping[str, Tensor]) -> str:
         bad = (~series[key].isfinite()).nonzero()
         return bad[0].item() / len(series[key]) if len(bad) else math.inf  # a share: phases may be repeated
 
-    parts = [key for key in series if not key.startswith(("loss/", "grad_norm/"))]
+    parts = [key for key in series if not key.startswith(("loss/", "grad_norm/", "doctor/"))]
     first = min(parts or series, key=onset)  # of equals the first, in the order of the step
     return first if onset(first) < math.inf else min(series, key=onset)
 

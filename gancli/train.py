@@ -12,6 +12,7 @@ import torch
 
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
+from gancli.doctor.chart import Chart, read
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, save_png
@@ -22,7 +23,7 @@ from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
 
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "features", "runtime", "resume", "trust")  # change no weight
+HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "doctor", "features", "runtime", "resume", "trust")  # change no weight
 
 
 class Every:
@@ -73,18 +74,20 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker = Tracker(run_dir, run.images)
         stack.callback(tracker.close)
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-        _loop(run, run_dir, tracker)
+        chart = Chart(read(tracker.path))  # of a resumed run what it has seen before
+        stack.callback(_summarise, chart)
+        _loop(run, run_dir, tracker, chart)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
         tracker.hparams(_hparams(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
 
-def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
+def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
     """Step until all images are seen: maintenance first, the exit in the middle, the step last."""
     cfg, batch_size = run.cfg, run.cfg.batch_size
-    log_due, save_due, grid_due, eval_due = (
-        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval)
+    log_due, save_due, grid_due, eval_due, doctor_due = (
+        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
     if run.images == 0 and cfg.samples.every:
         _write_grid(run, run_dir, tracker)
@@ -94,11 +97,14 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
         stop = stack.enter_context(StopSignal())
         while True:
             done = run.images >= run.total or bool(stop.signum)
+            if run.vitals is not None and doctor_due(run.images, done):
+                tracker.add(run.vitals(min(run.images / run.total, 1.0)))
             if log_due(run.images, done):
                 rate = progress.rate(run.images)
                 extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                 means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
                 progress.tick(run.images, rate, means)
+                progress.alarmed(_diagnose(chart, tracker))
             with progress.paused():
                 if grid_due(run.images, done) and not stop.signum:
                     _write_grid(run, run_dir, tracker)
@@ -130,6 +136,19 @@ def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
             tracker.add(step(batch, measure=measure))
     run.images += drawn
     run.ema.update(drawn, run.images)
+
+
+def _diagnose(chart: Chart, tracker: Tracker) -> list[str]:
+    """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
+    for alarm in chart.add(tracker.row):
+        log.warning("doctor: %s", alarm.line())
+        tracker.text("doctor", alarm.line(), alarm.until or alarm.last)
+    return [alarm.title for alarm in chart.lasting]
+
+
+def _summarise(chart: Chart) -> None:
+    for line in chart.summary():
+        log.info("%s", line)
 
 
 def _save(run: Run, path: Path) -> None:

@@ -49,6 +49,11 @@ class Eval:
 
 
 @dataclass
+class Doctor:
+    every: Any = MISSING
+
+
+@dataclass
 class Ema:
     half_life: Any = MISSING
 
@@ -71,6 +76,7 @@ class TrainVerb:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     samples: Samples = field(default_factory=Samples)
     eval: Eval = field(default_factory=Eval)
+    doctor: Doctor = field(default_factory=Doctor)
     ema: Ema = field(default_factory=Ema)
     log: Log = field(default_factory=Log)
     runtime: Runtime = field(default_factory=Runtime)
@@ -149,7 +155,7 @@ def parse_count(value: int | float | str) -> int:
     return whole
 
 
-COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "ema.half_life", "log.every", "n")
+COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "doctor.every", "ema.half_life", "log.every", "n")
 
 
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
