@@ -24,7 +24,7 @@ from gancli.metrics import moments
 from gancli.metrics.features import Features
 from gancli.metrics.scorer import MOST, Scorer, Stream, check_metrics
 from gancli.runtime import Runtime
-from gancli.sample import draw
+from gancli.sample import as_in, draw
 from gancli.tracker import write_scalars
 
 log = logging.getLogger("gancli")
@@ -114,13 +114,16 @@ def _checkpoints(cfg: Any, saved: checkpoint.Checkpoint, reference: Images, devi
         model = checkpoint.rebuild(each, ema=cfg.ema, device=device, trust=cfg.trust)
 
         def stream(n: int, seed: int, model: Any = model) -> Stream:
-            return ((images, None) for images in draw(model, n, seed=seed, batch_size=cfg.batch_size))
+            labels = as_in(model, reference, n, seed=seed)
+            return draw(model, n, seed=seed, batch_size=cfg.batch_size, labels=labels)
 
+        classes = {"labels": "as frequent as in the split"} if model.conditional else {}
+        as_in(model, reference, 1, seed=cfg.seed)  # refused now, and not after the reference was looked at
         yield Subject(
             stream,
             {
                 "ema": cfg.ema, "batch_norm": "eval", "seed": cfg.seed, "repeats": cfg.repeats,
-                "checkpoint_sha256": sha256_file(each.path),
+                "checkpoint_sha256": sha256_file(each.path), **classes,
             },
             {"checkpoint": str(each.path.resolve()), "images_seen": each.images},
             run / "eval",

@@ -1,18 +1,21 @@
 """Everything a training run is made of, and how it is built from a config."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gancli import __version__, config, runtime
 from gancli.checkpoint import Checkpoint
+from gancli.console import setup_logging
 from gancli.data.levels import drawn
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.doctor.vitals import Vitals
 from gancli.ema import EMA
 from gancli.errors import UsageError
+from gancli.files import replacing
 from gancli.losses.base import Loss
 from gancli.metrics.features import Features
 from gancli.metrics.scorer import METRICS, Scorer, check_metrics
@@ -20,6 +23,7 @@ from gancli.models.base import Model
 from gancli.runtime import Runtime
 from gancli.schedules import Schedule
 from gancli.step import Step
+from gancli.tracker import Tracker
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -126,6 +130,29 @@ def build(cfg: Any) -> Run:
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)
     return run
+
+
+def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
+    """Do one step of every phase. Nothing here waits for the device."""
+    batch, drawn = None, 0
+    rates, turn = run.schedule(run.images, run.total), run.turn
+    for step in run.steps:
+        step.set_rates(rates)
+        for i in range(step.phase.updates(turn)):
+            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
+                batch = run.loader.next(run.images / run.total)
+                drawn += len(batch.image)
+            tracker.add(step(batch, measure=measure))
+    run.images += drawn
+    run.ema.update(drawn, run.images)
+
+
+def open_folder(cfg: Any, run_dir: Path) -> None:
+    """Make the folder of a run, with its config, and log into it from now on."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(run_dir / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
+    setup_logging(run_dir / "log.txt")
 
 
 def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> Scorer:

@@ -1,6 +1,7 @@
-"""Samples from a checkpoint: PNG files, one npz, a grid, or a walk between latents.
+"""Samples from a checkpoint: PNG files, one npz, a grid, or a walk between latents; of one class or of all in turn.
 
 gancli sample ckpt=outputs/mnist-dcgan/... n=64 out=samples/
+gancli sample ckpt=outputs/mnist-cdcgan/... label=3
 """
 
 import logging
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from gancli import checkpoint
 from gancli.console import setup_logging
+from gancli.data.source import Images
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
@@ -25,65 +27,138 @@ STEPS = 10  # images per row of an interpolation
 
 
 @torch.no_grad()
-def draw(model: Model, n: int, *, seed: int, batch_size: int) -> Iterator[Tensor]:
-    """Draw n images in batches, (b, C, H, W) uint8 on the model's device: a function of seed and batch size alone.
+def draw(
+    model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Draw n images in batches, with their labels: a function of seed, batch size and labels alone.
+
+    Args:
+        model: what draws.
+        n: images.
+        seed: of the latents.
+        batch_size: images per batch.
+        labels: of a conditional model, (n,) int64: of_classes() or as_in(); None draws without labels.
+
+    Yields:
+        Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
 
     Raises:
         TrainingDiverged: an image is not finite, which as bytes would look like any other.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
-        images = model.sample(min(batch_size, n - start), generator=generator)
+        size = min(batch_size, n - start)
+        label = None if labels is None else labels[start : start + size].to(model.device)
+        images = model.sample(size, label=label, generator=generator)
         if not images.isfinite().all():
             raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
-        yield quantise(images)
+        yield quantise(images), label
+
+
+def of_classes(model: Model, n: int, label: int | None = None) -> Tensor | None:
+    """Return labels for n images, (n,) int64: all of one class, or the classes in turn; None: the model knows none.
+
+    Raises:
+        UsageError: a label that the model does not know.
+    """
+    classes = model.spec.num_classes
+    if not model.conditional:
+        if label is not None:
+            raise UsageError(
+                f"label={label}: {type(model).__name__} draws images of any class; leave label away, or train a "
+                "conditional model, such as model=cgan"
+            )
+        return None
+    if label is None:
+        return torch.arange(n) % classes
+    if not 0 <= label < classes:
+        raise UsageError(f"label={label}: the model was trained on {classes} classes, 0 to {classes - 1}")
+    return torch.full((n,), label)
+
+
+def as_in(model: Model, data: Images, n: int, *, seed: int) -> Tensor | None:
+    """Draw labels for n images, (n,) int64, as frequent as in a split; None: the model knows no classes.
+
+    Raises:
+        UsageError: the split has other classes, or none.
+    """
+    if not model.conditional:
+        return None
+    if data.labels is None or data.spec.num_classes != model.spec.num_classes:
+        raise UsageError(
+            f"{type(model).__name__} draws as often of each class as {data.name} has it, and {data.name} has "
+            f"{data.spec.num_classes} classes where the model knows {model.spec.num_classes}: choose its own data"
+        )
+    rows = torch.randint(len(data), (n,), generator=torch.Generator().manual_seed(seed))
+    return torch.from_numpy(data.labels)[rows]
+
+
+def columns(model: Model, n: int) -> int | None:
+    """Return how wide a grid of n images with of_classes() is: a column per class; None: a square, as of no classes.
+
+    A square, too, where there are more classes than images.
+    """
+    classes = model.spec.num_classes
+    return classes if model.conditional and n >= classes else None
 
 
 @torch.no_grad()
-def walk(model: Model, rows: int, *, seed: int) -> Tensor:
-    """Interpolate between ``rows`` pairs of latents, (rows * STEPS, C, H, W) uint8, row by row.
+def walk(model: Model, rows: int, *, seed: int, label: int | None = None) -> Tensor:
+    """Interpolate between ``rows`` pairs of latents, (rows * STEPS, C, H, W) uint8, row by row, each of one class.
 
     Raises:
-        UsageError: the model has no latents.
+        UsageError: the model has no latents, or does not know the label.
     """
     if not isinstance(model, Adversarial):
         raise UsageError(f"{type(model).__name__} has no latent space to walk in; use kind=grid")
     generator = torch.Generator(model.device).manual_seed(seed)
     ends = model.latent(2 * rows, generator)
     t = torch.linspace(0, 1, STEPS, device=model.device).view(-1, *[1] * (ends.dim() - 1))
-    return torch.cat([quantise(model.generate(model.interpolate(a, b, t))) for a, b in zip(ends[::2], ends[1::2])])
+    classes = of_classes(model, rows, label)
+    labels = [None] * rows if classes is None else classes.to(model.device)[:, None].expand(-1, STEPS)
+    pairs = zip(ends[::2], ends[1::2], labels)
+    return torch.cat([quantise(model.generate(model.interpolate(a, b, t), each)) for a, b, each in pairs])
 
 
 def sample(cfg: Any) -> dict[str, float]:
     """Write ``cfg.n`` images of a checkpoint into ``cfg.out``.
 
     Raises:
-        UsageError: no such checkpoint, a folder that holds files already, or a kind that the model has not.
+        UsageError: no such checkpoint, a folder that holds files already, or a kind or label that the model has not.
     """
     setup_logging()
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+    labels = of_classes(model, cfg.n, cfg.label)
     name = f"{saved.images:012d}-{cfg.kind}-{cfg.format}-seed{cfg.seed}-n{cfg.n}" + ("" if cfg.ema else "-raw")
+    name += "" if cfg.label is None else f"-label{cfg.label}"
     out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "samples" / name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty, and samples overwrite nothing; give another folder with out=...")
     out.mkdir(parents=True, exist_ok=True)
     if cfg.kind == "interpolation":
-        images, columns = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed), STEPS
+        images, width = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed, label=cfg.label), STEPS
+        labels = None if labels is None else labels[: len(images) // STEPS].repeat_interleave(STEPS)
     else:
-        images, columns = torch.cat(list(draw(model, cfg.n, seed=cfg.seed, batch_size=cfg.batch_size))), None
-    _write(out, images.cpu(), cfg.format, columns)
+        batches = draw(model, cfg.n, seed=cfg.seed, batch_size=cfg.batch_size, labels=labels)
+        images = torch.cat([each for each, _ in batches])
+        width = columns(model, cfg.n) if cfg.label is None else None
+    _write(out, images.cpu(), labels, cfg.format, width)
     log.info("%d images of %s at %s images -> %s", len(images), saved.path, f"{saved.images:,}", out)
     return {"n": len(images)}
 
 
-def _write(out: Path, images: Tensor, kind: str, columns: int | None) -> None:
-    """Write the grid, and images as numbered PNGs (png) or as one array ``images``, (N, H, W, C) uint8 (npz)."""
-    save_png(out / "grid.png", make_grid(images, columns))
+def _write(out: Path, images: Tensor, labels: Tensor | None, kind: str, width: int | None) -> None:
+    """Write the grid, and images as numbered PNGs (png) or as one array ``images``, (N, H, W, C) uint8 (npz).
+
+    An npz holds ``labels``, (N,) int64, too, if there are any.
+    """
+    save_png(out / "grid.png", make_grid(images, width))
     if kind == "npz":
+        known = {} if labels is None else {"labels": labels.numpy()}
         with replacing(out / "images.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, images=images.permute(0, 2, 3, 1).numpy())
+            np.savez_compressed(file, images=images.permute(0, 2, 3, 1).numpy(), **known)
     elif kind == "png":
         for i, image in enumerate(images):
             save_png(out / f"{i:06d}.png", to_pil(image))

@@ -14,16 +14,16 @@ from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.doctor.chart import Chart, read
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.files import replacing
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
-from gancli.run import Run, build
-from gancli.sample import draw
+from gancli.run import Run, advance, build, open_folder
+from gancli.sample import as_in, columns, draw, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
 
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "doctor", "features", "runtime", "resume", "trust")  # change no weight
+# These change no weight.
+HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "doctor", "features", "runtime", "resume", "trust")
 
 
 class Every:
@@ -44,7 +44,7 @@ class Every:
 
 
 def train(cfg: Any, run_dir: Path) -> dict[str, float]:
-    """Train the model that ``cfg`` describes and return its last losses and scores.
+    """Train the model that ``cfg`` describes, or give its lecture, and return the last losses and scores.
 
     Args:
         cfg: the resolved config of ``conf/train.yaml``.
@@ -55,6 +55,10 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         TrainingDiverged: a loss or a weight is not finite; the last good checkpoint stays.
         Interrupted: a signal came; the step was finished and saved.
     """
+    if cfg.lecture is not None:
+        from gancli.lectures.base import give  # imports matplotlib, which takes as long as the rest of the start
+
+        return give(cfg, run_dir)
     setup_logging()
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
     run = build(cfg)
@@ -62,10 +66,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         run.restore(saved)
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(run_dir / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
-    setup_logging(run_dir / "log.txt")
+    open_folder(cfg, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.cautions():
         log.warning("%s", line)
@@ -123,21 +124,6 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
         )
 
 
-def advance(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do one step of every phase. Nothing here waits for the device."""
-    batch, drawn = None, 0
-    rates, turn = run.schedule(run.images, run.total), run.turn
-    for step in run.steps:
-        step.set_rates(rates)
-        for i in range(step.phase.updates(turn)):
-            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
-                batch = run.loader.next(run.images / run.total)
-                drawn += len(batch.image)
-            tracker.add(step(batch, measure=measure))
-    run.images += drawn
-    run.ema.update(drawn, run.images)
-
-
 def _diagnose(chart: Chart, tracker: Tracker) -> list[str]:
     """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
     for alarm in chart.add(tracker.row):
@@ -160,10 +146,14 @@ def _save(run: Run, path: Path) -> None:
 
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write the sample grid: always the same latents, so that grids can be compared."""
+    """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
+    n = run.cfg.samples.n
+    width = columns(run.model, n)
+    n -= n % width if width else 0
     with runtime.undisturbed(), run.ema.sampling() as model:
-        drawn = torch.cat(list(draw(model, run.cfg.samples.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)))
-    picture = make_grid(drawn)
+        batches = draw(model, n, seed=run.cfg.seed, batch_size=run.cfg.batch_size, labels=of_classes(model, n))
+        drawn = torch.cat([images for images, _ in batches])
+    picture = make_grid(drawn, width)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
 
@@ -172,8 +162,9 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        images = draw(model, run.scorer.n, seed=run.cfg.seed, batch_size=run.cfg.batch_size)
-        values = run.scorer.score((each, None) for each in images).values
+        n, seed = run.scorer.n, run.cfg.seed
+        labels = as_in(model, run.scorer.reference, n, seed=seed)
+        values = run.scorer.score(draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
     better = run.best is None or (value > run.best if higher else value < run.best)

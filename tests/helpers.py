@@ -10,6 +10,7 @@ from gancli.train import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
 SIZES = {
+    "cgan": ["model.width=0.04"],
     "dcgan": ["model.width=4"],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],

@@ -74,13 +74,13 @@ def parts(folder: Path, n_test: int = 150) -> tuple:
 
 def score(model, reference, features, *, n, seed=0, batch_size=64, device=CPU, metrics=("fid", "is")):
     scorer = Scorer(metrics, reference, features, n=n, batch_size=batch_size, device=device, splits={}.__getitem__)
-    return scorer.score((x, None) for x in draw(model, n, seed=seed, batch_size=batch_size)).values
+    return scorer.score(draw(model, n, seed=seed, batch_size=batch_size)).values
 
 
 def test_values_equal_a_slow_twin(folder) -> None:
     model, reference, features = parts(folder)
     found = evaluated(folder, "n=130", "seed=3", "batch_size=32")
-    images = torch.cat(list(draw(model, 130, seed=3, batch_size=32)))
+    images = torch.cat([each for each, _ in draw(model, 130, seed=3, batch_size=32)])
     (x, logits), (real, _) = features(images), features(torch.from_numpy(reference.pixels))
     x, real = x.double().numpy(), real.double().numpy()
     expected = frechet_distance(x.mean(0), np.cov(x.T), real.mean(0), np.cov(real.T))
@@ -212,7 +212,7 @@ def test_few_images_are_warned_of_once(folder, logged) -> None:
     model, reference, features = parts(folder)
     scorer = Scorer(["fid"], reference, features, n=100, device=CPU, splits={}.__getitem__)
     for seed in range(2):
-        scorer.score((x, None) for x in draw(model, 100, seed=seed, batch_size=64))
+        scorer.score(draw(model, 100, seed=seed, batch_size=64))
     assert str(logged).count("FID of 100 images") == 1 and "singular" in str(logged)
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.pixelcnn import PixelCNN
+from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
-from gancli.nn.masked import MaskedConv2d, mask, raster, wavefront
+from gancli.nn.masked import MaskedConv2d, mask
 
 LIKELIHOODS = {
     "binary": (ImageSpec(1, 7, 6, levels=2), Bernoulli),
@@ -167,7 +168,6 @@ def test_all_samplers_draw_the_same_images(case):
     naive, cache, wave = (model.paint(noise, sampler=s) for s in ("naive", "cache", "wavefront"))
     assert torch.equal(naive, cache) and torch.equal(naive, wave)
     assert len(naive.unique(dim=0)) == 3
-    assert all(layer.cache is None for layer in model.modules() if isinstance(layer, MaskedConv2d))
 
 
 @pytest.mark.parametrize("case", LIKELIHOODS)
@@ -182,14 +182,14 @@ def test_samples_are_what_one_full_forward_says(case):
 @pytest.mark.parametrize("kernel,groups", [(3, 82), (7, 136)])
 def test_wavefronts_hold_every_pixel_once_after_all_that_it_sees(kernel, groups):
     model = make(ImageSpec(1, 28, 28, levels=2), Bernoulli, kernel=kernel)
-    fronts = wavefront(model.net, 28, 28)
-    assert len(fronts) == groups  # width + s * (height - 1) with s = kernel // 2 + 1
-    time = {place: t for t, front in enumerate(fronts) for place in zip(*front)}
-    assert len(time) == 784 and sum(len(rows) for rows, _ in fronts) == 784
+    plan = Plan(model, 28, 28, model.order(), labelled=False, together=True)
+    assert plan.steps == groups  # width + s * (height - 1) with s = kernel // 2 + 1
+    fronts = plan.layouts[plan.output].pixels.split(plan.layouts[plan.output].counts)
+    time = {divmod(int(p), 28): t for t, front in enumerate(fronts) for p in front}
+    assert len(time) == 784 and min(map(len, fronts)) > 0
     field = documented(model.spec, 10, 14, kernel, blocks=2).nonzero().tolist()
     latest = max(time[tuple(place)] for place in field)
     assert latest == time[10, 14] - 1
-    assert len(raster(model.net, 28, 28)) == 784
 
 
 def test_off_grid_inputs_are_read_as_their_level():

@@ -127,6 +127,8 @@ def test_every_option_named_in_the_readme_exists():
     for group in ("model", "data", "loss", "penalty", "stabilizer", "optimizer", "schedule"):
         for path in (conf_dir() / group).glob("*.yaml"):
             assert re.search(rf"\b{path.stem}\b", README), f"{group}={path.stem} is not in the README"
+    for path in (conf_dir() / "experiment" / "lecture").glob("*.yaml"):
+        assert f"| `{path.stem}` |" in README, f"experiment=lecture/{path.stem} is not in the README"
 
 
 def test_every_picture_is_there():

@@ -66,5 +66,5 @@ def test_interpolation_walks_from_latent_to_latent(trained, tmp_path):
 
 def test_draw_gives_exactly_n(trained):
     model = checkpoint.rebuild(trained)
-    batches = list(draw(model, 7, seed=0, batch_size=3))
+    batches = [each for each, _ in draw(model, 7, seed=0, batch_size=3)]
     assert [len(b) for b in batches] == [3, 3, 1] and batches[0].dtype == torch.uint8

@@ -82,13 +82,15 @@ def _of_hydra(error: BaseException) -> str | None:
 
 
 def _no_option(path: str, options: list[str]) -> str:
-    group, _, option = path.rpartition("/")
-    if not group:
-        return f"no config named {path!r} in conf/"
-    if not options:  # Hydra lists none for a choice of several, penalty=[a,b]
-        from gancli.config.composition import conf_dir
+    from gancli.config.composition import conf_dir
 
-        options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+    group, _, option = path.rpartition("/") if path.startswith("hydra/") else path.partition("/")
+    if not option:
+        return f"no config named {path!r} in conf/"
+    folder = conf_dir() / group
+    shipped = [str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")]
+    # Hydra lists none for a choice of several, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
+    options = sorted({*options, *shipped})
     listed = f" (there are: {', '.join(options)})" if options else " (there are none)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 

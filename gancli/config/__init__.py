@@ -82,11 +82,18 @@ def from_yaml(text: str) -> DictConfig:
     return cfg
 
 
+def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:
+    """Return a checked config with other nodes at its root."""
+    values = OmegaConf.to_container(OmegaConf.create(dict(cfg)), resolve=True)
+    return OmegaConf.create(values | dict(nodes), flags={"struct": True})
+
+
 def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (), **kwargs: Any) -> Any:
     """Build the object that a node with a ``_target_`` describes; nothing but a vetted class is ever called.
 
     Args:
-        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned.
+        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned, with
+            ``_recursive_: false`` the targets inside its arguments stay nodes.
         kind: the class that the target must be, or inherit from.
         trust: packages besides gancli, torch.optim and torch.nn whose classes may be built.
         kwargs: arguments that the program gives; they win over the node's.
@@ -96,7 +103,10 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
     """
     plain = OmegaConf.to_container(node if OmegaConf.is_config(node) else OmegaConf.create(dict(node)), resolve=True)
     built = target_class(plain, kind, trust=trust)
-    arguments = {k: _build(v, trust) for k, v in plain.items() if k not in ("_target_", "_partial_")} | kwargs
+    arguments = {k: v for k, v in plain.items() if k not in schema.HYDRA_KEYS}
+    if plain.get("_recursive_", True):
+        arguments = {k: _build(v, trust) for k, v in arguments.items()}
+    arguments |= kwargs
     if plain.get("_partial_"):
         return partial(built, **arguments)
     try:

@@ -7,7 +7,7 @@ from gancli.config import schema, targets
 from gancli.config.annotations import describe, fits, takes_only
 from gancli.errors import UsageError, did_you_mean
 
-GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule")
+GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture")
 
 
 def check_keys(values: Mapping[str, Any], root: type, path: str = "") -> None:
@@ -74,7 +74,7 @@ def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Seque
     if group == "data":
         takers = targets.signature(schema.LOADER).parameters | targets.signature(schema.LEVELS).parameters
         own = {key: takers[key] for key in own}
-    for key in node.keys() - {"_target_", "_partial_"} - own.keys() - taken.keys():
+    for key in node.keys() - set(schema.HYDRA_KEYS) - own.keys() - taken.keys():
         if not signature.open:
             raise UsageError(_no_key(f"{path}.{key}", key, taken | own))
     for key, parameter in (taken | own).items():
@@ -106,10 +106,17 @@ def _check_value(
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
         return _check_node(value, path, None, trust)
-    for name, inner in value.items() if isinstance(value, dict) else ():  # loss.penalties: targets by name
-        if isinstance(inner, dict) and "_target_" in inner:
-            _check_node(inner, f"{path}.{name}", None, trust)
+    _check_inside(value, path, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
     if not fits(value, parameter.annotation):
         raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {value!r}")
+
+
+def _check_inside(value: Any, path: str, kept: bool, trust: Sequence[str]) -> None:
+    """Check the targets in a mapping by name, such as loss.penalties; ``kept`` ones are a group's own, by its name."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict) and "_target_" in inner:
+            _check_node(inner, f"{path}.{name}", name if kept and name in GROUPS else None, trust)
+        else:
+            _check_inside(inner, f"{path}.{name}", kept, trust)

@@ -86,6 +86,7 @@ class TrainVerb:
     loss: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
+    lecture: Any = None  # None: an ordinary run
 
 
 @dataclass
@@ -116,6 +117,7 @@ class SampleVerb:
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
+    label: int | None = MISSING
     format: Format = MISSING
     kind: Kind = MISSING
     ema: bool = MISSING
@@ -125,6 +127,7 @@ class SampleVerb:
 
 VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb}
 
+HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
 # Keys of a group's node that the program takes itself: not arguments of the target.
 LOADER = "gancli.data.loader.Loader"
 LOADER_KEYS = ("flip", "resident", "workers")

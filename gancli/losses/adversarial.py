@@ -110,16 +110,18 @@ class AdversarialLoss(Loss):
         return [line for each in self.penalties.values() if (line := each.caution(model.discriminator, told))]
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        fake = self.seen(self._generated(model, batch), batch)
+        wanted = model.wanted(batch.label)
+        fake = self.seen(self._generated(model, wanted, batch), batch)
         # Two forwards, not one on the concatenation: batch norm must not see real and fake images mixed (DCGAN).
         s_real = model.score(self.seen(batch.image, batch), batch.label)
-        s_fake = model.score(fake, batch.label)
+        s_fake = model.score(fake, wanted)
         losses = self.discriminator_loss(s_real, s_fake, self._labels(s_real))
         return losses | self.verdicts(s_real.detach(), s_fake.detach())
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        fake = model.generate(model.latent(len(batch.image)), batch.label)
-        return self.generator_loss(model.score(self.seen(fake, batch), batch.label))
+        wanted = model.wanted(batch.label)
+        fake = model.generate(model.latent(len(batch.image)), wanted)
+        return self.generator_loss(model.score(self.seen(fake, batch), wanted))
 
     def seen(self, image: Tensor, batch: Batch) -> Tensor:
         """Return images as the discriminator gets them, real ones or generated, in its own step or the generator's."""
@@ -127,10 +129,10 @@ class AdversarialLoss(Loss):
             image = each.image(image, batch.progress)
         return image
 
-    def _generated(self, model: Adversarial, batch: Batch) -> Tensor:
+    def _generated(self, model: Adversarial, label: Tensor | None, batch: Batch) -> Tensor:
         """Draw as many images as the batch has, for an update of the discriminator alone."""
         with torch.no_grad():
-            return model.generate(model.latent(len(batch.image)), batch.label)
+            return model.generate(model.latent(len(batch.image)), label)
 
     def _labels(self, score: Tensor) -> tuple[Tensor, Tensor] | None:
         changing = [each for each in self.stabilizers.values() if each.relabels]
@@ -150,7 +152,8 @@ class AdversarialLoss(Loss):
             critic=model.discriminator,
             score=partial(model.score, label=batch.label),
             real=self.seen(batch.image, batch),
-            fake=lambda: self.seen(self._generated(model, batch), batch),
+            # Of the batch's own labels: what lies between a real and a generated image has to be of one class.
+            fake=lambda: self.seen(self._generated(model, batch.label, batch), batch),
         )
         return {name: penalty(game)}
 

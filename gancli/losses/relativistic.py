@@ -70,6 +70,7 @@ class Relativistic(AdversarialLoss):
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        fake = self.seen(model.generate(model.latent(len(batch.image)), batch.label), batch)
+        wanted = model.wanted(batch.label)
+        fake = self.seen(model.generate(model.latent(len(batch.image)), wanted), batch)
         s_real = model.score(self.seen(batch.image, batch), batch.label)
-        return self.pair_loss(s_real, model.score(fake, batch.label))
+        return self.pair_loss(s_real, model.score(fake, wanted))

@@ -1,8 +1,7 @@
 """The model families: what every model can do, and what the losses of a family may ask of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from typing import ClassVar
 
@@ -11,20 +10,32 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
+from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded
+from gancli.nn.cached import Cached
+from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
-from gancli.nn.masked import cached, raster, wavefront
+from gancli.nn.stepper import Stepper, Whole
 
 
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64.
+
+    Raises:
+        UsageError: a conditional model and data without classes.
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
+    conditional: bool = False  # its images depend on a label
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        if self.conditional and spec.num_classes < 2:
+            raise UsageError(
+                f"{type(self).__name__} draws images of a class, and this data has none: choose labelled data, "
+                "such as data=mnist, or an unconditional model, such as model=dcgan"
+            )
         self.spec = spec
 
     @property
@@ -36,7 +47,16 @@ class Model(nn.Module, ABC):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images."""
+        """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images.
+
+        A conditional model draws those of ``label``, or of uniform labels() without one.
+        """
+
+    def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:
+        """Draw uniform labels, (n,) int64; None: the model knows no classes."""
+        if not self.conditional:
+            return None
+        return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
         """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
@@ -54,12 +74,16 @@ class Adversarial(Model):
         """Draw n latents from the prior, (n, ...) float32 on the model's device."""
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents to images, (N, C, H, W) in [-1, 1]."""
-        return self.generator(z)
+        """Map latents, and labels if the model is conditional, to images, (N, C, H, W) in [-1, 1]."""
+        return self.generator(z, label) if self.conditional else self.generator(z)
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the discriminator's logits, (N,): no sigmoid, so that losses can be written in stable form."""
         return self.discriminator(image)
+
+    def wanted(self, label: Tensor | None) -> Tensor | None:
+        """Return the labels that training draws images for, given those of a batch, (N,): the same, from the data."""
+        return label
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Walk from one latent to another, t in [0, 1]: straight, as suits a uniform prior."""
@@ -68,6 +92,7 @@ class Adversarial(Model):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
         return self.generate(self.latent(n, generator), label)
 
 
@@ -106,15 +131,43 @@ class Explicit(Model):
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the exact log-likelihood of each image, (N,) nats."""
 
+    def complete(
+        self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw the missing part of each image, given the rest of it: (N, C, H, W) in [-1, 1] -> the same.
+
+        Args:
+            image: what is there is kept bit for bit, but for its being moved to the nearest level.
+            mask: (H, W) bool, true where a pixel is missing.
+            label: (N,) int64, or None.
+            generator: of the noise.
+
+        Raises:
+            UsageError: the model cannot complete images.
+        """
+        raise UsageError(f"{type(self).__name__} cannot complete images; models of pixels in order and kde can")
+
+    def conditional(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the log-probability of the masked pixels given what complete() saw of the others, (N,) nats."""
+        raise UsageError(f"{type(self).__name__} knows no conditional probability")
+
+    def unseen(self, mask: Tensor) -> Tensor:
+        """Return which pixels are there but unseen by some missing pixel that is drawn before them, (H, W) bool."""
+        return torch.zeros_like(mask)
+
 
 class Autoregressive(Explicit):
-    """A network ``net`` that gives every pixel's distribution from the pixels before it, row by row.
+    """A network that gives every pixel's distribution from the pixels before it in some order.
 
     Sampling is a function of uniform noise: every sampler turns the same noise into the same images.
 
     - ``naive`` evaluates the whole network for each pixel (and colour),
     - ``cache`` evaluates it at that pixel only, each layer remembering its inputs,
     - ``wavefront`` does so at all pixels at once that do not depend on each other.
+
+    The two latter follow from ``forward`` by themselves if that consists of Local layers (gancli.nn.incremental) and
+    of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
+    network checks the parameters that the pixels were drawn from.
 
     Args:
         spec: shape and levels of the images.
@@ -126,15 +179,26 @@ class Autoregressive(Explicit):
     """
 
     sampled = ("net",)
-    SAMPLERS: ClassVar = {"naive": raster, "cache": raster, "wavefront": wavefront}
+    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront")
     net: nn.Module
 
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
         super().__init__(spec)
-        if sampler not in self.SAMPLERS:
-            known = ", ".join(self.SAMPLERS)
-            raise UsageError(f"model.sampler={sampler}: allowed are {known}{did_you_mean(sampler, self.SAMPLERS)}")
+        self.check_sampler(sampler)
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
+        self.temperature = 1.0  # of sample() and complete()
+        self._kept = Kept()
+
+    @classmethod
+    def check_sampler(cls, sampler: str) -> None:
+        """Refuse a sampler that there is not.
+
+        Raises:
+            UsageError: naming those that there are.
+        """
+        if sampler not in cls.SAMPLERS:
+            known = ", ".join(cls.SAMPLERS)
+            raise UsageError(f"model.sampler={sampler}: allowed are {known}{did_you_mean(sampler, cls.SAMPLERS)}")
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Map images on the grid to the parameters of each pixel, (N, likelihood.channels(C), H, W)."""
@@ -144,6 +208,10 @@ class Autoregressive(Explicit):
         image = self.likelihood.snap(image)
         return -self.likelihood.nll(self(image, label), image)
 
+    def order(self) -> Tensor:
+        """Return the pixels, row * width + column, in the order in which they are sampled: (H * W,) on the CPU."""
+        return torch.arange(self.spec.height * self.spec.width)
+
     def noise(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw what sample() uses up: (n, likelihood.noise_channels(C), H, W) uniform on [0, 1)."""
         channels = self.likelihood.noise_channels(self.spec.channels)
@@ -152,48 +220,68 @@ class Autoregressive(Explicit):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
         return self.paint(self.noise(n, generator), label)
 
-    @torch.no_grad()
-    def paint(self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None) -> Tensor:
-        """Turn noise() into images, (N, C, H, W) in [-1, 1]; ``sampler`` None is the model's own."""
-        sampler, (c, h, w) = sampler or self.sampler, self.spec.shape
-        image = noise.new_zeros(len(noise), c, h, w)
-        pixels = self._whole if sampler == "naive" else self._cached
-        with pixels(image, label) as params:
-            for front in self.SAMPLERS[sampler](self.net, h, w):
-                rows, columns = torch.tensor(front, device=noise.device)
-                for _ in range(self.likelihood.groups(c)):
-                    # Colours still to come are overwritten when it is their turn; until then nothing reads them.
-                    drawn = self.likelihood.sample(params(rows, columns), noise[:, :, rows, columns])
-                    image[:, :, rows, columns] = drawn
-        return image
+    def paint(
+        self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
+    ) -> Tensor:
+        """Turn noise() into images, (N, C, H, W) in [-1, 1]; ``sampler`` None is the model's own.
 
-    @contextmanager
-    def _whole(self, image: Tensor, label: Tensor | None) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-        """Give a function from pixels to parameters, (N, channels, P), by way of the whole network."""
-        yield lambda rows, columns: self(image, label)[:, :, rows, columns]
+        Raises:
+            UsageError: the sampler and the whole network disagree.
+        """
+        sampler = sampler or self.sampler
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
+            painter = self._painter(sampler, noise, label, given)
+            image = painter(noise, label, given)
+            recorded = painter.stepper.recorded()
+            if recorded is not None:
+                check_recorded(recorded, self(image, label), sampler)
+        return image.clone()  # outside of inference mode: a tensor like any other
 
-    @contextmanager
-    def _cached(self, image: Tensor, label: Tensor | None) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-        """Give the same function by way of cached inputs; it must be asked in the order of the dependencies."""
-        n, seen = len(image), None
-        with cached(self, n, *image.shape[2:]) as caches:
+    def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
+        """Return how a sampler is to evaluate the network; ``image``, (N, C, H, W) of zeros, is its own."""
+        if sampler == "naive":
+            return Whole(self, image, self.order())
+        order = self.order()
+        key = (sampler, label is not None, order.numpy().tobytes())
+        if key not in self._kept.plans:
+            together = sampler == "wavefront"
+            plan = Plan(self, *image.shape[2:], order, labelled=label is not None, together=together)
+            self._kept.plans[key] = plan
+        return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
 
-            def params(rows: Tensor, columns: Tensor) -> Tensor:
-                nonlocal seen
-                if seen is not None and seen[0] is not rows:  # the pixels before these are final now
-                    caches.store(_flat(image[:, :, seen[0], seen[1]]))
-                if seen is None or seen[0] is not rows:
-                    caches.at(rows, columns)
-                    seen = rows, columns
-                labels = None if label is None else label.repeat(len(rows))
-                found = self(_flat(image[:, :, rows, columns]), labels)  # (P * N, channels, 1, 1)
-                return found.view(len(rows), n, -1).permute(1, 2, 0)
+    def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
+        """Return the last painter, if it suits, or another one."""
+        key = (
+            sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature,
+            self.order().numpy().tobytes(),
+        )  # fmt: skip
+        if self._kept.painter is not None and self._kept.painter[0] == key:
+            return self._kept.painter[1]
+        self._kept.painter = None  # its memory is needed
+        image = noise.new_zeros(len(noise), *self.spec.shape)
+        painter = Painter(
+            self.stepper(sampler, image, label), self.likelihood, noise.shape, self.spec.channels,
+            temperature=self.temperature, given=given is not None, like=image,
+        )  # fmt: skip
+        if painter.stepper.nbytes() < MOST_BYTES:
+            self._kept.painter = key, painter
+        return painter
 
-            yield params
+    def complete(
+        self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        return self.paint(self.noise(len(image), generator), label, given=Given(self.likelihood.snap(image), ~mask))
 
+    def conditional(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        image = self.likelihood.snap(image)
+        return -self.likelihood.nll(self(image, label)[:, :, mask], image[:, :, mask])
 
-def _flat(pixels: Tensor) -> Tensor:
-    """(N, C, P) -> (P * N, C, 1, 1), as cached layers take it."""
-    return pixels.permute(2, 0, 1).flatten(0, 1)[:, :, None, None]
+    def unseen(self, mask: Tensor) -> Tensor:
+        rank = torch.empty(mask.numel(), dtype=torch.int64)
+        rank[self.order()] = torch.arange(mask.numel())
+        missing = mask.flatten().cpu()
+        first = rank[missing].min() if missing.any() else mask.numel()
+        return ((rank > first) & ~missing).view_as(mask).to(mask.device)

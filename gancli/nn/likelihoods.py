@@ -1,5 +1,6 @@
 """Distributions of a pixel given a network's output: exact probabilities of levels, in forms that stay finite."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -42,6 +43,10 @@ class Likelihood(ABC):
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         """Turn uniform noise in [0, 1) into images on the grid in [-1, 1]: a function of its arguments alone."""
 
+    def tempered(self, params: Tensor, temperature: float) -> Tensor:
+        """Return parameters of a distribution that is narrower below temperature 1 and wider above: p^(1/T) here."""
+        return params / temperature
+
     def level(self, image: Tensor) -> Tensor:
         """Return the nearest level of each value in [-1, 1], 0 .. levels-1 as whole floating-point numbers."""
         return ((image + 1) * ((self.levels - 1) / 2)).round().clamp(0, self.levels - 1)
@@ -78,7 +83,7 @@ class Bernoulli(Likelihood):
         return softplus(-_wide(params) * self.snap(image)).flatten(1).sum(1)
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        return self.value((noise < _wide(params).sigmoid()).to(noise.dtype))
+        return torch.where(noise < _wide(params).sigmoid(), 1.0, -1.0).to(noise.dtype)
 
 
 class Categorical(Likelihood):
@@ -99,6 +104,14 @@ class Categorical(Likelihood):
         # The last entry may be rounded to less than 1, so it does not count.
         level = (cdf[:, :, :-1] <= noise.unsqueeze(2)).sum(2)
         return self.value(level.to(noise.dtype))
+
+    def tempered(self, params: Tensor, temperature: float) -> Tensor:
+        """Sharpen the choice of the component, and narrow the logistics to temperature times their scale."""
+        parts = params.unflatten(1, (-1, self.components))
+        c = next(c for c in range(1, parts.shape[1] + 1) if self.channels(c) == params.shape[1])
+        weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
+        scaled = log_scales.clamp(*self.LOG_SCALE) + math.log(temperature)
+        return torch.cat([weights / temperature, means, scaled, coefficients], 1).flatten(1, 2)
 
     def _split(self, params: Tensor) -> Tensor:
         return _wide(params).unflatten(1, (-1, self.levels))
@@ -164,6 +177,14 @@ class DiscretizedLogisticMixture(Likelihood):
             value = _mean(means, coefficients, x, i).squeeze(1) + log_scales[:, i, 0].exp() * logistic
             x[:, i] = self.snap(value)
         return x.to(noise.dtype)
+
+    def tempered(self, params: Tensor, temperature: float) -> Tensor:
+        """Sharpen the choice of the component, and narrow the logistics to temperature times their scale."""
+        parts = params.unflatten(1, (-1, self.components))
+        c = next(c for c in range(1, parts.shape[1] + 1) if self.channels(c) == params.shape[1])
+        weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
+        scaled = log_scales.clamp(*self.LOG_SCALE) + math.log(temperature)
+        return torch.cat([weights / temperature, means, scaled, coefficients], 1).flatten(1, 2)
 
     def _split(self, params: Tensor, c: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weights (N, K, ...), means and log-scales (N, C, K, ...) and coefficients (N, C(C-1)/2, K, ...)."""

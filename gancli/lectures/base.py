@@ -1,0 +1,111 @@
+"""What a lecture is, and what happens when one is given: one figure, one JSON of its numbers.
+
+To add one: a subclass of Lecture in a file of its own, and ``conf/experiment/lecture/<name>.yaml`` that names it.
+
+    gancli train experiment=lecture/dirac_gan
+"""
+
+import json
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from gancli import config, figures
+from gancli.console import StopSignal, setup_logging, watched
+from gancli.errors import Interrupted
+from gancli.files import replacing
+from gancli.run import Run, build, open_folder
+from gancli.runtime import Runtime
+from gancli.tracker import Tracker
+
+log = logging.getLogger("gancli")
+
+FIGURE, NUMBERS = "figure.png", "numbers.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a lecture is given besides its own parameters.
+
+    Args:
+        cfg: the whole config: data, model, loss and the rest, as any training run has them.
+        runtime: device and precision.
+        show: tells how far it is: (what, done, total).
+    """
+
+    cfg: Any
+    runtime: Runtime
+    show: Callable[[str, int, int], None]
+
+    def build(self, **nodes: Any) -> Run:
+        """Build a training run of the config, with other nodes (``loss=``, ``data=``, ...) where they are given.
+
+        Raises:
+            UsageError: see run.build().
+        """
+        return build(config.replaced(self.cfg, nodes))
+
+
+class Lecture(ABC):
+    """One figure, and the numbers in it; its constructor's arguments are the parameters."""
+
+    @abstractmethod
+    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+        """Compute and draw: the figure, and numbers in nested dicts and lists (seeded: the same every time)."""
+
+
+def give(cfg: Any, run_dir: Path) -> dict[str, float]:
+    """Give the lecture that ``cfg.lecture`` describes, write its figure and its numbers, and return those with a name.
+
+    Raises:
+        UsageError: parameters that do not go together.
+        Interrupted: a signal came; nothing is kept but what was said.
+    """
+    setup_logging()
+    runtime = Runtime.from_config(cfg.runtime)
+    torch.manual_seed(cfg.seed)
+    lecture = config.instantiate(cfg.lecture, Lecture, trust=cfg.trust)
+    open_folder(cfg, run_dir)
+    with StopSignal() as stop, watched() as show:
+
+        def shown(what: str, done: int, total: int) -> None:
+            if stop.signum:
+                raise Interrupted(stop.signum, f"stopped before {run_dir / FIGURE} was drawn")
+            show(what, done, total)
+
+        figure, numbers = lecture.give(Stage(cfg, runtime, shown))
+    figures.save(figure, run_dir / FIGURE)
+    with replacing(run_dir / NUMBERS) as temporary:
+        temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    tracker = Tracker(run_dir)
+    tracker.image("lecture", figures.pixels(figure), 0)
+    tracker.close()
+    log.info("done -> %s and %s", run_dir / FIGURE, NUMBERS)
+    return _flat(numbers)
+
+
+def _plain(value: Any) -> Any:
+    """Turn numbers to what JSON knows; one that is not finite becomes the text "inf", "-inf" or "nan"."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(numbers: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Name nested numbers a.b.c, those in lists left out."""
+    flat = {}
+    for key, value in numbers.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (int, float)):
+            flat[f"{prefix}{key}"] = float(value)
+    return flat

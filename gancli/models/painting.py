@@ -1,0 +1,126 @@
+"""From noise to images, pixel by pixel, whatever gives the parameters of a step's pixels."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gancli.errors import UsageError
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.stepper import Stepper
+
+MOST_BYTES = 256 * 2**20  # of a painter that is kept for the next batch
+
+
+class Given(NamedTuple):
+    """Pixels that are not drawn, but taken from images."""
+
+    image: Tensor  # (n, C, H, W) on the grid
+    mask: Tensor  # (H, W) bool, true where a pixel is given
+
+
+class Painter:
+    """Draws images step by step, each pixel from the parameters that the stepper gives for it.
+
+    On a GPU all steps are captured as one CUDA graph, which further batches replay.
+
+    Args:
+        stepper: gives parameters and takes pixels.
+        likelihood: turns parameters and noise into pixels.
+        shape: of the noise, (n, likelihood.noise_channels(C), H, W).
+        channels: C.
+        temperature: see Likelihood.tempered.
+        given: whether some pixels will be given.
+        like: a tensor of the device and type to work in.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        likelihood: Likelihood,
+        shape: tuple[int, ...],
+        channels: int,
+        *,
+        temperature: float,
+        given: bool,
+        like: Tensor,
+    ) -> None:
+        self.stepper, self.likelihood, self.temperature = stepper, likelihood, temperature
+        self.colours, n, pixels = likelihood.groups(channels), shape[0], shape[2] * shape[3]
+        sizes = [len(p) * n for p in stepper.pixels]
+        self.noise = like.new_zeros(pixels * n, shape[1])
+        self.image = like.new_zeros(pixels * n, channels)
+        self.mask = torch.zeros(pixels * n, 1, dtype=torch.bool, device=like.device)
+        self.rows = [each.split(sizes) for each in (self.noise, self.image, self.mask)]
+        self.given = given
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
+        """Return the images of (n, K, H, W) uniform noise, (n, C, H, W)."""
+        self.stepper.start(label)
+        self.noise.copy_(self.stepper.rows(noise))
+        if given is not None:
+            self.image.copy_(self.stepper.rows(given.image))
+            self.mask.copy_(self.stepper.rows(given.mask.to(noise.device).expand(len(noise), 1, -1, -1)))
+        if not noise.is_cuda or self.stepper.recorded() is None:  # the whole network for every pixel is not captured
+            self._paint()
+        elif self.graph is None:
+            self.graph = self._capture(label)
+            self.graph.replay()
+        else:
+            self.graph.replay()
+        return self.stepper.images()
+
+    def _paint(self) -> None:
+        noise, image, mask = self.rows
+        for step in range(len(noise)):
+            for colour in range(self.colours):
+                params = self.stepper.params(step, colour)
+                if self.temperature != 1:
+                    params = self.likelihood.tempered(params, self.temperature)
+                drawn = self.likelihood.sample(params, noise[step])
+                if self.given:
+                    drawn = torch.where(mask[step], image[step], drawn)
+                self.stepper.put(step, drawn)
+
+    def _capture(self, label: Tensor | None) -> torch.cuda.CUDAGraph:
+        """Record all steps, once they have run for the libraries' own set-up."""
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            self._paint()
+        torch.cuda.current_stream().wait_stream(aside)
+        self.stepper.start(label)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._paint()
+        return graph
+
+
+class Kept:
+    """What a model keeps for its next batch: plans, and the last painter. Copies of the model start without."""
+
+    def __init__(self) -> None:
+        self.plans: dict[tuple, object] = {}
+        self.painter: tuple[tuple, Painter] | None = None
+
+    def __deepcopy__(self, memo: dict) -> "Kept":
+        return Kept()  # a painter is bound to the weights that it was made from
+
+    def __reduce__(self) -> tuple:
+        return Kept, ()
+
+
+def check_recorded(recorded: Tensor, params: Tensor, sampler: str) -> None:
+    """Compare what was drawn from with what the whole network says of the images that came out.
+
+    Raises:
+        UsageError: they differ by more than rounding.
+    """
+    scale = params.abs().amax().clamp(min=1)
+    error = float((recorded - params).abs().amax() / scale)
+    if not error <= 1e4 * torch.finfo(params.dtype).eps:
+        raise UsageError(
+            f"sampler={sampler}: the cached network differs from the whole one by {error:.2g} of its largest output; "
+            "some layer is not pixelwise (batch normalisation, say), or a mask is wrong: use sampler=naive"
+        )

@@ -1,0 +1,188 @@
+"""What a network computes when, if it is asked for a few pixels at a time: tables of what its layers read, and steps.
+
+A network of pixelwise operations and of Local layers is traced once. Its steps are the groups of pixels that are
+sampled together; a value is computed in the last step that still serves all who read it. Nothing here knows a model:
+masks, strides, shifts and orders all are tables of taps, and the steps follow from them.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+
+NEVER = torch.iinfo(torch.int64).max  # the step of values that nobody reads
+
+
+class Local(nn.Module, ABC):
+    """A layer that is one linear map of a few pixels of its input, T taps, the same map at every pixel.
+
+    Missing taps (outside of the image, or masked at this place) count as zeros.
+    """
+
+    @abstractmethod
+    def taps(self, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
+        """Return the input pixels that each output pixel reads, and the output's height and width.
+
+        (H' * W', T) int64 on the CPU, pixels numbered row * width + column, -1 where a tap is missing.
+        """
+
+    @abstractmethod
+    def matrix(self) -> tuple[Tensor, Tensor | None]:
+        """Return the map from taps to outputs, (T * inputs, outputs) tap by tap, and the bias, (outputs,)."""
+
+
+def neighbours(height: int, width: int, offsets: Tensor) -> Tensor:
+    """Return the taps of a layer that looks at fixed offsets (rows, columns), (T, 2), from its own pixel."""
+    rows, columns = (torch.arange(n) for n in (height, width))
+    r = rows[:, None, None] + offsets[:, 0]  # (H, 1, T)
+    c = columns[None, :, None] + offsets[:, 1]  # (1, W, T)
+    inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+    return torch.where(inside, r * width + c, -1).flatten(0, 1)
+
+
+@dataclass
+class Node:
+    """One operation of a traced network."""
+
+    trace: fx.Node
+    sources: list[int]  # the nodes that it reads, but for constants
+    grid: tuple[int, int]  # height and width of its output
+    taps: Tensor | None = None  # (H * W, T) of a layer that looks at other pixels than its own
+    local: bool = False
+    constant: bool = False  # depends on the labels alone
+    now: bool = False  # depends on earlier colours of the very pixel
+    level: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # (H * W,) its step, or NEVER
+    users: list[int] = field(default_factory=list)
+
+    @property
+    def layout(self) -> tuple[tuple[int, int], bytes]:
+        """Name the layout, which nodes of one grid and equal steps share."""
+        return self.grid, self.level.numpy().tobytes()
+
+
+class Layout:
+    """Where the values of a grid lie in memory: ordered by step, so that a step's are one slice; the last is zero."""
+
+    def __init__(self, level: Tensor, steps: int) -> None:
+        order = level.argsort(stable=True)
+        self.pixels = order[level[order] != NEVER]
+        self.place = torch.full((len(level) + 1,), len(self.pixels))  # place[-1] is that of a missing tap
+        self.place[self.pixels] = torch.arange(len(self.pixels))
+        self.counts = torch.bincount(level[self.pixels], minlength=steps).tolist()  # pixels of each step
+
+
+class Plan:
+    """What is computed when: the geometry of one network for images of one size, without weights.
+
+    Args:
+        network: a module whose ``forward(image, label)`` consists of Local layers and of pixelwise operations with
+            channels in dimension 1. Any other operation gives wrong values, which a full forward shows.
+        height, width: of the image.
+        order: (H * W,) the pixels in the order in which they are sampled.
+        labelled: whether labels will be given.
+        together: sample all pixels in one step that do not depend on each other, instead of one by one.
+
+    Raises:
+        ValueError: a pixel reads one that comes later.
+    """
+
+    def __init__(
+        self, network: nn.Module, height: int, width: int, order: Tensor, *, labelled: bool, together: bool
+    ) -> None:
+        trace = _Tracer().trace(network, None if labelled else {"label": None})
+        self.nodes = _nodes(trace, network, height, width)
+        self.index = {node.trace: i for i, node in enumerate(self.nodes)}
+        self.image = next(i for i, node in enumerate(self.nodes) if node.trace.op == "placeholder")
+        self.output = self.index[next(n for n in trace.nodes if n.op == "output").args[0]]
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order))
+        level = self._wavefront(order.tolist(), rank.tolist()) if together else rank
+        self.steps = int(level.max()) + 1
+        self._schedule(level)
+        names = [node.layout for node in self.nodes]
+        layouts = {name: Layout(node.level, self.steps) for name, node in zip(names, self.nodes)}
+        self.layouts = [layouts[name] for name in names]  # of each node
+        self.tables: dict[tuple, list[Tensor]] = {}  # kept by Cached for the next batch of the same size
+
+    def _wavefront(self, order: list[int], rank: list[int]) -> Tensor:
+        """Return the first step in which each pixel can be sampled, after all that it depends on. (H * W,)."""
+        reads = [self._reads(i) for i in range(len(self.nodes))]
+        known: list[list[int | None]] = [[None] * (n.grid[0] * n.grid[1]) for n in self.nodes]  # last step needed
+        changing = [values for node, values in zip(self.nodes, known) if node.now]
+        now = 0
+
+        def last(i: int, p: int) -> int:
+            latest = -1
+            for source, taps in reads[i]:
+                for q in (p,) if taps is None else taps[p]:
+                    if q < 0 or (source == self.image and q == now):  # its own earlier colours
+                        continue
+                    if source == self.image and rank[q] > rank[now]:
+                        raise ValueError(f"pixel {now} of the image reads pixel {q}, which is sampled later")
+                    found = known[source][q]
+                    latest = max(latest, last(source, q) if found is None else found)
+            known[i][p] = latest
+            return latest
+
+        for now in order:
+            step = known[self.image][now] = last(self.output, now) + 1
+            for values in changing:  # complete only with the pixel's last colour, which others must wait for
+                values[now] = step
+        return torch.tensor(known[self.image])
+
+    def _reads(self, i: int) -> list[tuple[int, list[list[int]] | None]]:
+        """Return what a node reads, each with its taps; chains of pixelwise operations are cut short."""
+        found = {}
+        for source in self.nodes[i].sources:
+            while source != self.image and self.nodes[source].taps is None and len(self.nodes[source].sources) == 1:
+                source = self.nodes[source].sources[0]
+            found[source] = None if self.nodes[i].taps is None else self.nodes[i].taps.tolist()
+        return list(found.items())
+
+    def _schedule(self, level: Tensor) -> None:
+        """Give every node its steps, as late as its readers allow; what nobody reads gets none."""
+        for node in self.nodes:
+            node.level = torch.full((node.grid[0] * node.grid[1],), NEVER)
+        self.nodes[self.output].level = level.clone()
+        for node in reversed(self.nodes):
+            for source in node.sources:
+                wanted = self.nodes[source].level
+                if node.taps is None:
+                    torch.minimum(wanted, node.level, out=wanted)
+                else:
+                    seen = node.taps >= 0
+                    wanted.scatter_reduce_(0, node.taps[seen], node.level[:, None].expand_as(seen)[seen], "amin")
+        self.nodes[self.image].level = level
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, name: str) -> bool:
+        return isinstance(m, Local) or super().is_leaf_module(m, name)
+
+
+def _nodes(trace: fx.Graph, network: nn.Module, height: int, width: int) -> list[Node]:
+    """Return the operations of a trace, in order, with what they read."""
+    nodes: list[Node] = []
+    index: dict[fx.Node, int] = {}
+    tables: dict[tuple[tuple[int, ...], bytes], Tensor] = {}  # equal taps become one tensor
+    for each in trace.nodes:
+        if each.op == "output" or (each.op != "placeholder" and not each.users):
+            continue
+        sources = [index[n] for n in each.all_input_nodes]
+        constant = bool(nodes) and all(nodes[s].constant for s in sources)
+        sources = [s for s in sources if not nodes[s].constant]
+        node = Node(each, sources, nodes[sources[0]].grid if sources else (height, width), constant=constant)
+        layer = network.get_submodule(each.target) if each.op == "call_module" else None
+        if isinstance(layer, Local) and not constant:
+            taps, node.grid = layer.taps(*node.grid)
+            node.local = True
+            if node.grid != nodes[sources[0]].grid or not torch.equal(taps, torch.arange(len(taps))[:, None]):
+                node.taps = tables.setdefault((tuple(taps.shape), taps.numpy().tobytes()), taps)
+        own = node.taps is None or bool((node.taps == torch.arange(len(node.taps))[:, None]).any())
+        node.now = own and any(s == 0 or nodes[s].now for s in sources)
+        for s in set(sources):
+            nodes[s].users.append(len(nodes))
+        index[each] = len(nodes)
+        nodes.append(node)
+    return nodes

@@ -1,0 +1,76 @@
+"""The operations of a traced network, one by one: what they compute, in place or not, and on which arguments."""
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from gancli.nn.incremental import Node
+
+# Operations that can overwrite their argument, and how.
+IN_PLACE: dict[Any, Callable[..., Tensor]] = {
+    torch.relu: Tensor.relu_, F.relu: Tensor.relu_, nn.ReLU: Tensor.relu_,
+    F.elu: F.elu_, nn.ELU: F.elu_,
+    operator.add: Tensor.add_, torch.add: Tensor.add_,
+}  # fmt: skip
+FRESH = (torch.cat, operator.add, torch.add, operator.mul, torch.mul, operator.neg)  # give new memory
+
+
+def function(network: nn.Module, trace: fx.Node) -> Callable[..., Any]:
+    """Return what an operation computes."""
+    if trace.op == "call_module":
+        return network.get_submodule(trace.target)
+    if trace.op == "call_method":
+        return lambda x, *args, **kwargs: getattr(x, trace.target)(*args, **kwargs)
+    return trace.target
+
+
+def in_place(network: nn.Module, trace: fx.Node) -> Callable[..., Tensor] | None:
+    """Return how to compute it over its argument, if that is known and it has no options."""
+    layer = network.get_submodule(trace.target) if trace.op == "call_module" else None
+    if trace.kwargs or (isinstance(layer, nn.ELU) and layer.alpha != 1):
+        return None
+    return IN_PLACE.get(trace.target if layer is None else type(layer))
+
+
+def caller(
+    function: Callable[..., Any], trace: fx.Node, slots: dict[fx.Node, int], values: list[Any]
+) -> Callable[[], Any]:
+    """Return a function that calls another with the arguments of a trace, taken from ``values``."""
+
+    def reader(arg: Any) -> Callable[[], Any]:
+        if isinstance(arg, fx.Node):
+            return partial(values.__getitem__, slots[arg])
+        if isinstance(arg, list | tuple) and any(isinstance(each, fx.Node) for each in arg):
+            inner = [reader(each) for each in arg]
+            return lambda: [read() for read in inner]
+        return lambda: arg
+
+    if len(trace.args) == 1 and isinstance(trace.args[0], fx.Node) and not trace.kwargs:
+        (slot,) = slots.values()
+        return lambda: function(values[slot])
+    args, kwargs = [reader(arg) for arg in trace.args], trace.kwargs
+    return lambda: function(*[read() for read in args], **kwargs)
+
+
+def constants(
+    network: nn.Module, nodes: Sequence[Node], index: dict[fx.Node, int], label: Tensor | None
+) -> dict[int, Any]:
+    """Return the values that depend on the labels alone, (n, channels, 1, 1), and parameters as they are."""
+    found: dict[int, Any] = {}
+    for i, node in enumerate(nodes):
+        trace = node.trace
+        if not node.constant:
+            continue
+        if trace.op == "placeholder":
+            found[i] = label
+        elif trace.op == "get_attr":
+            found[i] = operator.attrgetter(trace.target)(network)
+        else:
+            args, kwargs = (fx.node.map_arg(each, lambda n: found[index[n]]) for each in (trace.args, trace.kwargs))
+            found[i] = function(network, trace)(*args, **kwargs)
+    return found
