@@ -158,7 +158,10 @@ def parse_count(value: int | float | str) -> int:
     return whole
 
 
-COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "doctor.every", "ema.half_life", "log.every", "n")
+COUNTS = (
+    "images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "doctor.every", "ema.half_life", "log.every",
+    "n",
+)  # fmt: skip
 
 
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
