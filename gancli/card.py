@@ -37,10 +37,11 @@ def protocol(
     n = len(reference) if scorer.known is None else scorer.known.n
     return {
         "metrics": sorted(metric.name for metric in scorer.metrics),
-        "images_generated": scorer.n,
+        "images_generated": scorer.n if scorer.draws else None,
         "images_reference": None if n == moments.UNKNOWN else n,
         "dataset": reference.name,
         "split": reference.split,
+        "levels": reference.levels,
         "fingerprint": reference.fingerprint,
         **known,
         "resolution": list(reference.spec.shape),
@@ -115,10 +116,11 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
         table.add_row(_title(key), text, *([f"{floor[key]:.4f}" if key in floor else "-"] if floor else []))
     Console().print(table)
     real = f"{facts['images_reference']:,}" if facts["images_reference"] else "the images"
-    print(
-        f"{facts['images_generated']:,} images against {real} of {facts['dataset']} "
-        f"{facts['split']}, features {facts['features']['name']}"
-    )
+    of = f"{real} of {facts['dataset']} {facts['split']}"
+    if facts["images_generated"]:
+        print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}")
+    if "nll" in facts["metrics"]:
+        print(f"nats per image over all {of}, {facts['levels']}")
     if floor:
         half = result["floor"]["images"]
         few = "" if half >= facts["images_generated"] else f"; at n={half} FID would compare like with like"

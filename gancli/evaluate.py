@@ -21,10 +21,11 @@ from gancli.data.source import Images
 from gancli.errors import UsageError
 from gancli.files import sha256_file
 from gancli.metrics import moments
-from gancli.metrics.features import Features
-from gancli.metrics.scorer import MOST, Scorer, Stream, check_metrics
+from gancli.metrics.base import Likelihood
+from gancli.metrics.features import Features, Pixels
+from gancli.metrics.scorer import MOST, Scorer, Stream, check_metrics, use_features
 from gancli.runtime import Runtime
-from gancli.sample import as_in, draw
+from gancli.sample import as_in, draw, likelihood_of
 from gancli.tracker import write_scalars
 
 log = logging.getLogger("gancli")
@@ -40,6 +41,7 @@ class Subject(NamedTuple):
     stem: str  # of its file
     run: Path | None = None  # the run folder whose TensorBoard log gets the values
     images: int = 0  # seen in training
+    likelihood: Likelihood | None = None  # that the model knows
 
 
 def evaluate(cfg: Any) -> dict[str, float]:
@@ -62,7 +64,7 @@ def evaluate(cfg: Any) -> dict[str, float]:
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
-    features = config.instantiate(node, Features, trust=cfg.trust)
+    features = config.instantiate(node, Features, trust=cfg.trust) if use_features(cfg.metrics) else Pixels()
     reference = source.split(cfg.split)
     given = None if saved else pictures.read(cfg.images, reference)
     n = cfg.n or (min(MOST, len(reference)) if given is None else len(given))
@@ -77,6 +79,9 @@ def evaluate(cfg: Any) -> dict[str, float]:
         )  # fmt: skip
         if cfg.save_reference:
             moments.save(Path(cfg.save_reference).expanduser(), scorer.real())
+        scorer.check(
+            first.likelihood, cfg.images or f"the {saved.config.model._target_.rpartition('.')[2]} of {cfg.ckpt}"
+        )
         size, floor = scorer.floor()
         result = {"floor": {"images": size, "values": floor} if floor else {}}
         rows = []
@@ -93,7 +98,7 @@ def _score(
     device: torch.device,
 ) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
     """Score one subject by every seed, write and show its card, and return its values and protocol."""
-    scores = [scorer.score(subject.stream(scorer.n, cfg.seed + i)) for i in range(cfg.repeats)]
+    scores = [scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood) for i in range(cfg.repeats)]
     values, spread = card.folded([each.values for each in scores])
     facts = card.protocol(scorer, reference, subject.facts, batch_size=cfg.batch_size, device=device)
     card_ = {"values": values, "spread": spread, **result, "details": scores[0].details, **subject.origin}
@@ -130,6 +135,7 @@ def _checkpoints(cfg: Any, saved: checkpoint.Checkpoint, reference: Images, devi
             f"{each.images:012d}",
             run if each.path.parent.name == checkpoint.FOLDER else None,  # a lone file's folder is no run
             each.images,
+            likelihood_of(model),
         )  # fmt: skip
 
 

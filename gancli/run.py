@@ -1,5 +1,6 @@
 """Everything a training run is made of, and how it is built from a config."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.losses.base import Loss
-from gancli.metrics.features import Features
-from gancli.metrics.scorer import METRICS, Scorer, check_metrics
+from gancli.metrics.features import Features, Pixels
+from gancli.metrics.scorer import METRICS, Scorer, check_metrics, use_features
 from gancli.models.base import Model
 from gancli.runtime import Runtime
+from gancli.sample import likelihood_of
 from gancli.schedules import Schedule
 from gancli.step import Step
 from gancli.tracker import Tracker
@@ -121,7 +123,7 @@ def build(cfg: Any) -> Run:
     )
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, optimizer, machine)
-    scorer = _evaluation(cfg, source, images, machine) if cfg.eval.every else None
+    scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
     loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
@@ -155,7 +157,7 @@ def open_folder(cfg: Any, run_dir: Path) -> None:
     setup_logging(run_dir / "log.txt")
 
 
-def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> Scorer:
+def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
     if cfg.eval.best not in cfg.eval.metrics:
         raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
@@ -164,12 +166,15 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime) -> S
     if METRICS[cfg.eval.best].values.get(cfg.eval.best) is None:
         single = [name for name, metric in METRICS.items() if metric.values.get(name) is not None]
         raise UsageError(f"eval.best={cfg.eval.best} is no single value to choose by; allowed: {', '.join(single)}")
-    features = config.instantiate(cfg.features, Features, trust=cfg.trust)
+    networked = use_features(cfg.eval.metrics)
+    features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
     features.prepare(lambda: images, machine.device)
-    return Scorer(
+    scorer = Scorer(
         cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
         splits=source.split,
     )  # fmt: skip
+    scorer.check(likelihood_of(model), type(model).__name__)
+    return scorer
 
 
 def _vitals(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Vitals:
@@ -204,3 +209,12 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
     )
+
+
+def note_machine(run: Run, run_dir: Path) -> None:
+    """Add this machine to machine.json: a resumed run may have seen several."""
+    path = run_dir / "machine.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

@@ -1,9 +1,11 @@
 """Where and how a run computes: device, precision, seeds, threads."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +50,12 @@ class Runtime:
         module.to(self.device)
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
+    def machine(self) -> dict[str, Any]:
+        """Return what computes, as plain values: the device's name, CPU threads, precision, torch."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({_processor()})"
+        torch_ = str(torch.__version__)
+        return {"device": name, "threads": torch.get_num_threads(), "precision": self.precision, "torch": torch_}
+
     def memory(self) -> dict[str, float]:
         """Return the peak device memory in GiB since the last call; empty on the CPU, which does not count it."""
         if self.device.type != "cuda":
@@ -55,6 +63,15 @@ class Runtime:
         peak = torch.cuda.max_memory_allocated(self.device) / 2**30
         torch.cuda.reset_peak_memory_stats(self.device)
         return {"runtime/memory_gib": peak}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        lines = []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor() or platform.machine()
 
 
 def _device(name: str) -> torch.device:

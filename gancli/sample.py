@@ -19,7 +19,8 @@ from gancli.data.source import Images
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
-from gancli.models.base import Adversarial, Model
+from gancli.metrics.base import Likelihood
+from gancli.models.base import Adversarial, Explicit, Model
 from gancli.runtime import Runtime
 
 log = logging.getLogger("gancli")
@@ -100,6 +101,13 @@ def columns(model: Model, n: int) -> int | None:
     """
     classes = model.spec.num_classes
     return classes if model.conditional and n >= classes else None
+
+
+def likelihood_of(model: Model) -> Likelihood | None:
+    """Return what the metrics may ask a model that knows the probability of an image; None if it does not."""
+    if not isinstance(model, Explicit):
+        return None
+    return Likelihood(lambda image, label: -model.log_prob(image, label), model.density, model.spec.levels)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
 from gancli.errors import TrainingDiverged
-from gancli.files import replacing
+from gancli.files import json_lines, replacing
 
 FILE = "metrics.jsonl"
 
@@ -116,13 +116,6 @@ def _truncate(path: Path, images: int) -> None:
     """Drop the lines beyond ``images`` and a torn last line, by writing aside and renaming."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if row["images"] <= images:
-            kept.append(line + "\n")
+    kept = [json.dumps(row) + "\n" for row in json_lines(path) if row["images"] <= images]
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")

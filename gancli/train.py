@@ -12,18 +12,16 @@ import torch
 
 from gancli import checkpoint, config, runtime
 from gancli.console import RunProgress, StopSignal, setup_logging
-from gancli.doctor.chart import Chart, read
+from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
+from gancli.files import json_lines
 from gancli.grids import make_grid, save_png
 from gancli.metrics.scorer import METRICS
-from gancli.run import Run, advance, build, open_folder
-from gancli.sample import as_in, columns, draw, of_classes
+from gancli.run import Run, advance, build, note_machine, open_folder
+from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
-
-# These change no weight.
-HOUSEKEEPING = ("checkpoint", "samples", "log", "eval", "doctor", "features", "runtime", "resume", "trust")
 
 
 class Every:
@@ -67,6 +65,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
     open_folder(cfg, run_dir)
+    note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.cautions():
         log.warning("%s", line)
@@ -75,11 +74,11 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker = Tracker(run_dir, run.images)
         stack.callback(tracker.close)
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-        chart = Chart(read(tracker.path))  # of a resumed run what it has seen before
+        chart = Chart(json_lines(tracker.path))  # of a resumed run what it has seen before
         stack.callback(_summarise, chart)
         _loop(run, run_dir, tracker, chart)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(_hparams(cfg), final)
+        tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
@@ -164,9 +163,11 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     with runtime.undisturbed(), run.ema.sampling() as model:
         n, seed = run.scorer.n, run.cfg.seed
         labels = as_in(model, run.scorer.reference, n, seed=seed)
-        values = run.scorer.score(draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)).values
+        images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+        values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    value, higher = values[settings.best], METRICS[settings.best].values[settings.best]
+    best = next(key for key in METRICS[settings.best].values if key in values)
+    value, higher = values[best], METRICS[settings.best].values[best]
     better = run.best is None or (value > run.best if higher else value < run.best)
     if better:
         run.best = value
@@ -174,18 +175,3 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
-
-
-def _hparams(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten what tells runs apart to dotted keys: a target becomes its class's name; what is not set is left out."""
-    flat = {}
-    for key, value in node.items():
-        if not prefix and key in HOUSEKEEPING:
-            continue
-        if hasattr(value, "items"):
-            flat |= _hparams(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
-        elif value is not None and key != "_partial_":
-            flat[f"{prefix}{key}"] = value
-    return flat

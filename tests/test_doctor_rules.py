@@ -6,8 +6,9 @@ import re
 import pytest
 
 from gancli.config import compose
-from gancli.doctor.chart import Chart, read
+from gancli.doctor.chart import Chart
 from gancli.doctor.rules import RULES, VITAL, History, Rule, Sign
+from gancli.files import json_lines
 
 # Of a DCGAN that learned (experiment=doctor/healthy, after 17,000 images).
 HEALTHY = {
@@ -165,6 +166,6 @@ def test_what_is_advised_can_be_typed(name, changes):
 
 def test_reading_stops_at_a_torn_line(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    assert list(read(file)) == []
+    assert list(json_lines(file)) == []
     file.write_text("".join(json.dumps(each) + "\n" for each in rows(3)) + '{"images": 4000, "doct')
-    assert [each["images"] for each in read(file)] == [1000, 2000, 3000]
+    assert [each["images"] for each in json_lines(file)] == [1000, 2000, 3000]

@@ -12,13 +12,13 @@ import torch
 from helpers import overrides, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gancli import checkpoint
+from gancli import checkpoint, config
 from gancli.config import compose
 from gancli.console import RunProgress, StopSignal
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.run import build
-from gancli.train import Every, _hparams, advance, train
+from gancli.train import Every, advance, train
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:
@@ -65,7 +65,7 @@ def test_a_run_writes_its_files(tmp_path):
 
 
 def test_hparams_name_what_tells_runs_apart():
-    flat = _hparams(compose("train", overrides("dcgan", "optimizer.overrides.generator.lr=1e-3")))
+    flat = config.flat(compose("train", overrides("dcgan", "optimizer.overrides.generator.lr=1e-3")))
     assert flat["model"] == "DCGAN" and flat["model.width"] == 4 and flat["optimizer.overrides.generator.lr"] == 1e-3
     assert not {"clip", "log.every", "runtime.device", "optimizer._partial_"} & flat.keys()
 
@@ -230,3 +230,11 @@ def test_train_refuses_before_it_writes(tmp_path):
     with pytest.raises(UsageError, match="30x30"):
         train(cfg, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_machines_of_a_run_are_noted(tmp_path):
+    run(tmp_path, "images=16")
+    run(tmp_path, "images=32", f"resume='{tmp_path}'")
+    first, second = json.loads((tmp_path / "machine.json").read_text())
+    assert first["device"].startswith("CPU (") and first["threads"] >= 1 and first["precision"] == "fp32"
+    assert (first["from_images"], second["from_images"]) == (0, 16) and first["torch"] == torch.__version__

@@ -20,7 +20,10 @@ VERBS = {
     "train": "train a model; -m trains one per combination of values",
     "eval": "score a checkpoint, a run or pictures: FID, IS, KID and more",
     "sample": "draw images from a checkpoint",
+    "report": "put any number of runs into one table, with curves and samples",
+    "doctor": "tell what went wrong in runs, since when, and what to try",
 }
+BARE = {"report": "runs", "doctor": "runs"}  # verb -> key of words without one: gancli report A B
 HELP = f"""\
 gancli {__version__}: train, evaluate and sample generative image models.
 
@@ -31,6 +34,8 @@ Usage: gancli <verb> [key=value ...] [-m]
   gancli train model=dcgan data=digits
   gancli eval ckpt=latest
   gancli sample ckpt=latest n=64
+  gancli report outputs/sweep/...
+  gancli doctor outputs/digits-dcgan/...
 
 gancli <verb> --help lists the groups, their options and the keys.
 Completion for bash: eval "$(gancli -sc install=bash)\""""
@@ -70,7 +75,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose and run a verb, all of Hydra's own flags included."""
-    flags, settings = arguments.split(argv)
+    flags, settings = arguments.split(argv, bare=BARE.get(verb))
     multirun = "--multirun" in flags
 
     import hydra  # here, so that help and wrong verbs answer at once
@@ -182,6 +187,14 @@ def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
         from gancli.evaluate import evaluate
 
         return evaluate(cfg)
+    if verb == "report":
+        from gancli.report.verb import report as write_report
+
+        return write_report(cfg)
+    if verb == "doctor":
+        from gancli.doctor.verb import doctor
+
+        return doctor(cfg)
     from gancli.sample import sample
 
     return sample(cfg)

@@ -13,22 +13,26 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = ("ckpt", "resume", "out", "images", "reference", "save_reference", "data.root", "features.weights")
+_PATHS = ("ckpt", "resume", "out", "images", "runs", "reference", "save_reference", "data.root", "features.weights")
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 
-def split(argv: list[str]) -> tuple[list[str], list[str]]:
+def split(argv: list[str], bare: str | None = None) -> tuple[list[str], list[str]]:
     """Return Hydra's flags with their values, and the settings; Hydra 1.3 wants them in this order.
+
+    Words without a key, where they are allowed, are paths: they become a list, the value of the key ``bare``.
 
     Raises:
         UsageError: an unknown flag, one without its value, or a word that is no setting.
     """
-    flags, settings, words = [], [], list(argv)
+    flags, settings, paths, words = [], [], [], list(argv)
     while words:
         word = words.pop(0)
         name, _, attached = word.partition("=")
         name = _SHORT.get(name, name)
-        if not word.startswith("-") or word == "-":
+        if bare and not re.match(r"[-+~]|[\w.@/]+=", word):
+            paths.append(word)
+        elif not word.startswith("-") or word == "-":
             settings.append(_setting(word))
         elif name in _VALUED:
             if not attached and not words:
@@ -44,7 +48,7 @@ def split(argv: list[str]) -> tuple[list[str], list[str]]:
             key = name.lstrip("-").replace("-", "_")
             tip = did_you_mean(name, (*_VALUED, *_PLAIN)) or f"; settings are typed {key}=value, without dashes"
             raise UsageError(f"unknown option {word}{tip}")
-    return flags, settings
+    return flags, settings + ([f"{bare}=[{','.join(map(quote, paths))}]"] if paths else [])
 
 
 def _setting(word: str) -> str:

@@ -17,6 +17,12 @@ from gancli.config.composition import conf_dir
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
 
+# What changes no weight.
+HOUSEKEEPING = (
+    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
+    *(f"runtime.{key}" for key in schema.Runtime.__dataclass_fields__ if key != "precision"),
+)  # fmt: skip
+
 __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
 
 
@@ -36,6 +42,21 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     composition.setup()
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         return check(hydra.compose(verb, overrides=list(overrides)))
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return what tells runs apart by dotted keys: a target becomes its class's name; what is not set is left out."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if f"{prefix}{key}" in HOUSEKEEPING:
+            continue
+        if hasattr(value, "items"):
+            found |= flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            found[prefix.removesuffix(".")] = value.rpartition(".")[2]
+        elif value is not None and key != "_partial_":
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def digest(cfg: DictConfig) -> str:

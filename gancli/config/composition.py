@@ -166,6 +166,8 @@ def _schema(root: type) -> DictConfig:
     node = OmegaConf.structured(root)
     if "optimizer" in root.__dataclass_fields__:  # any network's name may be typed below `overrides` without a `+`
         node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
+    if "only" in root.__dataclass_fields__:  # likewise any key of a protocol
+        node.only = DictConfig({}, flags={"struct": False})
     return node
 
 

@@ -15,6 +15,7 @@ Format = Enum("Format", ["png", "npz", "grid"])
 Kind = Enum("Kind", ["grid", "interpolation"])
 Split = Enum("Split", ["train", "validation", "test"])
 Which = Enum("Which", ["last", "all"])
+Protocols = Enum("Protocols", ["same", "mixed"])
 
 
 @dataclass
@@ -125,7 +126,25 @@ class SampleVerb:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-VERBS: dict[str, type] = {"train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb}
+@dataclass
+class ReportVerb:
+    runs: Any = MISSING  # a path or a list of them
+    out: str | None = MISSING
+    metrics: list[str] | None = MISSING
+    split: Split = MISSING
+    best: str | None = MISSING
+    protocols: Protocols = MISSING
+    only: Any = MISSING
+
+
+@dataclass
+class DoctorVerb:
+    runs: Any = MISSING  # a path or a list of them
+
+
+VERBS: dict[str, type] = {
+    "train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb, "report": ReportVerb, "doctor": DoctorVerb,
+}  # fmt: skip
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
 # Keys of a group's node that the program takes itself: not arguments of the target.

@@ -9,6 +9,7 @@ from gancli.data.source import SPLITS, Images, Source, fingerprint, whole
 from gancli.errors import UsageError
 
 _SEED = 0  # of the fixed draws: the same for everybody, or their likelihoods could not be compared
+FIXED_DRAW = f"2 levels, drawn once with seed {_SEED}"  # named, for it is not the set of Larochelle & Murray
 _CHUNK = 1024  # images at a time
 
 
@@ -38,21 +39,22 @@ class Quantised(Source):
     def _load(self, split: str) -> dict[str, Images]:
         images = self.source.split(split)
         if self.binarise is None:
-            return {split: _with_pixels(images, _quantise(images.pixels, self.bits), 2**self.bits)}
+            pixels, levels = _quantise(images.pixels, self.bits), 2**self.bits
+            return {split: _with_pixels(images, pixels, levels, f"{levels} levels, the highest of 8 bits")}
         if split == "train" and self.binarise == "dynamic":
             spec = replace(images.spec, levels=2)
-            return {split: replace(images, spec=spec, probabilities=True)}
-        return {split: _with_pixels(images, _draw(images), 2)}
+            return {split: replace(images, spec=spec, probabilities=True, levels="2 levels, drawn at every access")}
+        return {split: drawn(replace(images, probabilities=True))}
 
 
 def drawn(images: Images) -> Images:
     """Return the images as they are, or one fixed draw where their pixels are probabilities."""
-    return _with_pixels(images, _draw(images), 2) if images.probabilities else images
+    return _with_pixels(images, _draw(images), 2, FIXED_DRAW) if images.probabilities else images
 
 
-def _with_pixels(images: Images, pixels: np.ndarray, levels: int) -> Images:
+def _with_pixels(images: Images, pixels: np.ndarray, levels: int, how: str) -> Images:
     return replace(
-        images, pixels=pixels, spec=replace(images.spec, levels=levels), probabilities=False,
+        images, pixels=pixels, spec=replace(images.spec, levels=levels), probabilities=False, levels=how,
         fingerprint=fingerprint(pixels, images.labels),
     )  # fmt: skip
 

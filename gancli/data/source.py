@@ -25,6 +25,7 @@ class Images:
     split: str  # "train" | "validation" | "test"
     fingerprint: str  # hex; same data, preprocessing and split -> same string
     class_names: tuple[str, ...] = ()
+    levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
     probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
 
     def __len__(self) -> int:

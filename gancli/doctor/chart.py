@@ -1,8 +1,6 @@
 """From signs to alarms: the history of a run, row by row, in training as in ``gancli doctor RUN``."""
 
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from gancli.doctor.rules import RULES, VITAL, History, Rule, Sign
@@ -77,14 +75,3 @@ class Chart:
             self.alarms[at] = self.alarms[at]._replace(until=since)
             return self.alarms[at]
         return None
-
-
-def read(path: Path) -> Iterable[dict[str, float]]:
-    """Yield the rows of a metrics.jsonl up to a torn line; none if there is no such file."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return

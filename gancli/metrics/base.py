@@ -5,9 +5,9 @@ noise floor is the same metric of two halves of the real images.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from gancli.metrics.features import Features, Images
 
 GENERATED, REAL, TRAIN, VALIDATION = "generated", "real", "train", "validation"  # the sets a metric may look at
+MODEL = "model"  # the real images again, with what the model itself thinks of each
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Batch:
     features: Tensor | None  # (N, D) float32; None: no statistic of this set uses the extractor
     logits: Tensor | None  # (N, classes) float32
     labels: Tensor | None  # (N,) int64; None: the images have none
+    nats: Tensor | None = None  # (N,) -log p(x), of the set MODEL
+    density: bool = False  # p is a density on [0, 1]^D, not a probability of the pixels' levels
+
+
+class Likelihood(NamedTuple):
+    """What a model tells a metric of its likelihood."""
+
+    nats: Callable[[Tensor, Tensor | None], Tensor]  # images (N, C, H, W) in [-1, 1], labels (N,) -> -log p(x), (N,)
+    density: bool  # p is a density on [0, 1]^D
+    levels: int  # of a pixel, for the images to have as many
 
 
 @dataclass(frozen=True)

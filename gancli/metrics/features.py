@@ -21,6 +21,8 @@ class Spec(Protocol):
     def width(self) -> int: ...
     @property
     def num_classes(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
 
 
 class Images(Protocol):
@@ -63,6 +65,21 @@ class Features(ABC):
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one."""
+
+
+class Pixels(Features):
+    """No features at all: for metrics that look at pixels or ask the model."""
+
+    name, dim, classes = "pixels", 0, 0
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        """Do nothing."""
+
+    def protocol(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        raise TypeError("there are no features of pixels; Scorer asks for none")
 
 
 _OPS = ("conv", "rnn", "matmul")

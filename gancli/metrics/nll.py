@@ -1,49 +1,59 @@
-"""Negative log-likelihood of a whole split: every image counts once, the last partial batch included."""
+"""Negative log-likelihood of the real images: every image counts once, the last partial batch included.
+
+Three kinds, which are different quantities and have different columns: ``nll`` of an exact probability of the pixels'
+levels, ``nll_density`` of a density on [0, 1]^D, and (``parzen.py``) the Parzen estimate, which is none of the model.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Self
 
 import torch
-from torch import Tensor
 
-from gancli.metrics.features import Images
+from gancli.metrics.base import MODEL, About, Batch, Metric, Statistic, Statistics
 
 
-@torch.no_grad()
-def nll(
-    nats: Callable[[Tensor, Tensor | None], Tensor],
-    images: Images,
-    *,
-    batch_size: int,
-    device: torch.device,
-    density: bool = False,
-) -> dict[str, float]:
-    """Average -log p(x) over a split, summed in float64: the same whatever the batch size and the images' order.
+class Nats(Statistic):
+    """Sums over images of -log p(x), in float64: the same whatever the batch size and the images' order."""
 
-    Args:
-        nats: from images (N, C, H, W) float32 in [-1, 1] and labels (N,) or None to (N,) nats.
-        images: the split. Its pixels are taken as they are: of a training split that is binarised at every access,
-            give a fixed draw (``gancli.data.levels.drawn``).
-        density: the model gives a density on [0, 1]^D, which has nats but no bits per dimension of its own.
+    network = False
 
-    Returns:
-        ``nats``, the mean over the images of finite likelihood; ``nats_se``, its standard error; ``impossible``, the
-        share of images of likelihood zero, which a mean would hide; and ``bits_per_dim`` of a probability.
-    """
-    total = square = torch.zeros((), dtype=torch.float64, device=device)
-    finite = torch.zeros((), dtype=torch.int64, device=device)
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, start + batch_size)
-        image = torch.from_numpy(images.pixels[rows]).to(device).float().div_(127.5).sub_(1.0)
-        label = None if images.labels is None else torch.from_numpy(images.labels[rows]).to(device)
-        values = nats(image, label).double()
+    def __init__(self, about: About) -> None:
+        self.n, self.density = 0, False
+        self.pixels = 0  # of an image, every colour one
+        self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
+        self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls(about)
+
+    def add(self, batch: Batch) -> None:
+        values = batch.nats.double()
         possible = values != math.inf  # NaN stays, and shows
         kept = torch.where(possible, values, 0.0)
-        total, square, finite = total + kept.sum(), square + kept.square().sum(), finite + possible.sum()
-    n = int(finite)
-    mean = float(total) / n if n else math.inf
-    spread = max(float(square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
-    result = {"nats": mean, "nats_se": math.sqrt(spread / n) if n > 1 else math.nan, "impossible": 1 - n / len(images)}
-    if not density:
-        result["bits_per_dim"] = mean / (math.log(2) * math.prod(images.pixels.shape[1:]))
-    return result
+        self.total, self.square = self.total + kept.sum(), self.square + kept.square().sum()
+        self.finite = self.finite + possible.sum()
+        self.n, self.pixels, self.density = self.n + len(values), batch.pixels[0].numel(), batch.density
+
+
+class NLL(Metric):
+    """Mean over the images of finite likelihood, its standard error, and the share of images of likelihood zero."""
+
+    name, least = "nll", 1
+    needs = {MODEL: (Nats,)}
+    values = {"nll": False, "nll_density": False, "bits_per_dim": False, "nll_se": None, "impossible": None}
+
+    def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
+        """Return ``nll`` in nats per image and ``bits_per_dim``, or ``nll_density``, which has no bits of its own.
+
+        ``impossible`` is the share of images of likelihood zero, which the mean leaves out and would hide.
+        """
+        seen: Nats = sets[MODEL][Nats]
+        n = int(seen.finite)
+        mean = float(seen.total) / n if n else math.inf
+        spread = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
+        rest = {"nll_se": math.sqrt(spread / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}
+        if seen.density:
+            return {"nll_density": mean, **rest}
+        return {"nll": mean, "bits_per_dim": mean / (math.log(2) * seen.pixels), **rest}

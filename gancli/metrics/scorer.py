@@ -13,7 +13,7 @@ from torch import Tensor
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
-from gancli.metrics.base import GENERATED, REAL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.base import GENERATED, MODEL, REAL, About, Batch, Likelihood, Metric, Statistic, Statistics
 from gancli.metrics.class_balance import ClassBalance
 from gancli.metrics.density_coverage import DensityCoverage
 from gancli.metrics.features import Features, Images
@@ -22,12 +22,16 @@ from gancli.metrics.fid_infinity import FIDInfinity
 from gancli.metrics.inception_score import IS
 from gancli.metrics.kid import KID
 from gancli.metrics.memorisation import Memorisation
+from gancli.metrics.nll import NLL
 from gancli.metrics.parzen import Parzen
 from gancli.metrics.precision_recall import PrecisionRecall
 
 log = logging.getLogger("gancli")
 
-_ALL = FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen()
+_ALL = (
+    FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen(),
+    NLL(),
+)  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
 REFERENCE_VERSION = 1  # of the cached reference statistics
@@ -49,6 +53,11 @@ def check_metrics(names: Sequence[str], n: int | None) -> None:
     least = max(METRICS[name].least for name in names)
     if n is not None and n < least:
         raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
+
+
+def use_features(names: Sequence[str]) -> bool:
+    """Return whether any of these metrics looks at features; if none does, ``features.Pixels`` will do."""
+    return any(each.network for name in names for statistics in METRICS[name].needs.values() for each in statistics)
 
 
 class Scores(NamedTuple):
@@ -92,20 +101,40 @@ class Scorer:
                     f"and the {reference.split} split has {len(reference)}"
                 )
 
+    @property
+    def draws(self) -> bool:
+        """Whether any metric looks at generated images."""
+        return any(GENERATED in metric.needs for metric in self.metrics)
+
+    def check(self, likelihood: Likelihood | None, what: str) -> None:
+        """Refuse to ask for the likelihood of ``what`` if it has none, or one of other images. Raises UsageError."""
+        if not any(MODEL in metric.needs for metric in self.metrics):
+            return
+        levels = self.reference.spec.levels
+        if likelihood is None:
+            raise UsageError(
+                f"metrics: nll needs a model that knows its likelihood; {what} has none (parzen estimates one)"
+            )
+        if levels != likelihood.levels:
+            raise UsageError(
+                f"{self.reference.name} has {levels} levels per channel and {what} has {likelihood.levels}: "
+                "their likelihoods cannot be compared; choose data.bits or data.binarise as it was trained"
+            )
+
     @torch.no_grad()
-    def score(self, stream: Stream) -> Scores:
-        """Score n images; the stream is used up once. Raises UsageError."""
+    def score(self, stream: Stream, likelihood: Likelihood | None = None) -> Scores:
+        """Score n images, the stream being used up once, or ``likelihood`` on all the real ones. Raises UsageError."""
         others = self._others
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done = 0
-        for pixels, labels in stream:
+        for pixels, labels in stream if self.draws else ():
             batch = self._seen(pixels, labels, found)
             for statistic in found.values():
                 statistic.add(batch)
             done += len(pixels)
             self.watch("generated images", done, self.n)
-        sets = {GENERATED: found, **others}
+        sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
         for text in {metric.warn(sets) for metric in self.metrics} - self._warned - {None}:
             log.warning("%s", text)
             self._warned.add(text)  # once: training scores many times
@@ -113,6 +142,20 @@ class Scorer:
             {key: value for metric in self.metrics for key, value in metric(sets).items()},
             {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
         )
+
+    def _asked(self, likelihood: Likelihood | None) -> Statistics:
+        """Ask the model for the likelihood of every reference image."""
+        found = {each: each.of(self._about(len(self.reference))) for each in _union(self.metrics, MODEL)}
+        for start in range(0, len(self.reference), self._batch_size) if found else ():
+            stop = min(len(self.reference), start + self._batch_size)
+            pixels, labels = _part(self.reference, start, stop)
+            image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
+            label = None if labels is None else labels.to(self._device)
+            batch = Batch(pixels, None, None, labels, likelihood.nats(image, label), likelihood.density)
+            for statistic in found.values():
+                statistic.add(batch)
+            self.watch("images asked about", stop, len(self.reference))
+        return found
 
     def real(self) -> moments.Gaussian:
         """Return mean and covariance of the reference's features, from the cache when they were seen before."""
@@ -129,7 +172,7 @@ class Scorer:
         return self._half, {key: value for metric in self._floored() for key, value in metric(sets).items()}
 
     def _floored(self) -> list[Metric]:
-        return [metric for metric in self.metrics if self._half >= metric.least]
+        return [each for each in self.metrics if GENERATED in each.needs and self._half >= each.least]
 
     @cached_property
     def _others(self) -> dict[str, Statistics]:
@@ -143,7 +186,7 @@ class Scorer:
         else:
             both = {REAL: wanted.get(REAL, []), **halves}
             found = self._look(self.reference, both, rows, "reference images")
-        for name in wanted.keys() - {GENERATED, REAL}:
+        for name in wanted.keys() - {GENERATED, REAL, MODEL}:
             found |= self._look(self._splits(name), {name: wanted[name]}, {}, f"{name} images")
         return found
 
@@ -161,8 +204,7 @@ class Scorer:
         collected = [statistic for each in missing.values() for statistic in each.values()]
         for start in range(0, len(images), self._batch_size) if collected else ():
             stop = min(len(images), start + self._batch_size)
-            labels = None if images.labels is None else torch.from_numpy(np.asarray(images.labels[start:stop]))
-            batch = self._seen(torch.from_numpy(np.asarray(images.pixels[start:stop])), labels, collected)
+            batch = self._seen(*_part(images, start, stop), collected)
             for name, statistics in missing.items():
                 part = batch if name not in rows else _rows(batch, rows[name], start, stop)
                 for statistic in statistics.values() if len(part.pixels) else ():
@@ -210,6 +252,12 @@ class Scorer:
 def _union(metrics: Iterable[Metric], name: str) -> list[type[Statistic]]:
     """Return the statistics of one set that the metrics need, each once."""
     return list(dict.fromkeys(each for metric in metrics for each in metric.needs.get(name, ())))
+
+
+def _part(images: Images, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
+    """Return images start .. stop - 1, uint8 (N, C, H, W), and their labels."""
+    labels = None if images.labels is None else torch.from_numpy(np.asarray(images.labels[start:stop]))
+    return torch.from_numpy(np.asarray(images.pixels[start:stop])), labels
 
 
 def _rows(batch: Batch, rows: np.ndarray, start: int, stop: int) -> Batch:

@@ -147,9 +147,9 @@ class Explicit(Model):
         """
         raise UsageError(f"{type(self).__name__} cannot complete images; models of pixels in order and kde can")
 
-    def conditional(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the log-probability of the masked pixels given what complete() saw of the others, (N,) nats."""
-        raise UsageError(f"{type(self).__name__} knows no conditional probability")
+        raise UsageError(f"{type(self).__name__} cannot complete images")
 
     def unseen(self, mask: Tensor) -> Tensor:
         """Return which pixels are there but unseen by some missing pixel that is drawn before them, (H, W) bool."""
@@ -275,7 +275,7 @@ class Autoregressive(Explicit):
     ) -> Tensor:
         return self.paint(self.noise(len(image), generator), label, given=Given(self.likelihood.snap(image), ~mask))
 
-    def conditional(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
         image = self.likelihood.snap(image)
         return -self.likelihood.nll(self(image, label)[:, :, mask], image[:, :, mask])
 

@@ -1,0 +1,1 @@
+"""Tables, curves and sample grids over many runs: what ``gancli report`` writes."""
