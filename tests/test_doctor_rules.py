@@ -13,7 +13,7 @@ from gancli.files import json_lines
 # Of a DCGAN that learned (experiment=doctor/healthy, after 17,000 images).
 HEALTHY = {
     "auc": 0.4, "known": 0.55, "surprise": 1.0, "feedback": 0.8, "spread": 0.98, "nearest": 1.1, "duplicates": 0.0,
-    "copies": 0.0, "distance": 1.7, "classes": 0.86,
+    "copies": 0.0, "distance": 1.7, "classes": 0.86, "largest_weight": 1.3,
 }  # fmt: skip
 LOGGED = {
     "loss/generator": 0.67, "loss/discriminator": 1.4, "grad_norm/generator": 0.4, "grad_norm/discriminator": 4.0,
@@ -33,6 +33,7 @@ TROUBLES = {
 # Other ways to the same alarm.
 VARIANTS = [
     ("explosion", {"grad_norm/generator": 5e6}),
+    ("explosion", {"largest_weight": 5e3}),
     ("discriminator_dies", {"grad_norm/discriminator": 1e-4, "surprise": 0.9}),
     ("collapse", {"spread": 0.3, "nearest": 0.3}),  # was 0.98
     ("collapse", {"spread": 0.005, "nearest": 0.005}),

@@ -62,9 +62,9 @@ class Rule(NamedTuple):
 
 
 def explosion(history: History) -> Sign | None:
-    """A loss or a gradient is a thousand times what it was: NaN is in sight."""
+    """A loss, a gradient or the largest weight is a thousand times what it was: NaN is in sight."""
     for key in history.row:
-        if not key.startswith(("loss/", "grad_norm/")):
+        if not key.startswith(("loss/", "grad_norm/", VITAL + "largest_weight")):
             continue
         value, earlier = abs(history.row[key]), [abs(v) for v in history.earlier(key)]
         usual = median(earlier) if len(earlier) >= 3 else math.inf
@@ -161,7 +161,7 @@ def collapse(history: History) -> Sign | None:
         evidence["classes"] = classes
     else:
         return None
-    return Sign(f"{words}: mode collapse", evidence, f"{history.lower('generator', 4)}, or model=wgan_gp")
+    return Sign(words, evidence, f"{history.lower('generator', 4)}, or model=wgan_gp")
 
 
 def memorisation(history: History) -> Sign | None:
