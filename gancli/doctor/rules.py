@@ -155,9 +155,9 @@ def collapse(history: History) -> Sign | None:
     if nearest < 0.25 * spread and duplicates > 0.5:
         words = f"{duplicates:.0%} of the generated images have a twin: the generator knows few images"
     elif spread < 0.01 or (best > 0.5 and spread < 0.4 * best):
-        words = f"generated images differ {spread:.0%} as much as real ones (it was {best:.0%})"
+        words = f"generated images differ {spread:.1%} as much as real ones (at best it was {best:.1%})"
     elif math.isfinite(kinds) and kinds > 0.6 and classes < 0.4 * kinds:
-        words = f"generated images cover {classes:.0%} of the classes (it was {kinds:.0%})"
+        words = f"generated images cover {classes:.0%} of the classes (at best it was {kinds:.0%})"
         evidence["classes"] = classes
     else:
         return None

@@ -52,7 +52,7 @@ class Vitals:
     ) -> None:
         self.model, self.loss, self.machine, self.batch_size = model, loss, machine, batch_size
         self.adversarial = isinstance(model, Adversarial) and isinstance(loss, AdversarialLoss)
-        self.grouped = self.adversarial and getattr(model, "conditional", False)
+        self.grouped = self.adversarial and model.conditional
         rows = _choice(train, self.grouped)
         images, labels = _taken(train, rows, machine.device)
         self.real = Batch(images[:N], None if labels is None else labels[:N])
