@@ -67,7 +67,7 @@ def test_who_imports_whom(path: Path) -> None:
     layer = LAYERS.get(name.partition(".")[0])
     if layer is not None:
         assert {f for f in own if not within(f, layer)} == set()
-    if name.partition(".")[0] not in VERBS | {"__main__"}:
+    if not within(name, VERBS | {"__main__"}):
         above = VERBS - STAGED if name.startswith("lectures.") else VERBS
         assert {f for f in own if within(f, above)} == set(), "verbs stand above everything else"
     for package, allowed in ONLY.items():
