@@ -25,7 +25,7 @@ train: $(STAMP)  ## train a DCGAN on the embedded digits, write a sample grid an
 	$(BIN)/gancli eval ckpt=latest features=classifier
 
 test: $(STAMP)  ## run every test that needs no GPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -23,7 +23,7 @@ from gancli.files import sha256_file
 from gancli.metrics import moments
 from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Features, Pixels
-from gancli.metrics.scorer import MOST, Scorer, Stream, check_metrics, use_features
+from gancli.metrics.scorer import MOST, Scorer, Stream, check_features, check_metrics, use_features
 from gancli.runtime import Runtime
 from gancli.sample import as_in, draw, likelihood_of
 from gancli.tracker import write_scalars
@@ -66,6 +66,7 @@ def evaluate(cfg: Any) -> dict[str, float]:
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
     features = config.instantiate(node, Features, trust=cfg.trust) if use_features(cfg.metrics) else Pixels()
     reference = source.split(cfg.split)
+    check_features(features, reference)
     given = None if saved else pictures.read(cfg.images, reference)
     n = cfg.n or (min(MOST, len(reference)) if given is None else len(given))
     subjects = _checkpoints(cfg, saved, reference, runtime.device) if saved else _pictures(cfg, given, reference)

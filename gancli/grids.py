@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gancli.files import replacing
 
+FRAMES, SECONDS = 100, 10  # of an animation, at most and about
 TILE = 56  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
 
 
@@ -49,3 +50,25 @@ def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
     """Write a PNG whole or not at all."""
     with replacing(path) as temporary:
         (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(temporary, format="png")
+
+
+def animate(folder: Path) -> Path | None:
+    """Make one GIF of a folder's numbered pictures, ``run.gif``, and return it; None: there are not two to show.
+
+    Of many, as many as FRAMES are taken evenly, the first and the last among them; those of another size than the last,
+    from before a change of ``samples.n``, are left out.
+    """
+    files = sorted(folder.glob("[0-9]*.png"))
+    files = [files[round(i * (len(files) - 1) / (FRAMES - 1))] for i in range(FRAMES)] if len(files) > FRAMES else files
+    frames = []
+    for file in files:
+        with Image.open(file) as image:
+            frames.append(image.convert("RGB").quantize(64))
+    frames = [frame for frame in frames if frame.size == frames[-1].size]
+    if len(frames) < 2:
+        return None
+    each = max(50, min(500, 1000 * SECONDS // len(frames)))  # ms
+    with replacing(folder / "run.gif") as temporary:
+        times = [each] * (len(frames) - 1) + [3000]
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return folder / "run.gif"

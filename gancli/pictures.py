@@ -1,6 +1,7 @@
-"""Images that someone else made, to be scored: a folder, a zip or an npz."""
+"""Images that someone else made, to be scored: a folder, a zip or an npz; points: an npz or a csv."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,15 @@ def read(path: str, like: Images) -> Images:
     may hold ``labels`` or ``arr_1``, (N,) integers. Folders of classes give labels if they are named as the data's
     classes are. Pictures of a folder come in a fixed random order: the first n are a fair sample of them.
 
+    Points are the rows of a csv, or an npz's ``points``, (N, D).
+
     Raises:
         UsageError: nothing there, unreadable, of several sizes, or not uint8.
     """
     file = Path(path).expanduser()
+    if like.spec.points:
+        points = _points(file, like.spec.channels)
+        return replace(like, pixels=points, labels=None, name=file.stem, fingerprint=fingerprint(points, None))
     if file.suffix.lower() == ".npz":
         pixels, labels = _npz(file)
         pixels = fit(pixels, None, like.spec.channels)
@@ -40,6 +46,21 @@ def read(path: str, like: Images) -> Images:
     if not file.exists():
         raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")
     return Pictures(str(file), channels=like.spec.channels, test=0, validation=0).split("train")
+
+
+def _points(file: Path, dim: int) -> np.ndarray:
+    """Return (N, D, 1, 1) float32."""
+    try:
+        if file.suffix.lower() == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                points = arrays["points"].astype(np.float32)
+        else:
+            points = np.loadtxt(file, np.float32, delimiter=",", ndmin=2)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"images={file} cannot be read: {error}; it must be a csv, or an npz with points") from None
+    if points.ndim != 2 or points.shape[1] != dim or not np.isfinite(points).all():
+        raise UsageError(f"images={file} holds {points.shape}; allowed are finite points (N, {dim})")
+    return points[..., None, None]
 
 
 def labels_of(images: Images, like: Images) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.losses.base import Loss
 from gancli.metrics.features import Features, Pixels
-from gancli.metrics.scorer import METRICS, Scorer, check_metrics, use_features
+from gancli.metrics.scorer import METRICS, Scorer, check_features, check_metrics, use_features
 from gancli.models.base import Model
 from gancli.runtime import Runtime
 from gancli.sample import likelihood_of
@@ -111,6 +111,8 @@ def build(cfg: Any) -> Run:
     torch.manual_seed(cfg.seed)
     source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
     images = source.split("train")
+    if images.spec.points and not config.target_class(cfg.model, Model, trust=cfg.trust).points:
+        raise UsageError(_no_points(images.name, cfg))
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
@@ -168,6 +170,7 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
         raise UsageError(f"eval.best={cfg.eval.best} is no single value to choose by; allowed: {', '.join(single)}")
     networked = use_features(cfg.eval.metrics)
     features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
+    check_features(features, images)
     features.prepare(lambda: images, machine.device)
     scorer = Scorer(
         cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
@@ -200,6 +203,13 @@ def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime)
         return [Step(model, phase, optimizer, machine, **options) for phase in phases]
     except (ValueError, RuntimeError) as error:  # the optimizer's own checks, of a negative learning rate say
         raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
+
+
+def _no_points(data: str, cfg: Any) -> str:
+    models = {name: config.target_class(each, Model, trust=cfg.trust) for name, each in config.options("model").items()}
+    fitting = ", ".join(name for name, each in models.items() if each.points)
+    name = cfg.model._target_.rpartition(".")[2]
+    return f"data={data} are points, and {name} draws pictures; the models of points are: {fitting} (model=...)"
 
 
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:

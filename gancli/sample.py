@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli import checkpoint
+from gancli import checkpoint, config
 from gancli.console import setup_logging
 from gancli.data.source import Images
 from gancli.errors import TrainingDiverged, UsageError
@@ -43,6 +43,8 @@ def draw(
     Yields:
         Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
 
+    Points are (b, D, 1, 1) float32.
+
     Raises:
         TrainingDiverged: an image is not finite, which as bytes would look like any other.
     """
@@ -53,7 +55,7 @@ def draw(
         images = model.sample(size, label=label, generator=generator)
         if not images.isfinite().all():
             raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
-        yield quantise(images), label
+        yield finished(model, images), label
 
 
 def of_classes(model: Model, n: int, label: int | None = None) -> Tensor | None:
@@ -125,7 +127,12 @@ def walk(model: Model, rows: int, *, seed: int, label: int | None = None) -> Ten
     classes = of_classes(model, rows, label)
     labels = [None] * rows if classes is None else classes.to(model.device)[:, None].expand(-1, STEPS)
     pairs = zip(ends[::2], ends[1::2], labels)
-    return torch.cat([quantise(model.generate(model.interpolate(a, b, t), each)) for a, b, each in pairs])
+    return torch.cat([finished(model, model.generate(model.interpolate(a, b, t), each)) for a, b, each in pairs])
+
+
+def finished(model: Model, images: Tensor) -> Tensor:
+    """Return images as bytes, which is what files hold and metrics see; points as they are."""
+    return images if model.spec.points else quantise(images)
 
 
 def sample(cfg: Any) -> dict[str, float]:
@@ -152,7 +159,11 @@ def sample(cfg: Any) -> dict[str, float]:
         batches = draw(model, cfg.n, seed=cfg.seed, batch_size=cfg.batch_size, labels=labels)
         images = torch.cat([each for each, _ in batches])
         width = columns(model, cfg.n) if cfg.label is None else None
-    _write(out, images.cpu(), labels, cfg.format, width)
+    if model.spec.points:
+        source, _ = config.build_data(saved.config.data, trust=cfg.trust)
+        _write_points(out, model, images, source.split("train"), saved.images, cfg.format)
+    else:
+        _write(out, images.cpu(), labels, cfg.format, width)
     log.info("%d images of %s at %s images -> %s", len(images), saved.path, f"{saved.images:,}", out)
     return {"n": len(images)}
 
@@ -170,3 +181,17 @@ def _write(out: Path, images: Tensor, labels: Tensor | None, kind: str, width: i
     elif kind == "png":
         for i, image in enumerate(images):
             save_png(out / f"{i:06d}.png", to_pil(image))
+
+
+def _write_points(out: Path, model: Model, drawn: Tensor, real: Images, images: int, kind: str) -> None:
+    """Write a picture of points over real ones, and their coordinates as text (png) or as ``points``, (N, D) (npz)."""
+    from gancli.scatter import picture  # imports matplotlib
+
+    points = drawn.flatten(1).cpu().numpy()
+    save_png(out / "grid.png", picture(model, drawn, real.pixels, f"{real.name} after {images:,} points"))
+    if kind == "npz":
+        with replacing(out / "points.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, points=points)
+    elif kind == "png":
+        with replacing(out / "points.csv") as temporary:
+            np.savetxt(temporary, points, "%.9g", ",")

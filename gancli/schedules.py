@@ -63,6 +63,24 @@ class Linear(Schedule):
         return Rates(1 + (self.end - 1) * min(max(done, 0.0), 1.0))
 
 
+class Exponential(Schedule):
+    """The learning rate halves again and again.
+
+    Args:
+        half_life: images after which it has halved.
+        warmup: see Schedule.
+    """
+
+    def __init__(self, half_life: int = 10_000_000, warmup: int = 0) -> None:
+        super().__init__(warmup)
+        if half_life < 1:
+            raise ValueError(f"half_life={half_life} must be 1 image or more")
+        self.half_life = half_life
+
+    def rates(self, images: int, total: int) -> Rates:
+        return Rates(0.5 ** (images / self.half_life))
+
+
 class Goodfellow2014(Schedule):
     """The 2014 recipe: momentum ramps up linearly while the learning rate decays exponentially (its mnist.yaml).
 

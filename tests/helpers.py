@@ -12,10 +12,23 @@ SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_tes
 SIZES = {
     "cgan": ["model.width=0.04"],
     "dcgan": ["model.width=4"],
+    "gated_pixelcnn": ["model.width=4", "model.blocks=2", "model.head=4"],
+    "gated_pixelcnn_paper": [
+        "model.width=4",
+        "model.blocks=2",
+        "model.head=4",
+        "data.bits=3",
+        "model.inner=3",
+        "data.num_classes=3",
+    ],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
     "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
+    "pixelcnn_pp": ["model.width=4", "model.scales=2"],
+    "pixelcnn_pp_paper": ["model.width=4", "model.scales=2", "model.resnets=1"],
     "sngan": ["model.width=4"],
+    "toy_gan": ["model.width=8"],
+    "toy_gan_paper": ["model.width=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gancli.schedules import Constant, Goodfellow2014, Linear, Rates
+from gancli.schedules import Constant, Exponential, Goodfellow2014, Linear, Rates
 
 
 @pytest.mark.parametrize("images, lr", [(0, 1), (500, 1), (600, 0.8), (750, 0.5), (1000, 0), (1200, 0)])
@@ -21,6 +21,10 @@ def test_warmup(images, lr):
 
 def test_warmup_multiplies_the_decay():
     assert Linear(start=0, warmup=100)(50, 1000).lr == pytest.approx(0.95 * 0.5)
+
+
+def test_exponential():
+    assert [Exponential(half_life=100)(n, 1).lr for n in (0, 50, 100, 300)] == pytest.approx([1, 0.5**0.5, 0.5, 0.125])
 
 
 def test_goodfellow_2014():

@@ -21,7 +21,8 @@ class Loader:
     The order is one permutation per epoch, a function of (seed, epoch) alone, so the whole state is how many images
     were given out, plus the generator of flips and of binary draws. Every epoch gives every image exactly once,
     whatever the batch size. On the CPU resident and streamed batches are the same; on CUDA a resident set is permuted
-    on the device, whose generator gives another order.
+    on the device, whose generator gives another order. Images that are drawn anew for every batch (``images.fresh``)
+    come from the generator alone; an epoch is then a count.
 
     - `images`: the split; of ``probabilities``, binary images are drawn at each access.
     - `batch_size`: images per batch; more than the split holds is fine.
@@ -56,13 +57,17 @@ class Loader:
         self._flips = torch.Generator(self.device)
         where = self.device if self.resident else torch.device("cpu")
         self._shuffler = torch.Generator(where)
-        self._rows = _Resident(images, where) if self.resident else _Streamed(images, self.device, workers)
+        if images.fresh:
+            self._rows = _Fresh(images, batch_size, self._flips)
+        else:
+            self._rows = _Resident(images, where) if self.resident else _Streamed(images, self.device, workers)
         self._start(seed, 0)
         self._flips.manual_seed(_mix(seed, -1))
 
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
 
+        Points are (N, D, 1, 1) float32, as they are.
         Nothing in it waits for the device. Raises what a prefetching thread raised.
         """
         pixels, label = self._rows.get(self._index)
@@ -74,7 +79,7 @@ class Loader:
             uniform = torch.rand(pixels.shape, generator=self._flips, device=self.device)
             pixels = (uniform * 255 < pixels).to(torch.uint8) * 255
         # In place and after the cast: on the CPU uint8 / 127.5 takes 15 times as long.
-        image = pixels.to(torch.float32).div_(127.5).sub_(1.0)
+        image = pixels.to(torch.float32).div_(127.5).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
         return Batch(image, label, None, torch.full((), progress, dtype=torch.float32, device=self.device))
 
     def state_dict(self) -> dict:
@@ -123,6 +128,20 @@ class Loader:
             self._offset += len(piece)
             wanted -= len(piece)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+class _Fresh:
+    """Images drawn anew for every batch, by the generator that is saved with the loader."""
+
+    def __init__(self, images: Images, batch_size: int, generator: torch.Generator) -> None:
+        self.draw, self.batch_size, self.generator = images.fresh, batch_size, generator
+
+    def get(self, index) -> tuple[Tensor, Tensor | None]:
+        return self.draw(self.batch_size, self.generator)
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Resident:

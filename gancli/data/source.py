@@ -3,10 +3,13 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from torch import Generator, Tensor
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
@@ -14,11 +17,18 @@ from gancli.errors import UsageError, did_you_mean
 SPLITS = ("train", "validation", "test")
 
 
+class Modes(NamedTuple):
+    """The normal distributions that points are drawn from, each as often as any other."""
+
+    centres: np.ndarray  # (K, D) float32
+    std: np.ndarray  # (K,) float32, the same in every direction
+
+
 @dataclass(frozen=True)
 class Images:
     """One split of one data set."""
 
-    pixels: np.ndarray  # uint8 (N, C, H, W); an array in memory or a np.memmap
+    pixels: np.ndarray  # uint8 (N, C, H, W), an array in memory or a np.memmap; points: float32 (N, D, 1, 1)
     labels: np.ndarray | None  # int64 (N,), 0 .. num_classes-1
     spec: ImageSpec
     name: str  # "mnist"
@@ -27,6 +37,10 @@ class Images:
     class_names: tuple[str, ...] = ()
     levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
     probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
+    # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
+    fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
+    modes: Modes | None = None  # of points, where they have any
+    stacked: "Images | None" = None  # the grey images that are the colours of these, each with a label of its own
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -22,7 +22,7 @@ MODEL = "model"  # the real images again, with what the model itself thinks of e
 class Batch:
     """The next images of a set, with what the extractor makes of them."""
 
-    pixels: Tensor  # (N, C, H, W) uint8
+    pixels: Tensor  # (N, C, H, W) uint8; points: (N, D, 1, 1) float32
     features: Tensor | None  # (N, D) float32; None: no statistic of this set uses the extractor
     logits: Tensor | None  # (N, classes) float32
     labels: Tensor | None  # (N,) int64; None: the images have none

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -23,13 +23,24 @@ class Spec(Protocol):
     def num_classes(self) -> int: ...
     @property
     def levels(self) -> int: ...
+    @property
+    def points(self) -> bool: ...
+
+
+class Modes(Protocol):
+    """The part of ``gancli.data.source.Modes`` that metrics read."""
+
+    @property
+    def centres(self) -> np.ndarray: ...  # float32 (K, D)
+    @property
+    def std(self) -> np.ndarray: ...  # float32 (K,)
 
 
 class Images(Protocol):
     """The part of ``gancli.data.source.Images`` that metrics read; ``gancli.metrics`` imports no sibling package."""
 
     @property
-    def pixels(self) -> np.ndarray: ...  # uint8 (N, C, H, W)
+    def pixels(self) -> np.ndarray: ...  # uint8 (N, C, H, W); points: float32 (N, D, 1, 1)
     @property
     def labels(self) -> np.ndarray | None: ...  # int64 (N,)
     @property
@@ -40,6 +51,10 @@ class Images(Protocol):
     def split(self) -> str: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def modes(self) -> Modes | None: ...
+    @property
+    def stacked(self) -> "Images | None": ...
     def __len__(self) -> int: ...
 
 
@@ -49,6 +64,7 @@ class Features(ABC):
     name: str  # short, part of the result's file name
     dim: int  # of the features
     classes: int  # of the logits; known after prepare()
+    points: ClassVar[bool] = False  # takes points and no pictures
 
     @abstractmethod
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
@@ -64,7 +80,10 @@ class Features(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one."""
+        """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one.
+
+        Points are (N, D, 1, 1) float32.
+        """
 
 
 class Pixels(Features):

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gancli.errors import UsageError
 from gancli.metrics.base import GENERATED, REAL, VALIDATION, Metric, Statistics
+from gancli.metrics.features import Features, Images
 from gancli.metrics.kept import KeptPixels
 from gancli.metrics.neighbours import squared
 
@@ -27,6 +29,12 @@ class Parzen(Metric):
     needs = {GENERATED: (KeptPixels,), REAL: (KeptPixels,), VALIDATION: (KeptPixels,)}
     values = {"parzen": True, "parzen_se": None}
     constants = {"parzen_validation": VALIDATED, "parzen_sigmas": [0.1, 1.0, 10]}
+
+    def check(self, features: Features, reference: Images) -> None:
+        if reference.spec.points:
+            raise UsageError(
+                f"metrics: parzen is about pixels of 8 bits, and {reference.name} are points; use modes, fid"
+            )
 
     def warn(self, sets: Mapping[str, Statistics]) -> str | None:
         return (

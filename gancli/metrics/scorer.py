@@ -16,12 +16,13 @@ from gancli.metrics import moments
 from gancli.metrics.base import GENERATED, MODEL, REAL, About, Batch, Likelihood, Metric, Statistic, Statistics
 from gancli.metrics.class_balance import ClassBalance
 from gancli.metrics.density_coverage import DensityCoverage
-from gancli.metrics.features import Features, Images
+from gancli.metrics.features import Features, Images, Pixels
 from gancli.metrics.fid import FID
 from gancli.metrics.fid_infinity import FIDInfinity
 from gancli.metrics.inception_score import IS
 from gancli.metrics.kid import KID
 from gancli.metrics.memorisation import Memorisation
+from gancli.metrics.modes import Modes
 from gancli.metrics.nll import NLL
 from gancli.metrics.parzen import Parzen
 from gancli.metrics.precision_recall import PrecisionRecall
@@ -30,7 +31,7 @@ log = logging.getLogger("gancli")
 
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen(),
-    NLL(),
+    Modes(), NLL(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
@@ -53,6 +54,15 @@ def check_metrics(names: Sequence[str], n: int | None) -> None:
     least = max(METRICS[name].least for name in names)
     if n is not None and n < least:
         raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
+
+
+def check_features(features: Features, images: Images) -> None:
+    """Refuse, before they are trained or loaded, features of pictures for points and the reverse. Raises UsageError."""
+    if features.points != images.spec.points and not isinstance(features, Pixels):
+        what, fitting = ("points", "points") if images.spec.points else ("pictures", "inception")
+        raise UsageError(
+            f"features={features.name} are not for {images.name}, which are {what}: use features={fitting}"
+        )
 
 
 def use_features(names: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.fx.proxy import TraceError
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
@@ -20,7 +21,8 @@ from gancli.nn.stepper import Stepper, Whole
 class Model(nn.Module, ABC):
     """A generative model of images, built from the data's spec.
 
-    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64.
+    Images are (N, C, H, W) float32 in [-1, 1] wherever they cross this interface, labels (N,) int64; points are
+    (N, D, 1, 1) float32 without bounds.
 
     Raises:
         UsageError: a conditional model and data without classes.
@@ -28,6 +30,7 @@ class Model(nn.Module, ABC):
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
     conditional: bool = False  # its images depend on a label
+    points: ClassVar[bool] = False  # can draw points, too
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -59,7 +62,10 @@ class Model(nn.Module, ABC):
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with (N, C, H, W) uint8 training images."""
+        """Data-dependent initialisation, called once before the first step with training data.
+
+        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
+        """
 
 
 class Adversarial(Model):
@@ -221,7 +227,8 @@ class Autoregressive(Explicit):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        return self.paint(self.noise(n, generator), label)
+        noise = self.noise(n, generator)
+        return self.paint(noise, self.labels(n, generator) if label is None else label)
 
     def paint(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
@@ -231,7 +238,7 @@ class Autoregressive(Explicit):
         Raises:
             UsageError: the sampler and the whole network disagree.
         """
-        sampler = sampler or self.sampler
+        sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
             painter = self._painter(sampler, noise, label, given)
             image = painter(noise, label, given)
@@ -246,11 +253,17 @@ class Autoregressive(Explicit):
             return Whole(self, image, self.order())
         order = self.order()
         key = (sampler, label is not None, order.numpy().tobytes())
-        if key not in self._kept.plans:
-            together = sampler == "wavefront"
-            plan = Plan(self, *image.shape[2:], order, labelled=label is not None, together=together)
-            self._kept.plans[key] = plan
-        return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
+        try:
+            if key not in self._kept.plans:
+                together = sampler == "wavefront"
+                plan = Plan(self, *image.shape[2:], order, labelled=label is not None, together=together)
+                self._kept.plans[key] = plan
+            return Cached(self._kept.plans[key], self, len(image), image.shape[1], label)
+        except (TraceError, IndexError, RuntimeError, TypeError) as error:
+            raise UsageError(
+                f"sampler={sampler}: {type(self).__name__} is not made of pixelwise operations and Local layers alone "
+                f"({str(error).splitlines()[0]}); use sampler=naive"
+            ) from error
 
     def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
         """Return the last painter, if it suits, or another one."""

@@ -91,6 +91,7 @@ class Plan:
         self, network: nn.Module, height: int, width: int, order: Tensor, *, labelled: bool, together: bool
     ) -> None:
         trace = _Tracer().trace(network, None if labelled else {"label": None})
+        trace.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         self.nodes = _nodes(trace, network, height, width)
         self.index = {node.trace: i for i, node in enumerate(self.nodes)}
         self.image = next(i for i, node in enumerate(self.nodes) if node.trace.op == "placeholder")
@@ -100,6 +101,8 @@ class Plan:
         level = self._wavefront(order.tolist(), rank.tolist()) if together else rank
         self.steps = int(level.max()) + 1
         self._schedule(level)
+        for node in self.nodes:  # what comes later than its pixel finds all colours known
+            node.now = node.now and node.grid == (height, width) and bool((node.level == level).any())
         names = [node.layout for node in self.nodes]
         layouts = {name: Layout(node.level, self.steps) for name, node in zip(names, self.nodes)}
         self.layouts = [layouts[name] for name in names]  # of each node
@@ -128,7 +131,8 @@ class Plan:
         for now in order:
             step = known[self.image][now] = last(self.output, now) + 1
             for values in changing:  # complete only with the pixel's last colour, which others must wait for
-                values[now] = step
+                if values[now] is not None:
+                    values[now] = step
         return torch.tensor(known[self.image])
 
     def _reads(self, i: int) -> list[tuple[int, list[list[int]] | None]]:

@@ -105,14 +105,6 @@ class Categorical(Likelihood):
         level = (cdf[:, :, :-1] <= noise.unsqueeze(2)).sum(2)
         return self.value(level.to(noise.dtype))
 
-    def tempered(self, params: Tensor, temperature: float) -> Tensor:
-        """Sharpen the choice of the component, and narrow the logistics to temperature times their scale."""
-        parts = params.unflatten(1, (-1, self.components))
-        c = next(c for c in range(1, parts.shape[1] + 1) if self.channels(c) == params.shape[1])
-        weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
-        scaled = log_scales.clamp(*self.LOG_SCALE) + math.log(temperature)
-        return torch.cat([weights / temperature, means, scaled, coefficients], 1).flatten(1, 2)
-
     def _split(self, params: Tensor) -> Tensor:
         return _wide(params).unflatten(1, (-1, self.levels))
 

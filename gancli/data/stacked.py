@@ -1,0 +1,79 @@
+"""Stacked MNIST: three digits as the red, green and blue of one image, 10 x 10 x 10 = 1000 modes to be reached.
+
+Metz et al. 2017, Unrolled GANs, and Srivastava et al. 2017, VEEGAN: digits drawn at random and stacked. Training stacks
+anew for every batch; the fixed splits hold stacks of the digits of theirs, 26,000 of test, as many as VEEGAN scores.
+
+    gancli train model=dcgan data=stacked_mnist
+"""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from gancli.data.source import SPLITS, Images, Source, whole
+from gancli.errors import UsageError
+
+COLOURS = 3
+
+
+class Stacked(Source):
+    """Three grey images of another source as the colours of one; the label is 100 r + 10 g + b of ten classes each.
+
+    - `source`: where they come from: grey and labelled.
+    - `n`: stacks of an epoch, and of the fixed training split that metrics look at. `n_test`: of validation and test.
+    - `fresh`: training stacks anew for every batch; False: the `n` fixed ones again and again.
+    - `seed`: of the fixed stacks.
+
+    Raises UsageError for images of several colours or without labels.
+    """
+
+    def __init__(
+        self, source: Source, n: int = 60_000, n_test: int = 26_000, fresh: bool = True, seed: int = 0
+    ) -> None:
+        super().__init__(f"stacked_{source.name}", validation=0, seed=seed)
+        test = whole("n_test", n_test, 1, 2**31)
+        self.source, self.fresh = source, fresh
+        self.n = {"train": whole("n", n, 1, 2**31), "validation": test, "test": test}
+        self._there: dict[torch.device, tuple[Tensor, Tensor]] = {}  # the training digits, copied once
+
+    def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Stack 3n training images to n, (n, 3, H, W) uint8, and number them, (n,) int64: on the generator's device."""
+        where = generator.device
+        if where not in self._there:
+            images = self._grey("train")
+            self._classes = len(images.class_names)
+            parts = np.array(images.pixels), np.array(images.labels)
+            self._there[where] = tuple(torch.from_numpy(part).to(where) for part in parts)
+        pixels, labels = self._there[where]
+        rows = torch.randint(len(pixels), (COLOURS * n,), device=where, generator=generator)
+        stacked = pixels.index_select(0, rows).unflatten(0, (n, COLOURS)).squeeze(2)
+        return stacked, _number(labels.index_select(0, rows).view(n, COLOURS), self._classes)
+
+    def _load(self, split: str) -> dict[str, Images]:
+        images = self._grey(split)
+        classes = len(images.class_names)
+        random = np.random.RandomState([self.seed, SPLITS.index(split)])
+        # Every image about as often as any other, in every colour: permutations, one after the other.
+        count = -(-self.n[split] // len(images))
+        order = lambda: np.concatenate([random.permutation(len(images)) for _ in range(count)])  # noqa: E731
+        rows = np.stack([order()[: self.n[split]] for _ in range(COLOURS)], 1)  # (n, 3)
+        pixels = images.pixels[rows.ravel()].reshape(len(rows), COLOURS, *images.pixels.shape[2:])
+        names = tuple("-".join(names) for names in product(images.class_names, repeat=COLOURS))
+        stacked = self._images(split, pixels, _number(images.labels[rows], classes), names)
+        fresh = self.draw if self.fresh and split == "train" else None
+        return {split: replace(stacked, fresh=fresh, stacked=images)}
+
+    def _grey(self, split: str) -> Images:
+        images = self.source.split(split)
+        if images.labels is None or images.spec.channels != 1:
+            raise UsageError(f"{self.name}: {self.source.name} must be grey and labelled to be stacked, as mnist is")
+        return images
+
+
+def _number(labels: Any, classes: int) -> Any:
+    """Turn three labels (n, 3) of so many classes into one (n,), the first counting most."""
+    return (labels[:, 0] * classes + labels[:, 1]) * classes + labels[:, 2]

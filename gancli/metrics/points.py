@@ -1,0 +1,50 @@
+"""Points are their own features: Fréchet distance and neighbours then are about the points themselves."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gancli.errors import UsageError
+from gancli.metrics.features import Features, Images
+
+
+class Coordinates(Features):
+    """The coordinates of a point, as they are; there are no classes."""
+
+    name, points = "points", True
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        self.dim, self.classes = train().spec.channels, 0
+
+    def protocol(self) -> dict[str, object]:
+        return {"name": self.name, "dim": self.dim}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        points = images.flatten(1)
+        return points, points.new_empty(len(points), 0)
+
+
+class NearestMode(Coordinates):
+    """The coordinates, and as logits minus half the squared Mahalanobis distance to each mode that the data has."""
+
+    name = "modes"
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        """Take the modes from the data. Raises UsageError for data without any."""
+        super().prepare(train, device)
+        images = train()
+        if images.modes is None:
+            raise UsageError(f"features=modes: {images.name} is no mixture of modes; choose features=points")
+        self.centres = torch.from_numpy(images.modes.centres).to(device)  # (K, D)
+        self.std = torch.from_numpy(images.modes.std).to(device)  # (K,)
+        self.classes = len(self.centres)
+
+    def protocol(self) -> dict[str, object]:
+        return {**super().protocol(), "modes": self.classes, "std": self.std.tolist()}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        points = images.flatten(1)
+        # Differences and no matrix product: |x|^2 - 2 xc + |c|^2 cancels where modes are narrow.
+        distance = (points[:, None] - self.centres).square().sum(2)  # (N, K)
+        return points, -0.5 * distance / self.std.square()

@@ -1,0 +1,50 @@
+"""Features of stacked images: gancli's own classifier on each colour, as tables of Stacked MNIST are made.
+
+gancli eval ckpt=latest n=26k 'metrics=[classes]'
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gancli.errors import UsageError
+from gancli.metrics.classifier import Classifier
+from gancli.metrics.features import Features, Images
+
+
+class StackedClassifier(Features):
+    """The features of three colours side by side, and log p(r) + log p(g) + log p(b) for all triples of their classes.
+
+    The classifier is the one of the grey images (features=classifier there), and shares its cache.
+    """
+
+    name = "stacked"
+
+    def __init__(
+        self,
+        epochs: int | None = None,  # over the grey training split; None: as many as make 180,000 images, 3 to 60
+        seed: int = 0,  # of initial weights and order
+    ) -> None:
+        self.grey = Classifier(epochs, seed)
+        self.dim = 3 * self.grey.dim
+
+    def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
+        """Load the classifier of the grey training split, or train it. Raises UsageError for images not stacked."""
+        images = train()
+        if images.stacked is None:
+            raise UsageError(
+                f"features=stacked is for stacked images, and {images.name} are none: use data=stacked_mnist"
+            )
+        self.grey.prepare(lambda: images.stacked, device)
+        self.classes = self.grey.classes**3
+
+    def protocol(self) -> dict[str, object]:
+        return {**self.grey.protocol(), "name": self.name, "dim": self.dim}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = self.grey(images.flatten(0, 1)[:, None])  # (3N, 128), (3N, 10)
+        r, g, b = logits.log_softmax(1).unflatten(0, (-1, 3)).unbind(1)  # (N, 10) each
+        return features.unflatten(0, (-1, 3)).flatten(1), (
+            r[:, :, None, None] + g[:, None, :, None] + b[:, None, None]
+        ).flatten(1)

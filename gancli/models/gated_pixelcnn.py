@@ -1,0 +1,119 @@
+"""Gated PixelCNN: van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, arXiv:1606.05328.
+
+Figure 2: a vertical stack sees the rows above, a horizontal one the pixels to the left and, through a 1x1, the vertical
+stack one row higher: together the whole past, without PixelCNN's blind spot. Units are gated, y = tanh(W_f * x) .
+sigmoid(W_g * x) (eq. 2), and of a class they get a bias each, V_f h and V_g h (eq. 4). The horizontal stack is residual
+but for its first layer.
+
+    gancli train model=gated_pixelcnn data=mnist
+    gancli train model=gated_pixelcnn data=mnist model.conditional=true
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.base import Autoregressive
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.window import WindowConv2d
+
+
+class GatedPixelCNN(Autoregressive):
+    """Gated masked convolutions in two stacks, any size and number of channels.
+
+    Args:
+        spec: shape, levels and classes of the images.
+        likelihood: makes the likelihood of ``levels=``.
+        width: channels p of both stacks. At least one for each colour that masks order.
+        blocks: gated layers, the first included.
+        head: channels of the 1x1 layer before the logits.
+        kernel: width of the first layer, odd.
+        inner: width of the other layers, odd.
+        conditional: images of a class.
+        sampler: naive | cache | wavefront; all draw the same images.
+
+    Raises:
+        UsageError: fewer channels than colours, an even kernel, or data without classes.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood],
+        width: int = 24,
+        blocks: int = 6,
+        head: int = 32,
+        kernel: int = 7,
+        inner: int = 3,
+        conditional: bool = False,
+        sampler: str = "wavefront",
+    ) -> None:
+        self.conditional = conditional
+        super().__init__(spec, likelihood, sampler)
+        groups, c = self.likelihood.groups(spec.channels), spec.channels
+        for key, value in (("width", width), ("head", head)):
+            if value < groups:
+                raise UsageError(f"model.{key}={value}: must be {groups} or more, a channel for each colour in order")
+        for key, value in (("kernel", kernel), ("inner", inner)):
+            if value % 2 == 0 or value < 3:
+                raise UsageError(f"model.{key}={value}: must be odd, such as model.{key}=3")
+        classes = spec.num_classes if conditional else 0
+        self.net = Stacks(c, width, blocks, head, kernel, inner, self.likelihood.channels(c), groups, classes)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.net(image, label) if self.conditional else self.net(image)
+
+
+class Stacks(nn.Module):
+    """The network: both stacks, and the head on the horizontal one."""
+
+    def __init__(
+        self, c: int, width: int, blocks: int, head: int, kernel: int, inner: int, outputs: int, groups: int,
+        classes: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.first = Layer(c, width, kernel, groups, classes, image=True)
+        self.layers = nn.ModuleList(Layer(width, width, inner, groups, classes) for _ in range(blocks - 1))
+        self.head = nn.Sequential(
+            nn.ReLU(),
+            WindowConv2d(width, head, groups=groups),
+            nn.ReLU(),
+            WindowConv2d(head, outputs, groups=groups),
+        )
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        v, h = self.first(image, image, label)
+        for layer in self.layers:
+            v, more = layer(v, h, label)
+            h = h + more
+        return self.head(h)
+
+
+class Layer(nn.Module):
+    """One layer of Figure 2: both stacks, 2p channels before the gates and p after them."""
+
+    def __init__(self, inputs: int, width: int, kernel: int, groups: int, classes: int, *, image: bool = False) -> None:
+        super().__init__()
+        self.width, half = width, kernel // 2
+        own = not image or groups > 1  # of the image only earlier colours of the pixel, where there are any
+        self.vertical = WindowConv2d(inputs, 2 * width, (half + 1, kernel), half, half)  # seen one row lower
+        self.horizontal = WindowConv2d(
+            inputs, 2 * width, (1, half + own), 0, half, groups=groups, chunks=2, image=image
+        )
+        self.link = WindowConv2d(2 * width, 2 * width, (1, 1), 1, 0)  # of the row above
+        self.out = WindowConv2d(width, width, groups=groups)
+        self.bias = nn.Embedding(classes, 4 * width) if classes else None
+
+    def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        below, across = self.vertical(v), self.horizontal(h)
+        if self.bias is not None:
+            bias = self.bias(label)[:, :, None, None]
+            below, across = below + bias[:, : 2 * self.width], across + bias[:, 2 * self.width :]
+        across = across + self.link(below)
+        return self._gate(below), self.out(self._gate(across))
+
+    def _gate(self, x: Tensor) -> Tensor:  # (N, 2p, ...) -> (N, p, ...)
+        return torch.tanh(x[:, : self.width]) * torch.sigmoid(x[:, self.width :])

@@ -1,0 +1,213 @@
+"""PixelCNN++: Salimans, Karpathy, Chen & Kingma 2017, arXiv:1701.05517, and the authors' code, openai/pixel-cnn.
+
+A U-net of shifted convolutions in two streams: u sees the rows above, ul those and the pixels to the left. Gated
+residual blocks with concat-ELU and dropout, at resolutions 1, 1/2, 1/4 and back, with a shortcut from every layer to
+its mirror image. A constant channel tells padding from black. Weights are normalised, w = g v / |v|, and g and the bias
+are set by the first images so that every layer starts with unit variance (Salimans & Kingma 2016).
+As in the code, blocks after the first stage of the way up have one layer more, and a class adds a bias in each block.
+Deviations: any number of resolutions; sampling rounds each channel before the next is conditioned on it.
+
+    gancli train model=pixelcnn_pp data=cifar10
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import elu
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.base import Autoregressive
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.window import WindowConv2d, WindowTransposed2d
+
+INIT_IMAGES = 16  # of the data-dependent initialisation, as in the authors' code
+
+
+class PixelCNNpp(Autoregressive):
+    """Two streams down and up again, for images whose sides divide by 2 once for each further resolution.
+
+    Args:
+        spec: shape, levels and classes of the images.
+        likelihood: makes the likelihood of ``levels=``; it must order the colours itself.
+        width: channels.
+        resnets: residual blocks per resolution and way.
+        scales: resolutions.
+        drop: share of the hidden channels' values that dropout zeroes in training.
+        conditional: images of a class.
+        sampler: naive | cache | wavefront; all draw the same images.
+
+    Raises:
+        UsageError: sizes that do not divide, a likelihood that leaves the colours to the network, no classes.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood],
+        width: int = 32,
+        resnets: int = 2,
+        scales: int = 3,
+        drop: float = 0.5,
+        conditional: bool = False,
+        sampler: str = "wavefront",
+    ) -> None:
+        self.conditional = conditional
+        super().__init__(spec, likelihood, sampler)
+        if self.likelihood.groups(spec.channels) > 1:
+            raise UsageError(
+                f"likelihood {type(self.likelihood).__name__} leaves the order of colours to the network, which "
+                "pixelcnn_pp does not know: use likelihood@model.likelihood=logistic_mixture, or data.channels=1"
+            )
+        for key, value in (("width", width), ("resnets", resnets), ("scales", scales)):
+            if value < 1:
+                raise UsageError(f"model.{key}={value}: must be 1 or more")
+        unit = 2 ** (scales - 1)
+        if spec.height % unit or spec.width % unit:
+            raise UsageError(
+                f"model.scales={scales}: images of {spec.height}x{spec.width} do not divide by {unit}; take fewer "
+                "scales, or resize with data.size=32"
+            )
+        classes = spec.num_classes if conditional else 0
+        outputs = self.likelihood.channels(spec.channels)
+        self.net = UNet(spec.channels, width, resnets, scales, drop, outputs, classes)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.net(image, label) if self.conditional else self.net(image)
+
+    @torch.no_grad()
+    def fit_data(self, pixels: Tensor) -> None:
+        """Set gains and biases so that every layer's outputs have mean 0 and variance 1 on the first images."""
+        image = self.likelihood.snap(pixels[:INIT_IMAGES].to(self.device).float() / 127.5 - 1)
+        label = torch.arange(len(image), device=self.device) % self.spec.num_classes if self.conditional else None
+        training = self.training
+        hooks = [m.register_forward_hook(_standardise) for m in self.modules() if isinstance(m, Normed)]
+        self.eval()
+        self(image, label)
+        self.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+class Normed(WindowConv2d):
+    """A convolution over a window with normalised weights, one gain for each output."""
+
+    def __init__(self, *args: object, scale: float = 1.0, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        nn.init.normal_(self.weight, std=0.05)
+        nn.init.zeros_(self.bias)
+        self.scale = scale  # of the outputs' standard deviation at first
+        self.gain = nn.Parameter(torch.full((len(self.weight),), scale))
+
+    def kernel(self) -> Tensor:
+        return self.weight * (self.gain / self.weight.flatten(1).norm(dim=1))[:, None, None, None]
+
+
+class NormedTransposed(WindowTransposed2d, Normed):
+    """The transposed convolution likewise."""
+
+
+def _standardise(layer: Normed, inputs: object, output: Tensor) -> Tensor:
+    """Give the layer the gain and bias that standardise this output, and return it standardised."""
+    mean, std = output.mean((0, 2, 3)), (output.var((0, 2, 3), correction=0) + 1e-10).sqrt()
+    factor = layer.scale / std
+    layer.gain.mul_(factor)
+    layer.bias.sub_(mean).mul_(factor)
+    return (output - mean[:, None, None]) * factor[:, None, None]
+
+
+class UNet(nn.Module):
+    """Both streams: from an image (N, C, H, W) to parameters (N, outputs, H, W)."""
+
+    def __init__(self, c: int, width: int, resnets: int, scales: int, drop: float, outputs: int, classes: int) -> None:
+        super().__init__()
+        c += 1  # the constant channel
+        self.above = Normed(c, width, (2, 3), 2, 1)  # u: rows above
+        self.above_left = Normed(c, width, (1, 3), 1, 1)  # ul: the row above,
+        self.left = Normed(c, width, (2, 1), 1, 1)  # and the column to the left
+        self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))
+        for scale in range(scales):
+            last = scale == scales - 1
+            self.down.append(nn.ModuleList(Pair(width, 0, drop, classes) for _ in range(resnets)))
+            self.up.append(nn.ModuleList(Pair(width, 1, drop, classes) for _ in range(resnets + (scale > 0))))
+            if not last:
+                self.shrink.append(
+                    nn.ModuleList(
+                        [
+                            Normed(width, width, (2, 3), 1, 1, stride=2),
+                            Normed(width, width, (2, 2), 1, 1, stride=2),
+                        ]
+                    )
+                )
+                self.grow.append(
+                    nn.ModuleList(
+                        [NormedTransposed(width, width, (2, 3), left=1), NormedTransposed(width, width, (2, 2))]
+                    )
+                )
+        self.out = Normed(width, outputs)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        x = torch.cat([image, torch.ones_like(image[:, :1])], 1)
+        u, ul = self.above(x), self.above_left(x) + self.left(x)
+        passed = [(u, ul)]
+        for scale, pairs in enumerate(self.down):
+            for pair in pairs:
+                u, ul = pair(u, ul, None, label)
+                passed.append((u, ul))
+            if scale < len(self.shrink):
+                of_u, of_ul = self.shrink[scale]
+                u, ul = of_u(u), of_ul(ul)
+                passed.append((u, ul))
+        u, ul = passed.pop()
+        for scale, pairs in enumerate(self.up):
+            for pair in pairs:
+                u, ul = pair(u, ul, passed.pop(), label)
+            if scale < len(self.grow):
+                of_u, of_ul = self.grow[scale]
+                u, ul = of_u(u), of_ul(ul)
+        return self.out(elu(ul))
+
+
+class Pair(nn.Module):
+    """One residual block in each stream; ul also reads u, and on the way up both read their mirror image."""
+
+    def __init__(self, width: int, mirrored: int, drop: float, classes: int) -> None:
+        super().__init__()
+        self.u = Resnet(width, (2, 3), mirrored * width, drop, classes)
+        self.ul = Resnet(width, (2, 2), (1 + mirrored) * width, drop, classes)
+
+    def forward(
+        self, u: Tensor, ul: Tensor, mirror: tuple[Tensor, Tensor] | None, label: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        u = self.u(u, None if mirror is None else mirror[0], label)
+        return u, self.ul(ul, u if mirror is None else torch.cat([u, mirror[1]], 1), label)
+
+
+class Resnet(nn.Module):
+    """A gated residual block; ``side`` channels of another input come in by a 1x1."""
+
+    def __init__(self, width: int, kernel: tuple[int, int], side: int, drop: float, classes: int) -> None:
+        super().__init__()
+        self.width = width
+        self.first = Normed(2 * width, width, kernel, 1, 1)
+        self.side = Normed(2 * side, width) if side else None
+        self.drop = nn.Dropout(drop)
+        self.second = Normed(2 * width, 2 * width, kernel, 1, 1, scale=0.1)
+        self.bias = nn.Embedding(classes, 2 * width) if classes else None
+        if self.bias is not None:
+            nn.init.normal_(self.bias.weight, std=0.05)
+
+    def forward(self, x: Tensor, side: Tensor | None, label: Tensor | None) -> Tensor:
+        y = self.first(concat_elu(x))
+        if self.side is not None:
+            y = y + self.side(concat_elu(side))
+        y = self.second(self.drop(concat_elu(y)))
+        if self.bias is not None:
+            y = y + self.bias(label)[:, :, None, None]
+        return x + y[:, : self.width] * torch.sigmoid(y[:, self.width :])
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """ELU of x and of -x: (N, K, ...) -> (N, 2K, ...)."""
+    return elu(torch.cat([x, -x], 1))
