@@ -61,7 +61,10 @@ class Vitals:
             self.held_out = Batch(*_taken(held_out, permutation(len(held_out), 0)[:N], machine.device))
         self.pictures = self.adversarial and len(rows) >= FEWEST
         if self.pictures:
-            self._know(images, labels, len(rows) / len(train), 0 if self.grouped else train.spec.num_classes)
+            self._know(images, labels, 0 if self.grouped else train.spec.num_classes)
+            share = len(rows) / len(train)
+            # Independent points come close to each other, and data drawn anew cannot be learned by heart.
+            self.known_share = None if train.spec.points or train.fresh else share
 
     def __call__(self, progress: float) -> dict[str, Tensor]:
         """Return ``doctor/<name>`` scalars on the device; weights, buffers and random states stay as they were.
@@ -75,9 +78,9 @@ class Vitals:
             found |= self._game(progress) if self.adversarial else self._likelihood()
         return {PREFIX + name: value for name, value in found.items()}
 
-    def _know(self, images: Tensor, labels: Tensor | None, share: float, classes: int) -> None:
+    def _know(self, images: Tensor, labels: Tensor | None, classes: int) -> None:
         """Take in what real images are like: once, before the first step."""
-        self.known, self.known_labels, self.known_share = flat(images), labels, share
+        self.known, self.known_labels = flat(images), labels
         self.own = radii(self.known, 1).sqrt().float()  # (M,): from each to the next of them
         n = len(self.real.image)
         self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): which are compared
@@ -86,7 +89,7 @@ class Vitals:
         self.real_spread, nearest = self._crowd(self.known[:n])
         self.real_nearest = nearest.median()
         self.classes = torch.arange(classes, device=images.device) if labels is not None else None
-        self.real_classes = self._effective(labels) if classes and labels is not None else None
+        self.real_classes = self._effective(labels[:n]) if classes and labels is not None else None
 
     def _game(self, progress: float) -> dict[str, Tensor]:
         """Examine both players, with images drawn as in training."""
@@ -110,9 +113,10 @@ class Vitals:
             "spread": spread / self.real_spread,
             "nearest": nearest.median() / self.real_nearest,
             "duplicates": (nearest < SAME * self.real_nearest).float().mean(),
-            "copies": (distance < COPY * self.own[index]).float().mean() / self.known_share,
             "distance": distance.median() / self.own.median(),
         }
+        if self.known_share is not None:
+            found["copies"] = (distance < COPY * self.own[index]).float().mean() / self.known_share
         if self.real_classes is not None:
             found["classes"] = self._effective(self.known_labels[index]) / self.real_classes
         return found
@@ -221,5 +225,6 @@ def _taken(images: Images, rows: np.ndarray, device: torch.device) -> tuple[Tens
     """Return images (N, C, H, W) float32 in [-1, 1] and labels (N,) on the device."""
     labels = None if images.labels is None else images.labels[rows]
     some = drawn(replace(images, pixels=np.ascontiguousarray(images.pixels[rows]), labels=labels))
-    pixels = torch.from_numpy(some.pixels).to(device, torch.float32)
-    return pixels.div_(127.5).sub_(1), None if labels is None else torch.from_numpy(labels).to(device)
+    pixels = torch.from_numpy(some.pixels).to(device)
+    pixels = pixels.float().div_(127.5).sub_(1) if pixels.dtype == torch.uint8 else pixels  # points are as they are
+    return pixels, None if labels is None else torch.from_numpy(labels).to(device)
