@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -84,15 +84,23 @@ def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any]
     return file
 
 
-def write_curve(folder: Path, rows: Sequence[tuple[int, Mapping[str, float]]], facts: dict[str, Any]) -> Path:
+class Point(NamedTuple):
+    """One checkpoint of a curve."""
+
+    images: int  # seen in training
+    values: Mapping[str, float]
+    spread: Mapping[str, Mapping[str, float]]  # over repeated seeds; may be empty
+
+
+def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> Path:
     """Write the values of a run's checkpoints, a row each, and return the file: one per protocol."""
     shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
     file = folder / f"curve-{facts['split']}-{facts['features']['name']}-{digest(shared)[:8]}.csv"
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
-        keys = list(dict.fromkeys(key for _, values in rows for key in values))
+        keys = list(dict.fromkeys(key for each in rows for key in each.values))
         writer.writerow(["images", *keys])
-        writer.writerows([images, *(values.get(key, "") for key in keys)] for images, values in rows)
+        writer.writerows([each.images, *(each.values.get(key, "") for key in keys)] for each in rows)
     return file
 
 
@@ -113,7 +121,7 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
         own = result["values"].get(f"{key}_std", result["values"].get(f"{key}_se"))
         std = spread.get(key, {}).get("std", own)
         text = f"{value:.4f}" + ("" if std is None else f" +- {std:.4f}")
-        table.add_row(_title(key), text, *([f"{floor[key]:.4f}" if key in floor else "-"] if floor else []))
+        table.add_row(named(key), text, *([f"{floor[key]:.4f}" if key in floor else "-"] if floor else []))
     Console().print(table)
     real = f"{facts['images_reference']:,}" if facts["images_reference"] else "the images"
     of = f"{real} of {facts['dataset']} {facts['split']}"
@@ -128,5 +136,6 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     log.info("-> %s", file)
 
 
-def _title(key: str) -> str:
+def named(key: str) -> str:
+    """Return a value as it is written: FID, IS, precision."""
     return key.upper() if key in METRICS and len(key) < 4 else key

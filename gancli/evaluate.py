@@ -42,6 +42,7 @@ class Subject(NamedTuple):
     run: Path | None = None  # the run folder whose TensorBoard log gets the values
     images: int = 0  # seen in training
     likelihood: Likelihood | None = None  # that the model knows
+    labelled: bool = False  # whether the stream says of what class each image shall be
 
 
 def evaluate(cfg: Any) -> dict[str, float]:
@@ -80,25 +81,28 @@ def evaluate(cfg: Any) -> dict[str, float]:
         )  # fmt: skip
         if cfg.save_reference:
             moments.save(Path(cfg.save_reference).expanduser(), scorer.real())
-        scorer.check(
-            first.likelihood, cfg.images or f"the {saved.config.model._target_.rpartition('.')[2]} of {cfg.ckpt}"
-        )
+        who = cfg.images or f"the {saved.config.model._target_.rpartition('.')[2]} of {cfg.ckpt}"
+        scorer.check(first.likelihood, who, labelled=first.labelled)
         size, floor = scorer.floor()
         result = {"floor": {"images": size, "values": floor} if floor else {}}
         rows = []
         for subject in chain([first], subjects):
-            values, facts = _score(cfg, subject, scorer, reference, result, began, runtime.device)
-            rows.append((subject.images, values))
+            values, spread, facts = _score(cfg, subject, scorer, reference, result, began, runtime.device)
+            rows.append(card.Point(subject.images, values, spread))
     if cfg.which == "all" and saved:
-        log.info("-> %s", card.write_curve(checkpoint.run_dir(saved.path) / "eval", rows, facts))
+        file = card.write_curve(checkpoint.run_dir(saved.path) / "eval", rows, facts)
+        from gancli import curves  # imports matplotlib
+
+        curves.draw(rows, result["floor"], facts, file.with_suffix(".png"))
+        log.info("-> %s and .png", file)
     return values
 
 
 def _score(
     cfg: Any, subject: Subject, scorer: Scorer, reference: Images, result: dict[str, Any], began: float,
     device: torch.device,
-) -> tuple[dict[str, float], dict[str, Any]]:  # fmt: skip
-    """Score one subject by every seed, write and show its card, and return its values and protocol."""
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, Any]]:  # fmt: skip
+    """Score one subject by every seed, write and show its card, and return its values, spread and protocol."""
     scores = [scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood) for i in range(cfg.repeats)]
     values, spread = card.folded([each.values for each in scores])
     facts = card.protocol(scorer, reference, subject.facts, batch_size=cfg.batch_size, device=device)
@@ -108,7 +112,7 @@ def _score(
         tag = f"eval/{reference.split}-{scorer.features.name}"
         write_scalars(subject.run, {f"{tag}-{key}": value for key, value in values.items()}, subject.images)
     card.show(card_, facts, file)
-    return values, facts
+    return values, spread, facts
 
 
 def _checkpoints(cfg: Any, saved: checkpoint.Checkpoint, reference: Images, device: torch.device) -> Iterator[Subject]:
@@ -137,6 +141,7 @@ def _checkpoints(cfg: Any, saved: checkpoint.Checkpoint, reference: Images, devi
             run if each.path.parent.name == checkpoint.FOLDER else None,  # a lone file's folder is no run
             each.images,
             likelihood_of(model),
+            model.conditional,
         )  # fmt: skip
 
 
@@ -154,7 +159,8 @@ def _pictures(cfg: Any, given: Images, reference: Images) -> Iterator[Subject]:
 
     path = Path(cfg.images).expanduser().resolve()
     folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / path.stem
-    yield Subject(stream, {"images": given.fingerprint}, {"images": str(path)}, folder, path.stem)
+    facts = {"images": given.fingerprint}
+    yield Subject(stream, facts, {"images": str(path)}, folder, path.stem, labelled=labels is not None)
 
 
 def _known(path: str) -> moments.Gaussian:

@@ -1,5 +1,6 @@
 """Figures in one style, with axes, units and a source: drawn without a display, saved whole, shown in TensorBoard."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from gancli.files import replacing
 
@@ -49,6 +51,17 @@ def label(axes: Axes, title: str, x: str, y: str, *, legend: bool = True) -> Non
     axes.set(title=title, xlabel=x, ylabel=y)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend()
+
+
+def over_images(axes: Axes, values: Sequence[np.ndarray]) -> None:
+    """Write images seen as 200k, and values above 1 and of more than one order of magnitude, on a log scale."""
+    low, high = min(np.min(each) for each in values), max(np.max(each) for each in values)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if low > 0 and high > max(10 * low, 2):  # shares stay as they are
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
 
 
 def pixels(figure: Figure) -> np.ndarray:

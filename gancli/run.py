@@ -176,7 +176,7 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
         cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
         splits=source.split,
     )  # fmt: skip
-    scorer.check(likelihood_of(model), type(model).__name__)
+    scorer.check(likelihood_of(model), type(model).__name__, labelled=model.conditional)
     return scorer
 
 

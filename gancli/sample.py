@@ -20,7 +20,7 @@ from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
 from gancli.metrics.base import Likelihood
-from gancli.models.base import Adversarial, Explicit, Model
+from gancli.models.base import Adversarial, Autoregressive, Explicit, Model
 from gancli.runtime import Runtime
 
 log = logging.getLogger("gancli")
@@ -135,6 +135,24 @@ def finished(model: Model, images: Tensor) -> Tensor:
     return images if model.spec.points else quantise(images)
 
 
+def set_drawing(model: Model, temperature: float, sampler: str | None) -> None:
+    """Set how a model of pixels in order draws.
+
+    Raises:
+        UsageError: no such sampler, or another kind of model.
+    """
+    if not isinstance(model, Autoregressive):
+        if temperature != 1 or sampler:
+            raise UsageError(
+                f"temperature= and sampler= are for models of pixels in order; {type(model).__name__} is none"
+            )
+        return
+    model.temperature = temperature
+    if sampler:
+        model.check_sampler(sampler)
+        model.sampler = sampler
+
+
 def sample(cfg: Any) -> dict[str, float]:
     """Write ``cfg.n`` images of a checkpoint into ``cfg.out``.
 
@@ -145,9 +163,11 @@ def sample(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+    set_drawing(model, cfg.temperature, cfg.sampler)
     labels = of_classes(model, cfg.n, cfg.label)
     name = f"{saved.images:012d}-{cfg.kind}-{cfg.format}-seed{cfg.seed}-n{cfg.n}" + ("" if cfg.ema else "-raw")
     name += "" if cfg.label is None else f"-label{cfg.label}"
+    name += "" if cfg.temperature == 1 else f"-temperature{cfg.temperature}"
     out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "samples" / name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not empty, and samples overwrite nothing; give another folder with out=...")

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from gancli import checkpoint, config, runtime
+from gancli.complete import able, completions, missing_part, panel
 from gancli.console import RunProgress, StopSignal, setup_logging
+from gancli.data.levels import drawn
 from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import json_lines
@@ -24,6 +26,7 @@ from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
 
 log = logging.getLogger("gancli")
+COMPLETED = 8  # images in a grid of completions
 
 
 class Every:
@@ -159,6 +162,21 @@ def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     picture = _scatter(run, model, drawn) if model.spec.points else make_grid(drawn, width)
     save_png(run_dir / "samples" / f"{run.images:012d}.png", picture)
     tracker.image("samples", picture, run.images)
+    if run.cfg.samples.completion and able(run.model):
+        _write_completions(run, run_dir, tracker)
+
+
+def _write_completions(run: Run, run_dir: Path, tracker: Tracker) -> None:
+    """Write completions of the same held-out images, by the same noise."""
+    images = drawn(run.source.split("validation" if run.cfg.data.get("validation", 0) else "test"))
+    image = torch.from_numpy(images.pixels[:COMPLETED]).to(run.runtime.device).float() / 127.5 - 1
+    label = torch.from_numpy(images.labels[:COMPLETED]).to(image.device) if run.model.conditional else None
+    mask = missing_part(run.cfg.samples.completion, run.model.spec).to(image.device)
+    with runtime.undisturbed(), run.ema.sampling() as model:
+        done = completions(model, image, mask, 6, seed=run.cfg.seed, label=label, batch_size=run.cfg.batch_size)
+    picture = panel(image, mask, done)
+    save_png(run_dir / "completions" / f"{run.images:012d}.png", picture)
+    tracker.image("completion", picture, run.images)
 
 
 def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:

@@ -135,6 +135,10 @@ def test_all_checkpoints_make_a_curve(trained) -> None:
     events = EventAccumulator(str(trained)).Reload().Scalars("eval/test-classifier-fid")
     assert {event.step for event in events} == {16, 32, 48}
     assert len(list((trained / "eval").glob("*.json"))) == 3
+    picture = np.asarray(Image.open(file.with_suffix(".png")).convert("RGB")).astype(int)
+    assert picture.shape[1] > 2 * picture.shape[0]  # FID and KID, side by side
+    blue = np.abs(picture - (0, 114, 178)).sum(2) < 30  # the curve, in both panels
+    assert blue[:, : picture.shape[1] // 2].sum() > 200 and blue[:, picture.shape[1] // 2 :].sum() > 200
 
 
 def test_repeated_seeds_are_folded_and_their_spread_is_told(trained) -> None:

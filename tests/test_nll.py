@@ -63,7 +63,7 @@ def test_what_has_no_likelihood_or_one_of_other_images_is_refused(likelihood, te
     source = Digits()
     scorer = Scorer(["nll"], source.split("test"), Pixels(), device=CPU, splits=source.split)
     with pytest.raises(UsageError, match=text):
-        scorer.check(likelihood, "thing")
+        scorer.check(likelihood, "thing", labelled=False)
 
 
 def score(folder, *overrides):

@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMOKE = {  # appended: the last value of a key wins
     "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
+    "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
     "report": [],
     "doctor": [],

@@ -383,7 +383,7 @@ def test_as_many_digits_as_mean_something(scores, places) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "shown"), [(150_016, "150.0k"), (3000, "3k"), (2_000_000, "2M"), (999, "999"), (1_500_000, "1.5M")]
+    ("images", "shown"), [(150_016, "150k"), (3008, "3.008k"), (2_000_000, "2M"), (999, "999"), (1_500_000, "1.5M")]
 )
 def test_counts_are_written_as_they_are_typed(images, shown) -> None:
     assert grouping.count(images) == shown

@@ -21,7 +21,8 @@ from gancli.metrics.scorer import METRICS, Scorer
 
 CPU = torch.device("cpu")
 CLASSES, SIZE = 5, 4
-DRAWN = {name: metric for name, metric in METRICS.items() if GENERATED in metric.needs}  # the others: test_nll.py
+ELSEWHERE = ("modes",)  # of points: it is tested with them
+DRAWN = {name: each for name, each in METRICS.items() if GENERATED in each.needs and name not in ELSEWHERE}
 ALL = [*DRAWN]
 
 
@@ -107,12 +108,18 @@ WORSE = [  # damage, value, which way it must move from a perfect generator's, b
     ("one image repeated", "duplicate_rate", +1, 0.99),
     ("one image repeated", "fid", +1, 0.3),
     ("one image repeated", "fid_infinity", +1, 0.3),
+    ("half are duplicates", "fid_per_class", +1, 1e-4),
+    ("one image repeated", "fid_per_class", +1, 0.3),
+    ("a class is missing", "fid_per_class", +1, 100),  # infinite
+    ("labels are shuffled", "fid_per_class", +1, 0.1),
     ("one image repeated", "kid", +1, 0.05),
     ("one image repeated", "is", -1, 1),
     ("one image repeated", "recall", -1, 0.5),
     ("one image repeated", "coverage", -1, 0.5),
     ("one image repeated", "modes", -1, 4),
     ("one image repeated", "mode_jsd", +1, 0.3),
+    ("one image repeated", "reverse_kl", +1, 1),
+    ("a class is missing", "reverse_kl", +1, 0.1),
     ("one image repeated", "parzen", -1, 1),
     ("a class is missing", "modes", -1, 1),
     ("a class is missing", "mode_jsd", +1, 0.05),
@@ -129,7 +136,10 @@ WORSE = [  # damage, value, which way it must move from a perfect generator's, b
     ("noise", "parzen", -1, 1),
 ]
 STILL = [
-    ("labels are shuffled", {key for metric in DRAWN.values() for key in metric.values} - {"accuracy"}),
+    (
+        "labels are shuffled",
+        {key for metric in DRAWN.values() for key in metric.values} - {"accuracy", "fid_per_class"},
+    ),
     ("half are duplicates", {"modes", "copy_rate"}),
     ("a class is missing", {"accuracy", "copy_rate"}),
     ("copies of training images", {"accuracy", "modes", "duplicate_rate"}),
@@ -185,7 +195,7 @@ def test_any_list_is_one_pass_and_equals_each_metric_alone(perfect) -> None:
 
 def test_images_without_labels_have_no_accuracy() -> None:
     values = scorer(["classes"]).score((pixels, None) for pixels, _ in stream(FRESH)).values
-    assert values.keys() == {"modes", "mode_jsd"}
+    assert values.keys() == {"modes", "mode_jsd", "reverse_kl"}
 
 
 def test_the_histograms_are_told() -> None:

@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a model; -m trains one per combination of values",
     "eval": "score a checkpoint, a run or pictures: FID, IS, KID and more",
     "sample": "draw images from a checkpoint",
+    "complete": "draw the missing part of images, and tell what it is worth in nats",
     "report": "put any number of runs into one table, with curves and samples",
     "doctor": "tell what went wrong in runs, since when, and what to try",
 }
@@ -195,6 +196,10 @@ def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
         from gancli.doctor.verb import doctor
 
         return doctor(cfg)
+    if verb == "complete":
+        from gancli.complete import complete
+
+        return complete(cfg)
     from gancli.sample import sample
 
     return sample(cfg)

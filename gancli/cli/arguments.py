@@ -13,7 +13,19 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = ("ckpt", "resume", "out", "images", "runs", "reference", "save_reference", "data.root", "features.weights")
+_PATHS = (
+    "ckpt",
+    "resume",
+    "out",
+    "images",
+    "image",
+    "mask",
+    "runs",
+    "reference",
+    "save_reference",
+    "data.root",
+    "features.weights",
+)
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 

@@ -38,6 +38,7 @@ class Checkpoint:
 class Samples:
     every: Any = MISSING
     n: int = MISSING
+    completion: str | None = None  # runs of before it was a key have none
 
 
 @dataclass
@@ -121,6 +122,8 @@ class SampleVerb:
     label: int | None = MISSING
     format: Format = MISSING
     kind: Kind = MISSING
+    temperature: float = MISSING
+    sampler: str | None = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
     runtime: Runtime = field(default_factory=Runtime)
@@ -142,9 +145,32 @@ class DoctorVerb:
     runs: Any = MISSING  # a path or a list of them
 
 
+@dataclass
+class CompleteVerb:
+    ckpt: str = MISSING
+    image: Any = MISSING  # a path, a number or numbers
+    mask: str = MISSING
+    n: Any = MISSING
+    out: str | None = MISSING
+    split: Split = MISSING
+    label: int | None = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    temperature: float = MISSING
+    sampler: str | None = MISSING
+    ema: bool = MISSING
+    trust: list[str] = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
 VERBS: dict[str, type] = {
-    "train": TrainVerb, "eval": EvalVerb, "sample": SampleVerb, "report": ReportVerb, "doctor": DoctorVerb,
-}  # fmt: skip
+    "train": TrainVerb,
+    "eval": EvalVerb,
+    "sample": SampleVerb,
+    "complete": CompleteVerb,
+    "report": ReportVerb,
+    "doctor": DoctorVerb,
+}
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
 # Keys of a group's node that the program takes itself: not arguments of the target.
@@ -203,6 +229,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         (key, _one_or_more, "must be 1 or more")
         for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep", "repeats")
     ),
+    ("temperature", lambda v: v > 0, "must be above 0; 1 draws as the model says"),
     ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
     ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
 )

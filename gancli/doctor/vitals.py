@@ -18,7 +18,7 @@ from gancli import runtime
 from gancli.data.levels import drawn
 from gancli.data.source import Images, permutation
 from gancli.data.spec import Batch
-from gancli.losses.adversarial import AdversarialLoss
+from gancli.losses.game import AdversarialLoss
 from gancli.losses.base import Loss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model

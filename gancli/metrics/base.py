@@ -52,6 +52,7 @@ class Statistic(ABC):
     """What is remembered of a set of images. Unless the class says otherwise, its memory does not grow with n."""
 
     network: ClassVar[bool] = True  # uses features or logits
+    labelled: ClassVar[bool] = False  # cannot do without labels
 
     @classmethod
     @abstractmethod

@@ -56,13 +56,22 @@ def frechet_distance(
     must be zero come out as rounding errors e, and their roots add up to D sqrt(e): ``rank`` leaves them out. That
     equals the nuclear norm |X1 X2^T|_* of the centred features, which never forms a covariance, without the features.
     """
-    values, vectors = np.linalg.eigh(_symmetric(sigma1))  # ascending
-    if rank is not None and rank < len(values):
-        values, vectors = values[len(values) - rank :], vectors[:, len(values) - rank :]
-    left = vectors * np.sqrt(values.clip(min=0))  # (D, r)
+    left = _root(_symmetric(sigma1), len(sigma1) if rank is None else rank)  # (D, r)
     squared = np.linalg.eigvalsh(_symmetric(left.T @ sigma2 @ left))  # (r,)
     covariance = np.trace(sigma1) + np.trace(sigma2) - 2 * np.sqrt(squared.clip(min=0)).sum()
     return max(float(((mu1 - mu2) ** 2).sum() + covariance), 0.0)
+
+
+def _root(matrix: np.ndarray, rank: int) -> np.ndarray:
+    """Return some L (D, r) with L L^T = matrix: Cholesky's, three times as fast, where there is one."""
+    if rank >= len(matrix):
+        try:
+            return np.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:  # singular all the same: features that never fire
+            pass
+    values, vectors = np.linalg.eigh(matrix)  # ascending
+    low = max(len(values) - rank, 0)
+    return vectors[:, low:] * np.sqrt(values[low:].clip(min=0))
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:

@@ -49,6 +49,26 @@ class KeptPixels(Statistic):
         return torch.cat(self._parts)
 
 
+class KeptLabels(Statistic):
+    """The label of every image, int64 on the CPU."""
+
+    network, labelled = False, True
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+
+    @classmethod
+    def of(cls, about: About) -> Self:
+        return cls()
+
+    def add(self, batch: Batch) -> None:
+        self._parts.append(batch.labels.cpu())
+
+    def labels(self) -> Tensor:
+        """Return (n,) int64."""
+        return torch.cat(self._parts)
+
+
 class Hashes(Statistic):
     """A 16-byte hash of the pixels of every image."""
 

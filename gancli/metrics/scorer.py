@@ -19,6 +19,7 @@ from gancli.metrics.density_coverage import DensityCoverage
 from gancli.metrics.features import Features, Images, Pixels
 from gancli.metrics.fid import FID
 from gancli.metrics.fid_infinity import FIDInfinity
+from gancli.metrics.fid_per_class import FIDPerClass
 from gancli.metrics.inception_score import IS
 from gancli.metrics.kid import KID
 from gancli.metrics.memorisation import Memorisation
@@ -30,8 +31,8 @@ from gancli.metrics.precision_recall import PrecisionRecall
 log = logging.getLogger("gancli")
 
 _ALL = (
-    FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), ClassBalance(), Memorisation(), Parzen(),
-    Modes(), NLL(),
+    FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
+    Memorisation(), Parzen(), Modes(), NLL(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
@@ -116,8 +117,17 @@ class Scorer:
         """Whether any metric looks at generated images."""
         return any(GENERATED in metric.needs for metric in self.metrics)
 
-    def check(self, likelihood: Likelihood | None, what: str) -> None:
-        """Refuse to ask for the likelihood of ``what`` if it has none, or one of other images. Raises UsageError."""
+    def check(self, likelihood: Likelihood | None, what: str, *, labelled: bool) -> None:
+        """Refuse to ask ``what`` for labels or a likelihood that it has not, or one of other images. Raises UsageError.
+
+        ``labelled`` says whether each image comes with the class that it was drawn for.
+        """
+        for metric in self.metrics:
+            if not labelled and any(each.labelled for each in metric.needs.get(GENERATED, ())):
+                raise UsageError(
+                    f"metrics: {metric.name} needs to know of what class each image shall be; {what} does not say: "
+                    "take a conditional model (model=cgan), or pictures in folders named as the data's classes"
+                )
         if not any(MODEL in metric.needs for metric in self.metrics):
             return
         levels = self.reference.spec.levels

@@ -42,6 +42,7 @@ class KDE(Explicit):
     """
 
     sampled = ()
+    completes = True
 
     def __init__(
         self,
@@ -95,17 +96,51 @@ class KDE(Explicit):
         drawn = self.kernel.draw(self.pixels[rows].double() / 255, float(self.bandwidth), generator)
         return (drawn.clamp(0, 1) * 2 - 1).float().view(n, *self.spec.shape)
 
-    def _log_sums(self, x: Tensor, bandwidths: Tensor, own: Tensor | None = None) -> Tensor:
+    def complete(
+        self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw the missing part from the exact conditional: that of a training image, chosen by what is there.
+
+        Raises:
+            UsageError: what is there lies outside of every training image's kernel.
+        """
+        there, x, h = ~self._flat(mask), (image.double().flatten(1) + 1) / 2, float(self.bandwidth)
+        weights = torch.cat(
+            [
+                self.kernel.log(self.kernel.distance(x[:, there], part[:, there].double() / 255), h, int(there.sum()))
+                for part in self.pixels.split(self.chunk)
+            ],
+            1,
+        )
+        if not weights.isfinite().any(1).all():
+            raise UsageError("an image to complete is impossible: no training image's kernel holds what is there")
+        cumulative = weights.softmax(1).cumsum(1)
+        noise = torch.rand(len(x), 1, dtype=x.dtype, device=x.device, generator=generator) * cumulative[:, -1:]
+        chosen = torch.searchsorted(cumulative, noise).squeeze(1).clamp(max=len(self.pixels) - 1)
+        found = self.kernel.draw(self.pixels[chosen].double() / 255, h, generator).clamp(0, 1)
+        return torch.where(~there, (found * 2 - 1).float(), image.flatten(1)).view_as(image)
+
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return log p(missing | there) = log p(image) - log p(there), exact; (N,) float64 nats."""
+        x, there = (image.double().flatten(1) + 1) / 2, ~self._flat(mask)
+        whole, part = (self._log_sums(x, self.bandwidth[None], seen=seen)[0] for seen in (None, there))
+        return whole - part
+
+    def _flat(self, mask: Tensor) -> Tensor:
+        """Return which of an image's numbers a mask of its pixels, (H, W), means: (C * H * W,) bool."""
+        return mask.expand(self.spec.shape).flatten()
+
+    def _log_sums(self, x: Tensor, bandwidths: Tensor, own: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         """Return log sum_i K_h(x - x_i) for each bandwidth, (H, N), by an online logsumexp over chunks of images.
 
-        ``own``, (N,), are the rows that x were taken from, to leave them out.
+        ``own``, (N,), are the rows that x were taken from, to leave them out; ``seen``, (D,), the ones looked at.
         """
         sums = x.new_full((len(bandwidths), len(x)), -math.inf)
         for start in range(0, len(self.pixels), self.chunk):
             part = self.pixels[start : start + self.chunk].double() / 255
-            distance = self.kernel.distance(x, part)
+            distance = self.kernel.distance(*((x, part) if seen is None else (x[:, seen], part[:, seen])))
             for i, h in enumerate(bandwidths.tolist()):
-                log_k = self.kernel.log(distance, h, self.dim)
+                log_k = self.kernel.log(distance, h, self.dim if seen is None else int(seen.sum()))
                 if own is not None:
                     places = torch.arange(start, start + len(part), device=x.device)
                     log_k = log_k.masked_fill(own[:, None] == places, -math.inf)

@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from gancli import figures
 from gancli.report import words
@@ -32,7 +31,7 @@ def _figure(table: Table, key: str, title: str) -> Figure | None:
     curves = [(row, x, y) for row, (x, y) in curves if len(x) > 1]
     if not curves:
         return None
-    figure, ((axes,),) = figures.panels(size=(5.2, 3.4))
+    figure, ((axes,),) = figures.panels(size=(5.2, 3.8))
     for i, (row, x, y) in enumerate(curves):
         colour, style = figures.COLOURS[i % 8], STYLES[i // 8 % 4]
         mean = y.mean(0)
@@ -40,12 +39,12 @@ def _figure(table: Table, key: str, title: str) -> Figure | None:
         if len(y) > 1:
             spread = y.std(0, ddof=1)
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
-    low = min(y.min() for _, _, y in curves)
-    if low > 0 and max(y.max() for _, _, y in curves) > 20 * low:
-        axes.set_yscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figures.over_images(axes, [y for _, _, y in curves])
     split = {each.run.eval_split for row, _, _ in curves for each in row.runs} if key.startswith("eval/") else ()
-    figures.label(axes, f"{title} on {', '.join(split)}" if split else title, "images seen", title.rstrip(" ↑↓"))
+    figures.label(
+        axes, f"{title} on {', '.join(split)}" if split else title, "images seen", title.rstrip(" ↑↓"), legend=False
+    )
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -58,8 +58,8 @@ def text(value: Any, key: str = "") -> str:
 
 
 def count(images: float) -> str:
-    """Write a number of images: 60000 -> 60k."""
+    """Write a number of images to four digits: 60000 -> 60k."""
     for unit, suffix in ((10**6, "M"), (10**3, "k")):
-        if images >= unit and round(images / unit, 1) * unit == round(images, -2):
-            return f"{images / unit:.4g}{suffix}" if images % unit == 0 else f"{images / unit:.1f}{suffix}"
-    return f"{images:,.0f}"
+        if images >= unit:
+            return f"{images / unit:.4g}{suffix}"
+    return f"{images:.0f}"

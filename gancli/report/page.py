@@ -28,7 +28,7 @@ td.path { white-space: normal; word-break: break-all; min-width: 16em; font-size
 .figures { display: flex; flex-wrap: wrap; gap: 1.2em 1.6em; align-items: flex-start; } figure { margin: 0; }
 .curves img { width: 34em; max-width: 100%; height: auto; }
 figcaption { font-size: .9em; color: #333; text-align: center; }
-.grid img { width: 250px; image-rendering: pixelated; border: 1px solid #ddd; }
+.grid img { width: 262px; border: 1px solid #ddd; }
 details { margin: .8em 0; } summary { cursor: pointer; font-size: .95em; } .small { font-size: .82em; }
 @media print { body { margin: 0; max-width: none; } details { break-inside: avoid; } }
 """
