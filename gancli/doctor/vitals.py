@@ -18,8 +18,8 @@ from gancli import runtime
 from gancli.data.levels import drawn
 from gancli.data.source import Images, permutation
 from gancli.data.spec import Batch
-from gancli.losses.game import AdversarialLoss
 from gancli.losses.base import Loss
+from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
 from gancli.runtime import Runtime
@@ -55,10 +55,12 @@ class Vitals:
         self.grouped = self.adversarial and model.conditional
         rows = _choice(train, self.grouped)
         images, labels = _taken(train, rows, machine.device)
-        self.real = Batch(images[:N], None if labels is None else labels[:N])
+        n = self._whole(min(N, len(rows)))
+        self.real = Batch(images[:n], None if labels is None else labels[:n])
         self.held_out = None
-        if held_out is not None and len(held_out):
-            self.held_out = Batch(*_taken(held_out, permutation(len(held_out), 0)[:N], machine.device))
+        if held_out is not None and len(held_out) > 1:
+            some = permutation(len(held_out), 0)[: self._whole(min(N, len(held_out)))]
+            self.held_out = Batch(*_taken(held_out, some, machine.device))
         self.pictures = self.adversarial and len(rows) >= FEWEST
         if self.pictures:
             self._know(images, labels, 0 if self.grouped else train.spec.num_classes)
@@ -77,6 +79,10 @@ class Vitals:
             found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
         return {PREFIX + name: value for name, value in found.items()}
+
+    def _whole(self, n: int) -> int:
+        """Return n less what would be a rest of a forward: batch norm has no use for a single image."""
+        return n if n < self.batch_size else n - n % self.batch_size
 
     def _know(self, images: Tensor, labels: Tensor | None, classes: int) -> None:
         """Take in what real images are like: once, before the first step."""
