@@ -10,8 +10,15 @@ from gancli.train import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
 SIZES = {
+    "acgan": ["model.width=4"],
+    "cdcgan": ["model.width=4", "model.hidden=8"],
     "cgan": ["model.width=0.04"],
     "dcgan": ["model.width=4"],
+    "diagonal_bilstm": ["model.width=3", "model.layers=1", "model.head=4"],
+    "diagonal_bilstm_paper": ["model.width=3", "model.layers=1", "model.head=4", "data.bits=3"],
+    "fgan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    "projection": ["model.width=4", "model.discriminator_width=4"],
+    "sngan_resnet": ["model.width=4", "model.discriminator_width=4"],
     "gated_pixelcnn": ["model.width=4", "model.blocks=2", "model.head=4"],
     "gated_pixelcnn_paper": [
         "model.width=4",
@@ -21,16 +28,21 @@ SIZES = {
         "model.inner=3",
         "data.num_classes=3",
     ],
+    "lmconv": ["model.width=4", "model.stages=1", "model.orders=2"],
+    "lmconv_paper": ["model.width=4", "model.blocks=1", "model.stages=1", "model.orders=2", "data.bits=3"],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
     "pixelcnn": ["model.width=4", "model.blocks=1", "model.head=4"],
     "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
     "pixelcnn_pp": ["model.width=4", "model.scales=2"],
     "pixelcnn_pp_paper": ["model.width=4", "model.scales=2", "model.resnets=1"],
+    "row_lstm": ["model.width=4", "model.layers=1", "model.head=8"],
+    "row_lstm_paper": ["model.width=4", "model.layers=1", "model.head=8", "data.bits=3"],
     "sngan": ["model.width=4"],
     "toy_gan": ["model.width=8"],
     "toy_gan_paper": ["model.width=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
+    "wgan_gp_resnet": ["model.width=4"],
 }
 
 

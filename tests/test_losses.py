@@ -8,6 +8,7 @@ from helpers import overrides
 from torch import Tensor
 
 from gancli.config import compose
+from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN, Hinge, Minimax, NonSaturating, Wasserstein, verdicts
 from gancli.losses.relativistic import Relativistic
 from gancli.run import build
@@ -169,3 +170,39 @@ def test_warmup_counts_critic_updates_per_generator_update():
         assert parts.images == images[-1]
         counts.append(critic.updates - before)
     assert counts == [4, 4, 2, 4, 2, 2, 4] and generator.updates == 7
+
+
+@pytest.mark.parametrize("loss", ["hinge", "relativistic"])
+def test_the_generator_may_draw_more_images_than_the_batch_has(loss, monkeypatch):
+    parts = build(compose("train", overrides("cgan", f"loss={loss}", "loss.generator_batch=3")))
+    sizes, latents = [], []
+    drawn, latent = parts.model.generate, parts.model.latent
+    monkeypatch.setattr(parts.model, "generate", lambda z, y: sizes.append((len(z), len(y))) or drawn(z, y))
+    monkeypatch.setattr(parts.model, "latent", lambda n: latents.append(latent(n)) or latents[-1])
+    for step in parts.steps:
+        step(parts.loader.next())
+    assert sizes == [(8, 8), (24, 24)]
+    assert len(torch.cat(latents).unique(dim=0)) == 32  # no latent twice
+
+
+def test_the_generators_loss_is_the_mean_over_its_own_batch():
+    """With all latents equal a larger batch changes nothing."""
+    values = []
+    for k in (1, 4):
+        parts = build(compose("train", overrides("mlp_gan", f"loss.generator_batch={k}", "model.drop_input=0",
+                                                 "model.drop_hidden=0")))  # fmt: skip
+        parts.model.latent = lambda n: torch.full((n, 100), 0.3)
+        values.append(parts.loss.generator_term(parts.model, parts.loader.next())["fake"].item())
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "on, said",
+    [
+        (["loss.generator_batch=0"], "generator_batch=0 must be 1 or more"),
+        (["loss=relativistic", "loss.variant=rsgan", "loss.generator_batch=2"], "rsgan compares pairs"),
+    ],
+)
+def test_impossible_batches_are_refused(on, said):
+    with pytest.raises(UsageError, match=said):
+        build(compose("train", overrides("dcgan", *on)))

@@ -1,8 +1,8 @@
 """f-GAN: Nowozin, Cseke & Tomioka 2016, Training Generative Neural Samplers using Variational Divergence Minimization.
 
-The discriminator maximises E_P[T] - E_Q[f*(T)] <= D_f(P||Q) = E_Q[f(p/q)], with T = g_f(V) for its score V (their eqs.
-4 and 6). g_f and f* o g_f are written out together, since the composition is mild where f* alone
-overflows. Deviation: activations increase in V for all six, so that a large score always means real.
+The discriminator maximises E_P[T] - E_Q[f*(T)] <= D_f(P||Q) = E_Q[f(p/q)], with T = g_f(V) for its score V. g_f and
+f* o g_f are written out together, since the composition is mild where f* alone overflows. Deviation: activations
+increase in V for all six, so that a large score always means real.
 
     gancli train model=dcgan loss=fgan loss.divergence=pearson
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gancli.losses.adversarial import AdversarialLoss
+from gancli.losses.game import AdversarialLoss
 
 LOG2 = math.log(2)
 

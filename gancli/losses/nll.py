@@ -21,7 +21,7 @@ class NLL(Loss):
         return [Phase("nll", model.sampled, (Term(self.term),))] if model.sampled else []
 
     def term(self, model: Explicit, batch: Batch) -> dict[str, Tensor]:
-        nats = self.nats(model, batch).mean()
+        nats = model.training_nats(batch.image, batch.label).mean()
         return {"nats": nats, "bits_per_dim": nats.detach() / (math.log(2) * batch.image[0].numel())}
 
     def nats(self, model: Explicit, batch: Batch) -> Tensor:

@@ -76,7 +76,7 @@ def between(start: Tensor, end: Tensor) -> Tensor:
 
 
 class GradientPenalty(Penalty):
-    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs, eq. 3: slope 1 between real and generated images.
+    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: slope 1 between real and generated images.
 
     The generated images are drawn for this term; the paper takes those of the loss (the expectation is the same).
 
@@ -120,7 +120,7 @@ class DRAGAN(GradientPenalty):
 
 
 class R1(Penalty):
-    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, eq. 9: flat at real images.
+    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?: flat at real images.
 
     gamma / 2 times the squared norm, summed over pixels: the authors' release lacks the 1/2.
 
@@ -141,14 +141,14 @@ class R1(Penalty):
 
 
 class R2(R1):
-    """Mescheder et al. 2018, eq. 10: flat at generated images."""
+    """Mescheder et al. 2018: flat at generated images."""
 
     def __call__(self, game: Game) -> Tensor:
         return self._flat(game, game.fake())
 
 
 class Drift(Penalty):
-    """Karras et al. 2018, Progressive Growing of GANs, appendix A.1: the scores of real images stay near zero.
+    """Karras et al. 2018, Progressive Growing of GANs: the scores of real images stay near zero.
 
     Args:
         weight: epsilon.

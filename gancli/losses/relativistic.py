@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from gancli.data.spec import Batch
-from gancli.losses.adversarial import AdversarialLoss
+from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
 
 # What is paid for a difference of scores that should be large; for one that should be small, that of its negative.
@@ -32,11 +32,20 @@ class Relativistic(AdversarialLoss):
     Args:
         variant: ``rsgan`` compares pairs; the others compare with the mean score of the other kind.
         kwargs: see AdversarialLoss.
+
+    Raises:
+        ValueError: pairs, and more generated images than real ones.
     """
+
+    calibrated = False
 
     def __init__(self, variant: Literal["rsgan", "rasgan", "ralsgan", "rahinge"] = "rasgan", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cost, self.paired = COSTS[variant], variant == "rsgan"
+        if self.paired and self.generator_batch > 1:
+            raise ValueError(
+                f"generator_batch={self.generator_batch}: rsgan compares pairs, of which there are 1 per real"
+            )
 
     def on_real(self, score: Tensor) -> Tensor:
         return self.cost(score)
@@ -67,7 +76,6 @@ class Relativistic(AdversarialLoss):
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        wanted = model.wanted(batch.label)
-        fake = self.seen(model.generate(model.latent(len(batch.image)), wanted), batch)
+        fake, wanted = self.drawn(model, batch)
         s_real = model.score(self.seen(batch.image, batch), batch.label)
         return self.pair_loss(s_real, model.score(fake, wanted))

@@ -13,6 +13,7 @@ class Stabilizer(nn.Module):
     """Changes images, in both players' steps alike, or labels, in the discriminator's; state goes into buffers."""
 
     relabels: ClassVar[bool] = False
+    calibrated: ClassVar[bool] = False  # needs scores whose sign says real or generated
 
     def image(self, image: Tensor, progress: Tensor) -> Tensor:
         """Return (N, C, H, W) images, real or generated, as the discriminator gets them; progress: () in [0, 1]."""
@@ -21,6 +22,14 @@ class Stabilizer(nn.Module):
     def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0."""
         return real, fake
+
+    def observe(self, score: Tensor) -> dict[str, Tensor]:
+        """Take in the scores of real images, (N,) less the loss's threshold, in every update of the discriminator.
+
+        Returns:
+            Statistics to be recorded.
+        """
+        return {}
 
 
 class SmoothLabels(Stabilizer):

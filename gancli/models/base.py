@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
-from gancli.models.painting import MOST_BYTES, Given, Kept, Painter, check_recorded
+from gancli.models.painting import Given, Kept, Painter, check_recorded, fixed_point
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
 
@@ -135,6 +135,10 @@ class Explicit(Model):
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the exact log-likelihood of each image, (N,) nats."""
 
+    def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return what training minimises, (N,) nats: -log_prob, or what is cheaper and in the mean not below it."""
+        return -self.log_prob(image, label)
+
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
@@ -143,8 +147,7 @@ class Explicit(Model):
         Args:
             image: what is there is kept bit for bit, but for its being moved to the nearest level.
             mask: (H, W) bool, true where a pixel is missing.
-            label: (N,) int64, or None.
-            generator: of the noise.
+            label, generator: as for sample().
 
         Raises:
             UsageError: the model cannot complete images.
@@ -167,16 +170,17 @@ class Autoregressive(Explicit):
 
     - ``naive`` evaluates the whole network for each pixel (and colour),
     - ``cache`` evaluates it at that pixel only, each layer remembering its inputs,
-    - ``wavefront`` does so at all pixels at once that do not depend on each other.
+    - ``wavefront`` does so at all pixels at once that do not depend on each other,
+    - ``jacobi`` evaluates the whole network at all pixels, again and again until nothing changes.
 
-    The two latter follow from ``forward`` by themselves if that consists of Local layers (gancli.nn.incremental) and
-    of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
+    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental)
+    and of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
     network checks the parameters that the pixels were drawn from.
 
     Args:
         spec: shape and levels of the images.
         likelihood: makes the likelihood of ``levels=``.
-        sampler: one of the three.
+        sampler: one of them.
 
     Raises:
         UsageError: no such sampler; what the likelihood refuses.
@@ -184,7 +188,7 @@ class Autoregressive(Explicit):
 
     sampled = ("net",)
     completes = True
-    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront")
+    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
     net: nn.Module
 
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
@@ -226,8 +230,7 @@ class Autoregressive(Explicit):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        noise = self.noise(n, generator)
-        return self.paint(noise, self.labels(n, generator) if label is None else label)
+        return self.paint(self.noise(n, generator), label)
 
     def paint(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
@@ -239,11 +242,13 @@ class Autoregressive(Explicit):
         """
         sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
-            painter = self._painter(sampler, noise, label, given)
-            image = painter(noise, label, given)
-            recorded = painter.stepper.recorded()
-            if recorded is not None:
-                check_recorded(recorded, self(image, label), sampler)
+            if sampler == "jacobi":
+                image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
+            else:
+                painter = self._painter(sampler, noise, label, given)
+                image, recorded = painter(noise, label, given), painter.stepper.recorded()
+                if recorded is not None:
+                    check_recorded(recorded, self(image, label), sampler)
         return image.clone()  # outside of inference mode: a tensor like any other
 
     def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
@@ -253,22 +258,16 @@ class Autoregressive(Explicit):
         return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
 
     def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
-        """Return the last painter, if it suits, or another one."""
-        key = (
-            sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature,
-            self.order().numpy().tobytes(),
-        )  # fmt: skip
-        if self._kept.painter is not None and self._kept.painter[0] == key:
-            return self._kept.painter[1]
-        self._kept.painter = None  # its memory is needed
-        image = noise.new_zeros(len(noise), *self.spec.shape)
-        painter = Painter(
-            self.stepper(sampler, image, label), self.likelihood, noise.shape, self.spec.channels,
-            temperature=self.temperature, given=given is not None, like=image,
-        )  # fmt: skip
-        if painter.stepper.nbytes() < MOST_BYTES:
-            self._kept.painter = key, painter
-        return painter
+        """Return a painter, the last one if it suits."""
+
+        def make() -> Painter:
+            image = noise.new_zeros(len(noise), *self.spec.shape)
+            settings = {"temperature": self.temperature, "given": given is not None, "like": image}
+            stepper = self.stepper(sampler, image, label)
+            return Painter(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
+
+        key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
+        return self._kept.painter((*key, self.order().numpy().tobytes()), make)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None

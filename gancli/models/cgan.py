@@ -1,4 +1,4 @@
-"""Conditional GAN: Mirza & Osindero 2014, Conditional Generative Adversarial Nets (its MNIST nets, section 4.1).
+"""Conditional GAN: Mirza & Osindero 2014, Conditional Generative Adversarial Nets (its MNIST nets).
 
 Generator: 100 uniform latents -> ReLU 200, one-hot label -> ReLU 1000, both -> ReLU 1200 -> sigmoid pixels.
 Discriminator: pixels -> maxout 240x5, label -> maxout 50x5, both -> maxout 240x4 -> one logit. Dropout of one half in

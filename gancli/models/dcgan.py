@@ -11,6 +11,8 @@ Deviation: 4x4 kernels, as in the authors' Torch release (the Theano release has
     gancli train model=dcgan data=mnist
 """
 
+from typing import Literal
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -18,6 +20,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.base import Adversarial
 from gancli.nn.init import dcgan_
+from gancli.nn.minibatch_std import spread
 
 
 def stages(spec: ImageSpec) -> int:
@@ -56,20 +59,32 @@ class DCGAN(Adversarial):
         spec: shape of the images.
         latent_dim: number of uniform latents.
         width: channels next to the image; they double with each stage away from it.
+        minibatch_std: images per group whose spread the discriminator's last layer is told (4 in Progressive GAN); 0:
+            it is not.
+        discriminator_norm: batch; or none, for penalties on the slope at each image, which batch norm makes depend on
+            all of them.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
         ValueError: a width below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+    def __init__(
+        self,
+        spec: ImageSpec,
+        latent_dim: int = 100,
+        width: int = 64,
+        discriminator_norm: Literal["batch", "none"] = "batch",
+        minibatch_std: int = 0,
+    ) -> None:
         super().__init__(spec)
         if latent_dim < 1:
             raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
         self.latent_dim = latent_dim
         widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
-        self.discriminator = discriminator(spec.channels, widths, seed)
+        norm = discriminator_norm == "batch"
+        self.discriminator = discriminator(spec.channels, widths, seed, norm=norm, minibatch_std=minibatch_std)
         self.apply(dcgan_)
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
@@ -86,9 +101,13 @@ def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int
     return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
 
 
-def discriminator(channels: int, widths: list[int], seed: tuple[int, int]) -> nn.Sequential:
-    """(N, channels, H, W) in [-1, 1] -> (N,) logits."""
+def discriminator(
+    channels: int, widths: list[int], seed: tuple[int, int], *, norm: bool = True, minibatch_std: int = 0
+) -> nn.Sequential:
+    """(N, channels, H, W) in [-1, 1] -> (N,) logits; ``norm``: batch norm in all but the first layer."""
     layers = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
     for outer, inner in zip(widths, widths[1:]):
-        layers += [nn.Conv2d(outer, inner, 4, 2, 1, bias=False), nn.BatchNorm2d(inner), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, seed), nn.Flatten(0))
+        layers.append(nn.Conv2d(outer, inner, 4, 2, 1, bias=not norm))
+        layers += [nn.BatchNorm2d(inner), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
+    told = spread(minibatch_std)
+    return nn.Sequential(*layers, *told, nn.Conv2d(widths[-1] + len(told), 1, seed), nn.Flatten(0))

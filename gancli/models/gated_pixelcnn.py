@@ -33,7 +33,7 @@ class GatedPixelCNN(Autoregressive):
         kernel: width of the first layer, odd.
         inner: width of the other layers, odd.
         conditional: images of a class.
-        sampler: naive | cache | wavefront; all draw the same images.
+        sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
         UsageError: fewer channels than colours, an even kernel, or data without classes.

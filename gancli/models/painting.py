@@ -1,5 +1,7 @@
 """From noise to images, pixel by pixel, whatever gives the parameters of a step's pixels."""
 
+import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,8 @@ from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper
+
+log = logging.getLogger("gancli")
 
 MOST_BYTES = 256 * 2**20  # of a painter that is kept for the next batch
 
@@ -100,12 +104,53 @@ class Painter:
         return graph
 
 
+def fixed_point(
+    network: Callable[[Tensor, Tensor | None], Tensor],
+    likelihood: Likelihood,
+    noise: Tensor,
+    label: Tensor | None,
+    given: Given | None,
+    channels: int,
+    temperature: float,
+) -> Tensor:
+    """Return the images that the network, given them, draws again from the noise, (n, C, H, W).
+
+    All pixels are drawn at once from the images of the last round (Song et al. 2021, Jacobi iteration). Round k has
+    the first k pixels (or colours) of the order right, most often far more: it ends after H * W * colours + 1 rounds
+    at the latest, with the images that drawing them one by one gives. How many it took goes to the log.
+    """
+    image = noise.new_zeros(len(noise), channels, *noise.shape[2:])
+    rounds = 0
+    while True:
+        before, rounds = image, rounds + 1
+        params = network(before, label)
+        if temperature != 1:
+            params = likelihood.tempered(params, temperature)
+        image = likelihood.sample(params, noise)
+        if given is not None:
+            image = torch.where(given.mask, given.image, image)
+        if torch.equal(image, before):
+            evaluations = noise[0, 0].numel() * likelihood.groups(channels)
+            log.info("sampler=jacobi: %d evaluations of the network, where naive takes %d", rounds, evaluations)
+            return image
+
+
 class Kept:
     """What a model keeps for its next batch: plans, and the last painter. Copies of the model start without."""
 
     def __init__(self) -> None:
         self.plans: dict[tuple, Plan] = {}
-        self.painter: tuple[tuple, Painter] | None = None
+        self.last: tuple[tuple, Painter] | None = None
+
+    def painter(self, key: tuple, make: Callable[[], Painter]) -> Painter:
+        """Return the last painter if it was made for the same key, or another."""
+        if self.last is not None and self.last[0] == key:
+            return self.last[1]
+        self.last = None  # its memory is needed
+        painter = make()
+        if painter.stepper.nbytes() < MOST_BYTES:
+            self.last = key, painter
+        return painter
 
     def stepper(
         self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool

@@ -30,7 +30,7 @@ class PixelCNN(Autoregressive):
         blocks: residual blocks.
         head: channels of the two 1x1 layers before the logits.
         kernel: width of the first layer, odd.
-        sampler: naive | cache | wavefront; all draw the same images.
+        sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
         UsageError: fewer channels than colours, or an even kernel.
@@ -56,12 +56,7 @@ class PixelCNN(Autoregressive):
         self.net = nn.Sequential(
             MaskedConv2d(c, 2 * width, kernel, groups=groups, image=True),
             *(Block(width, groups) for _ in range(blocks)),
-            nn.ReLU(),
-            MaskedConv2d(2 * width, head, groups=groups),
-            nn.ReLU(),
-            MaskedConv2d(head, head, groups=groups),
-            nn.ReLU(),
-            MaskedConv2d(head, self.likelihood.channels(c), groups=groups),
+            *readout(2 * width, head, self.likelihood.channels(c), groups),
         )
 
 
@@ -81,3 +76,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
+
+
+def readout(inputs: int, width: int, outputs: int, groups: int) -> list[nn.Module]:
+    """Return the head that the paper's networks share: ReLU and a 1x1, three times."""
+    sizes = [(inputs, width), (width, width), (width, outputs)]
+    return [layer for a, b in sizes for layer in (nn.ReLU(), MaskedConv2d(a, b, groups=groups))]

@@ -36,7 +36,7 @@ class PixelCNNpp(Autoregressive):
         scales: resolutions.
         drop: share of the hidden channels' values that dropout zeroes in training.
         conditional: images of a class.
-        sampler: naive | cache | wavefront; all draw the same images.
+        sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
         UsageError: sizes that do not divide, a likelihood that leaves the colours to the network, no classes.

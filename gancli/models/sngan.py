@@ -15,12 +15,13 @@ mode, of which the discriminator has two per update.
 import math
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
 from gancli.models.dcgan import pyramid
 from gancli.nn.init import dcgan_
+from gancli.nn.minibatch_std import spread
+from gancli.nn.spectral import spectral_
 
 
 class SNGAN(NormalPrior):
@@ -30,22 +31,21 @@ class SNGAN(NormalPrior):
         spec: shape of the images.
         latent_dim: number of normal latents.
         width: channels next to the image; they double with each stage away from it.
+        minibatch_std: images per group whose spread the last layers are told; see models/dcgan.py.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
         ValueError: a width below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
         widths.append(2 * widths[-1])  # of the seed
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
-        self.discriminator = discriminator(spec.channels, widths, seed)
+        self.discriminator = discriminator(spec.channels, widths, seed, minibatch_std)
         dcgan_(self)
-        for layer in self.discriminator:  # after the initialisation, which it would hide the weights from
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                spectral_norm(layer)
+        spectral_(self.discriminator)
 
 
 def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int, int]) -> nn.Sequential:
@@ -58,12 +58,13 @@ def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, 1, 1), nn.Tanh())
 
 
-def discriminator(channels: int, widths: list[int], seed: tuple[int, int]) -> nn.Sequential:
+def discriminator(channels: int, widths: list[int], seed: tuple[int, int], minibatch_std: int = 0) -> nn.Sequential:
     """(N, channels, H, W) in [-1, 1] -> (N,) logits."""
     layers, inputs = [], channels
     for width in widths[:-1]:
         layers += [nn.Conv2d(inputs, width, 3, 1, 1), nn.LeakyReLU(0.1)]
         layers += [nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(0.1)]
         inputs = width
-    layers += [nn.Conv2d(inputs, widths[-1], 3, 1, 1), nn.LeakyReLU(0.1), nn.Flatten()]
+    told = spread(minibatch_std)
+    layers += [*told, nn.Conv2d(inputs + len(told), widths[-1], 3, 1, 1), nn.LeakyReLU(0.1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(widths[-1] * math.prod(seed), 1), nn.Flatten(0))

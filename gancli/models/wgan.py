@@ -26,17 +26,18 @@ class WGAN(NormalPrior):
         spec: shape of the images.
         latent_dim: number of normal latents.
         width: channels next to the image; they double with each stage away from it.
+        minibatch_std: images per group whose spread the last layers are told; see models/dcgan.py.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
         ValueError: a width below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = dcgan.pyramid(spec, width)
         draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)
         self.generator = nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *draw)
-        self.discriminator = dcgan.discriminator(spec.channels, widths, seed)
-        self.discriminator[-2] = nn.Conv2d(widths[-1], 1, seed, bias=False)
+        self.discriminator = dcgan.discriminator(spec.channels, widths, seed, minibatch_std=minibatch_std)
+        self.discriminator[-2].bias = None
         dcgan_(self)

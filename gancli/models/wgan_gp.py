@@ -18,6 +18,7 @@ from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
 from gancli.models.dcgan import pyramid
 from gancli.nn.init import he_uniform_
+from gancli.nn.minibatch_std import spread
 
 
 class WGANGP(NormalPrior):
@@ -27,17 +28,18 @@ class WGANGP(NormalPrior):
         spec: shape of the images.
         latent_dim: number of normal latents.
         width: channels next to the image; they double with each stage away from it.
+        minibatch_std: images per group whose spread the last layers are told; see models/dcgan.py.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
         ValueError: a width below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
-        self.discriminator = critic(spec.channels, widths, seed)
+        self.discriminator = critic(spec.channels, widths, seed, minibatch_std)
         he_uniform_(self)
 
 
@@ -51,9 +53,11 @@ def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int
     return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 5, 2, 2, 1), nn.Tanh())
 
 
-def critic(channels: int, widths: list[int], seed: tuple[int, int]) -> nn.Sequential:
+def critic(channels: int, widths: list[int], seed: tuple[int, int], minibatch_std: int = 0) -> nn.Sequential:
     """(N, channels, H, W) in [-1, 1] -> (N,) scores."""
     layers = []
     for outer, inner in zip([channels, *widths], widths):
         layers += [nn.Conv2d(outer, inner, 5, 2, 2), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * math.prod(seed), 1, bias=False), nn.Flatten(0))
+    told = spread(minibatch_std)
+    score = nn.Linear((widths[-1] + len(told)) * math.prod(seed), 1, bias=False)
+    return nn.Sequential(*layers, *told, nn.Flatten(), score, nn.Flatten(0))

@@ -1,4 +1,4 @@
-"""Maxout (Goodfellow et al. 2013, Maxout Networks, eq. 2)."""
+"""Maxout (Goodfellow et al. 2013, Maxout Networks)."""
 
 from torch import Tensor, nn
 

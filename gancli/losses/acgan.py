@@ -1,0 +1,74 @@
+"""AC-GAN's loss: Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs.
+
+Beside the log-likelihood of the right source, L_S, stands that of the right class, L_C = E log P(C=c | X_real) +
+E log P(C=c | X_fake): the discriminator maximises L_S + L_C, the generator L_C - L_S. The generator's part of L_S is
+taken in its non-saturating form.
+
+    gancli train model=acgan data=mnist
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from gancli.data.spec import Batch
+from gancli.errors import UsageError
+from gancli.losses.adversarial import NonSaturating
+from gancli.losses.base import Phase
+from gancli.models.base import Adversarial
+
+
+class ACGAN(NonSaturating):
+    """The non-saturating game with a class for each image.
+
+    Args:
+        class_weight: of L_C in the discriminator's loss.
+        generator_class_weight: of L_C in the generator's.
+        kwargs: see AdversarialLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    def __init__(self, class_weight: float = 1.0, generator_class_weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if min(class_weight, generator_class_weight) < 0:
+            raise ValueError(
+                f"class_weight={class_weight} and generator_class_weight={generator_class_weight} must be 0 or more"
+            )
+        self.class_weight, self.generator_class_weight = class_weight, generator_class_weight
+
+    def phases(self, model: Adversarial) -> list[Phase]:
+        """See AdversarialLoss; the model's judge() gives scores, (N,), and logits of the classes, (N, K).
+
+        Raises:
+            UsageError: it has none.
+        """
+        if not hasattr(model, "judge"):
+            name = type(model).__name__
+            raise UsageError(f"loss=acgan needs a discriminator that names classes, and {name} has none: model=acgan")
+        return super().phases(model)
+
+    def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
+        wanted = model.wanted(batch.label)
+        fake = self.seen(self._generated(model, wanted, batch), batch)
+        s_real, c_real = model.judge(self.seen(batch.image, batch))
+        s_fake, c_fake = model.judge(fake)
+        losses = self.discriminator_loss(s_real, s_fake, self._labels(s_real))
+        losses["class(real)"] = self.class_weight * cross_entropy(c_real, batch.label)
+        losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, wanted)
+        right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, wanted)}
+        return losses | self.statistics(s_real.detach(), s_fake.detach()) | right
+
+    def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
+        fake, wanted = self.drawn(model, batch)
+        score, classes = model.judge(fake)
+        return self.generator_loss(score) | {"class": self.generator_class_weight * cross_entropy(classes, wanted)}
+
+
+@torch.no_grad()
+def named(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the share of images whose class is right; (N, classes), (N,) -> ()."""
+    return (logits.argmax(1) == label).float().mean()

@@ -1,0 +1,103 @@
+"""Augmentation of all that a discriminator sees, so that it cannot learn few images by heart.
+
+Real and generated images alike, in both players' steps; the generator learns through it. What changes real images
+alone would teach the generator to draw changed ones.
+
+    gancli train model=dcgan data=digits stabilizer=diffaugment
+    gancli train model=dcgan data=digits stabilizer=ada
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gancli.losses.stabilizers import Stabilizer
+from gancli.nn import augment
+
+POLICY = {"color": augment.jitter, "translation": augment.translated, "cutout": augment.cut_out}
+PIPE = {"geometry": augment.geometry, "color": augment.colour}
+
+
+class DiffAugment(Stabilizer):
+    """Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training.
+
+    Args:
+        policy: what is done to every image, in this order: ``color`` (brightness, saturation, contrast),
+            ``translation`` (by up to 1/8 of a side), ``cutout`` (half a side).
+
+    Raises:
+        ValueError: an empty policy.
+    """
+
+    def __init__(self, policy: list[Literal["color", "translation", "cutout"]]) -> None:
+        super().__init__()
+        if not policy:
+            raise ValueError(f"policy is empty: name some of {', '.join(POLICY)}")
+        self.policy = policy
+
+    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+        for name in self.policy:
+            image = POLICY[name](image)
+        return image
+
+
+class ADA(Stabilizer):
+    """Karras et al. 2020, Training Generative Adversarial Networks with Limited Data: augment as much as is needed.
+
+    Each transformation happens to each image with probability p. A discriminator that learns the training images by
+    heart calls ever more of them real: when r = E sign D(real) is above the target, p rises, else it falls, at a rate
+    of 1 per ``speed`` images. Both p and what has been counted since its last change are saved with the loss.
+
+    Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; penalties are
+    taken on slopes at the images as the discriminator sees them.
+
+    Args:
+        target: of r, in [-1, 1].
+        speed: images in which p goes from 0 to 1.
+        interval: discriminator updates from one change of p to the next.
+        transforms: ``geometry`` (mirror, turns, shifts, scales), ``color`` (brightness, contrast, luma, hue,
+            saturation).
+
+    Raises:
+        ValueError: a number out of range, or no transformation.
+    """
+
+    calibrated = True
+
+    def __init__(
+        self,
+        target: float = 0.6,
+        speed: int = 500_000,
+        interval: int = 4,
+        transforms: list[Literal["geometry", "color"]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not -1 <= target <= 1 or min(speed, interval) < 1:
+            raise ValueError(
+                f"target={target} must be from -1 to 1, speed={speed} and interval={interval} must be 1 or more"
+            )
+        self.target, self.speed, self.interval = target, speed, interval
+        self.transforms = list(PIPE) if transforms is None else transforms
+        if not self.transforms:
+            raise ValueError(f"transforms is empty: name some of {', '.join(PIPE)}")
+        for name in ("p", "signs", "seen", "updates"):
+            self.register_buffer(name, torch.zeros(()))
+
+    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+        for name in self.transforms:
+            image = PIPE[name](image, self.p)
+        return image
+
+    @torch.no_grad()
+    def observe(self, score: Tensor) -> dict[str, Tensor]:
+        self.signs += score.sign().sum()
+        self.seen += len(score)
+        self.updates += 1
+        r = self.signs / self.seen
+        due = self.updates >= self.interval
+        step = (r - self.target).sign() * self.seen / self.speed
+        self.p.copy_(torch.where(due, (self.p + step).clamp(0, 1), self.p))
+        for each in (self.signs, self.seen, self.updates):
+            each *= ~due
+        return {"ada/p": self.p.clone(), "ada/r": r}

@@ -1,0 +1,72 @@
+"""AC-GAN: Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs.
+
+The generator gets latents and a one-hot label; the discriminator sees the image alone and says whether it is real and
+of which class (losses/acgan.py). Classes of generated images are drawn uniformly. Adam with learning rate 2e-4 and
+betas (.5, .999).
+
+Deviation: the networks are those of DCGAN at the image's size, with one output more per class; the paper's own (for
+CIFAR-10 and ImageNet, with dropout in the discriminator) have other sizes.
+
+    gancli train model=acgan data=mnist
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.models import dcgan
+from gancli.models.base import NormalPrior
+from gancli.nn.init import dcgan_
+from gancli.nn.labels import one_hot
+
+
+class ACGAN(NormalPrior):
+    """DCGAN's networks, one told the class and one that tells it, for 8 to 128 pixels.
+
+    Args:
+        spec: shape and classes of the images.
+        latent_dim: number of normal latents, the label's units not counted.
+        width: channels next to the image; they double with each stage away from it.
+
+    Raises:
+        UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
+    """
+
+    conditional = True
+
+    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+        super().__init__(spec, latent_dim)
+        widths, seed = dcgan.pyramid(spec, width)
+        classes = spec.num_classes
+        self.generator = Generator(classes, dcgan.generator(latent_dim + classes, widths[::-1], spec.channels, seed))
+        self.discriminator = nn.Sequential(
+            *dcgan.discriminator(spec.channels, widths, seed)[:-2],
+            nn.Conv2d(widths[-1], 1 + classes, seed),  # the source's logit, then the classes'
+            nn.Flatten(),
+        )
+        dcgan_(self)
+
+    def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how real each image looks, (N,) logits, and what of, (N, classes) logits."""
+        said = self.discriminator(image)
+        return said[:, 0], said[:, 1:]
+
+    def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.judge(image)[0]
+
+    def wanted(self, label: Tensor) -> Tensor:
+        """Uniform classes, whatever the data's frequencies."""
+        return torch.randint_like(label, self.spec.num_classes)
+
+
+class Generator(nn.Module):
+    """A network on latents and one-hot labels."""
+
+    def __init__(self, classes: int, net: nn.Module) -> None:
+        super().__init__()
+        self.classes, self.net = classes, net
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """(N, latent_dim), (N,) -> (N, channels, H, W) in (-1, 1)."""
+        return self.net(torch.cat([z, one_hot(label, self.classes)], 1)[:, :, None, None])

@@ -1,0 +1,241 @@
+"""LMConv: Jain, Abbeel & Pathak 2020, Locally Masked Convolution for Autoregressive Models, arXiv:2006.12486.
+
+The network is PixelCNN++'s without its second stream and its strides (section 4.1): gated residual blocks of
+concatenated ELUs on the way up and, with skip connections, on the way down; dilated convolutions between the stages;
+normalisation over the channels of each pixel. Its convolutions are masked at each place by an order of the pixels.
+Trained under an order drawn for each batch; the likelihood of an image is the mean of its probabilities under all of
+them. A region is completed exactly by the orders that put it last. Checked against the authors' code
+(ajayjain/lmconv): what is normalised, the numbers of blocks, the channel of ones. Deviation: no dropout.
+
+    gancli train model=lmconv data=mnist
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.functional import elu, layer_norm
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError, did_you_mean
+from gancli.models.base import Autoregressive
+from gancli.models.painting import Given
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
+from gancli.nn.masked import MaskedConv2d
+from gancli.nn.orders import CURVES, last, ranks, symmetries
+
+
+class LMConv(Autoregressive):
+    """Locally masked convolutions under several orders, any size.
+
+    Args:
+        spec: shape and levels of the images.
+        likelihood: makes the likelihood of ``levels=``; of more than one channel it must order the colours itself.
+        curve: raster | s_curve | hilbert, the first order.
+        orders: how many of the curve's eight images under flips and transposition; the model is their mixture.
+        width: channels.
+        blocks: residual blocks in a stage.
+        stages: stages on the way up, as many on the way down.
+        sampler: see Autoregressive.
+
+    Raises:
+        UsageError: no such curve; too many orders; colours that the network would have to order.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood],
+        curve: str = "s_curve",
+        orders: int = 8,
+        width: int = 160,
+        blocks: int = 5,
+        stages: int = 3,
+        sampler: str = "cache",
+    ) -> None:
+        super().__init__(spec, likelihood, sampler)
+        if curve not in CURVES:
+            raise UsageError(f"model.curve={curve}: allowed are {', '.join(CURVES)}{did_you_mean(curve, CURVES)}")
+        if not 1 <= orders <= 8:
+            raise UsageError(f"model.orders={orders}: a curve has 1 to 8 images under flips and transposition")
+        if self.likelihood.groups(spec.channels) > 1:
+            raise UsageError(
+                f"model=lmconv orders pixels, not the {spec.channels} colours of one: "
+                "add likelihood@model.likelihood=logistic_mixture data.binarise=null"
+            )
+        self.orders = symmetries(CURVES[curve], spec.height, spec.width)[:orders]  # (orders, H * W), on the CPU
+        self.register_buffer("ranks", ranks(self.orders), persistent=False)
+        self.net = Network(spec.channels, width, blocks, stages, self.likelihood.channels(spec.channels))
+        self.current = self.orders[0]  # that sampling follows, (H * W,)
+
+    def order(self) -> Tensor:
+        return self.current
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map images to parameters under the order that sampling follows: the first, but for ``following``."""
+        return self.params(image, ranks(self.current))
+
+    def params(self, image: Tensor, rank: Tensor) -> Tensor:
+        """Map images to parameters under one order, given as each pixel's rank, (H * W,)."""
+        self.follow(rank)
+        return self.net(image)
+
+    def follow(self, rank: Tensor) -> None:
+        """Let every layer see what comes before under this order, (H * W,)."""
+        follow(self.net, rank.to(self.device), self.spec.height, self.spec.width)
+
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """The log of the mean of the orders' probabilities (section 4.2)."""
+        image = self.likelihood.snap(image)
+        each = torch.stack([-self.likelihood.nll(self.params(image, rank), image) for rank in self.ranks])
+        return each.logsumexp(0) - math.log(len(each))
+
+    def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Under an order drawn for the batch (section 4.2): in the mean at least the mixture's nats."""
+        image = self.likelihood.snap(image)
+        drawn = torch.randint(len(self.ranks), (1,), device=self.device)  # stays there: no step waits for it
+        return self.likelihood.nll(self.params(image, self.ranks.index_select(0, drawn)[0]), image)
+
+    @contextmanager
+    def following(self, order: Tensor) -> Iterator[None]:
+        """Sample in this order, (H * W,) on the CPU."""
+        before, self.current = self.current, order
+        try:
+            self.follow(ranks(order))  # for the samplers that ask the layers what they read
+            yield
+        finally:
+            self.current = before
+
+    def paint(
+        self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
+    ) -> Tensor:
+        """Turn noise into images; each draws its order from the first number of its noise, and then uses the rest.
+
+        Of ``given`` pixels every order comes first, so that all others see them; orders then count by how probable
+        they find those pixels. The images are so drawn from the mixture's conditional distribution, exactly.
+        """
+        noise = noise.to(next(self.parameters()).dtype)
+        orders, weights = self.orders, noise.new_full((len(noise), len(self.orders)), 1 / len(self.orders))
+        if given is not None:
+            missing = ~given.mask.cpu().flatten()
+            orders = torch.stack([last(order, missing) for order in orders])
+            weights = self._by_order(given.image, orders, given.mask).softmax(0).T.to(noise.dtype)
+        chosen, noise = _choose(weights, noise)
+        images = noise.new_empty(len(noise), *self.spec.shape)
+        for i in chosen.unique().tolist():
+            mine = (chosen == i).nonzero()[:, 0]
+            part = None if given is None else Given(given.image[mine], given.mask)
+            with self.following(orders[i]):
+                images[mine] = super().paint(noise[mine], None, sampler, part)
+        return images
+
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        image, missing = self.likelihood.snap(image), mask.cpu().flatten()
+        orders = torch.stack([last(order, missing) for order in self.orders])
+        whole, seen = (self._by_order(image, orders, pixels) for pixels in (torch.ones_like(mask), ~mask))
+        return whole.logsumexp(0) - seen.logsumexp(0)
+
+    def unseen(self, mask: Tensor) -> Tensor:
+        return torch.zeros_like(mask)
+
+    @torch.no_grad()
+    def _by_order(self, image: Tensor, orders: Tensor, pixels: Tensor) -> Tensor:
+        """Return the log-probability of some pixels, (H, W) bool, under orders that put them first. (orders, N)."""
+        found = (self.params(image, ranks(order))[:, :, pixels] for order in orders)
+        return torch.stack([-self.likelihood.nll(params, image[:, :, pixels]) for params in found])
+
+
+def _choose(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose by weights (N, K) that sum to 1; return choices (N,), and the noise with what is left of that number."""
+    upper = weights.cumsum(1)
+    first = noise[:, 0, 0, 0, None]
+    chosen = (upper[:, :-1] <= first).sum(1, keepdim=True)
+    weight, left = weights.gather(1, chosen), upper.gather(1, chosen)
+    noise = noise.clone()
+    # Given the choice the number is uniform on the choice's share of [0, 1): stretched, it serves again.
+    rest = (first - (left - weight)) / weight
+    noise[:, 0, 0, 0] = rest[:, 0].clamp(0, 1 - torch.finfo(noise.dtype).eps)
+    return chosen[:, 0], noise
+
+
+class Network(nn.Module):
+    """Gated residual blocks up and down, from images to parameters.
+
+    Args:
+        channels: of the image.
+        width: of the blocks.
+        blocks: in each stage; one more in all but the first on the way down, which so take up all skips.
+        stages: up, and down.
+        outputs: parameters per pixel.
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int, stages: int, outputs: int) -> None:
+        super().__init__()
+        # A channel of ones tells a pixel of value zero from one that is masked or outside.
+        self.first = LocallyMaskedConv2d(channels + 1, width, image=True)
+        self.up = nn.ModuleList(nn.ModuleList(Block(width) for _ in range(blocks)) for _ in range(stages))
+        self.down = nn.ModuleList(
+            nn.ModuleList(Block(width, skip=True) for _ in range(blocks + (i > 0))) for i in range(stages)
+        )
+        self.between = nn.ModuleList(
+            LocallyMaskedConv2d(width, width, dilation=2) for _ in range(2 * (stages - 1))
+        )  # those of the way up, then those of the way down
+        self.last = MaskedConv2d(width, outputs)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) in [-1, 1] -> (N, outputs, H, W)."""
+        x = normalise(self.first(torch.cat([image, torch.ones_like(image[:, :1])], 1)))
+        skips, stages = [x], len(self.up)
+        for i, stage in enumerate(self.up):
+            for block in stage:
+                skips.append(block(skips[-1]))
+            if i < stages - 1:
+                skips.append(normalise(self.between[i](skips[-1])))
+        x = skips.pop()
+        for i, stage in enumerate(self.down):
+            for block in stage:
+                x = block(x, skips.pop())
+            if i < stages - 1:
+                x = normalise(self.between[stages - 1 + i](x))
+        return self.last(elu(x))
+
+
+class Block(nn.Module):
+    """A gated residual block: 3x3, 3x3 to twice the channels, a sigmoid gate; ``skip`` joins in the middle by a 1x1."""
+
+    def __init__(self, width: int, skip: bool = False) -> None:
+        super().__init__()
+        self.first = LocallyMaskedConv2d(2 * width, width)
+        self.second = LocallyMaskedConv2d(2 * width, 2 * width)
+        self.skip = MaskedConv2d(2 * width, width) if skip else None
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        inner = normalise(self.first(concat_elu(x)))
+        if skip is not None:
+            inner = inner + self.skip(concat_elu(skip))
+        return gated(x, self.second(concat_elu(inner)))
+
+
+# The cached samplers call these three as they are, not operation by operation: fewer calls at each pixel.
+
+
+@fx.wrap
+def concat_elu(x: Tensor) -> Tensor:
+    """ELU of x and of -x, side by side (PixelCNN++): twice the channels."""
+    return elu(torch.cat([x, -x], 1), inplace=True)
+
+
+@fx.wrap
+def normalise(x: Tensor) -> Tensor:
+    """Positional normalisation: mean 0 and variance 1 over the channels of each pixel (Li et al. 2019, PONO)."""
+    return layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+
+
+@fx.wrap
+def gated(x: Tensor, both: Tensor) -> Tensor:
+    """Add the first half of the channels, normalised, times the sigmoid of the others."""
+    value, gate = both.chunk(2, 1)
+    return torch.addcmul(x, normalise(value), gate.sigmoid())

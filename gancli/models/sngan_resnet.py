@@ -1,0 +1,62 @@
+"""SN-GAN's residual networks: Miyato et al. 2018, Spectral Normalization for GANs, its ResNet for 32 pixels.
+
+128 normal latents; generator: a dense layer, residual blocks of 256 channels with batch norm; discriminator: residual
+blocks of 128 without, ReLU, the sum over all pixels, a dense layer without bias; spectral normalisation of all its
+layers. Hinge loss, Adam with learning rate 2e-4 falling linearly to 0 and betas (0, .9), 5 discriminator updates on 64
+images each per generator update, which draws 128 (loss.generator_batch=2).
+
+Deviations: as many x2 stages as DCGAN has at that size (the release: 32 pixels, three), and the discriminator halves
+once less; images are not dequantised by uniform noise. A run is as long as images= says; the release's 50,000
+generator updates are images=16M.
+
+    gancli train model=sngan_resnet data=cifar10
+"""
+
+from torch import Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.models.base import NormalPrior
+from gancli.models.dcgan import pyramid
+from gancli.nn.norm import BatchNorm2d
+from gancli.nn.residual import Generator, Trunk, glorot
+from gancli.nn.spectral import spectral_
+
+
+class SNGANResNet(NormalPrior):
+    """Residual networks for 8 to 128 pixels.
+
+    Args:
+        spec: shape of the images.
+        latent_dim: number of normal latents.
+        width: channels of the generator's blocks.
+        discriminator_width: channels of the discriminator's.
+
+    Raises:
+        UsageError: the image's size has no 4- to 7-pixel seed.
+        ValueError: a width below 1.
+    """
+
+    def __init__(
+        self, spec: ImageSpec, latent_dim: int = 128, width: int = 256, discriminator_width: int = 128
+    ) -> None:
+        super().__init__(spec, latent_dim)
+        widths, seed = pyramid(spec, width)
+        if discriminator_width < 1:
+            raise ValueError(f"discriminator_width={discriminator_width} must be 1 or more")
+        self.generator = Generator(latent_dim, width, len(widths), spec.channels, seed, BatchNorm2d)
+        self.discriminator = Discriminator(spec.channels, discriminator_width, len(widths))
+        spectral_(self.discriminator)
+
+
+class Discriminator(nn.Module):
+    """Residual blocks, the sum over all pixels, and a dense layer."""
+
+    def __init__(self, channels: int, width: int, stages: int) -> None:
+        super().__init__()
+        self.trunk, self.linear = Trunk(channels, width, stages), glorot(nn.Linear(width, 1, bias=False))
+
+    def forward(self, image: Tensor) -> Tensor:  # (N, channels, H, W) in [-1, 1] -> (N,) logits
+        return self.linear(self.features(image)).squeeze(1)
+
+    def features(self, image: Tensor) -> Tensor:  # -> (N, width)
+        return self.trunk(image).sum((2, 3))

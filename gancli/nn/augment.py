@@ -1,0 +1,160 @@
+"""Differentiable changes of images, one draw per image; all take and give (N, C, H, W) and wait for nothing.
+
+What moves out of sight is lost, what comes in is zero: mid-grey in [-1, 1].
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+
+def uniform(image: Tensor, low: float, high: float) -> Tensor:
+    """Draw a number per image, (N, 1, 1, 1)."""
+    return low + (high - low) * torch.rand(len(image), 1, 1, 1, device=image.device, dtype=image.dtype)
+
+
+def jitter(image: Tensor) -> Tensor:
+    """Brightness, saturation and contrast of Zhao et al. 2020: +U(-1/2, 1/2), xU(0, 2) and xU(1/2, 3/2)."""
+    image = image + uniform(image, -0.5, 0.5)
+    grey = image.mean(1, keepdim=True)
+    image = grey + uniform(image, 0, 2) * (image - grey)
+    level = image.mean((1, 2, 3), keepdim=True)
+    return level + uniform(image, 0.5, 1.5) * (image - level)
+
+
+def translated(image: Tensor, ratio: float = 0.125) -> Tensor:
+    """Shift by whole pixels, uniformly up to ``ratio`` of each side; Zhao et al. 2020."""
+    for dim in (2, 3):
+        side = image.shape[dim]
+        most = int(side * ratio + 0.5)
+        shift = torch.randint(-most, most + 1, (len(image), 1), device=image.device)
+        source = torch.arange(side, device=image.device) - shift  # (N, side)
+        inside = (source >= 0) & (source < side)
+        shape = (-1, 1, side, 1) if dim == 2 else (-1, 1, 1, side)
+        image = image.gather(dim, source.clamp(0, side - 1).view(shape).expand_as(image)) * inside.view(shape)
+    return image
+
+
+def cut_out(image: Tensor, ratio: float = 0.5) -> Tensor:
+    """Blank a rectangle of ``ratio`` of each side, its centre anywhere in the image; Zhao et al. 2020."""
+    covered = []
+    for dim in (2, 3):
+        side = image.shape[dim]
+        size = int(side * ratio + 0.5)
+        centre = torch.randint(0, side + 1 - size % 2, (len(image), 1), device=image.device)
+        offset = torch.arange(side, device=image.device) - (centre - size // 2)  # (N, side)
+        covered.append((offset >= 0) & (offset < size))
+    return image * ~(covered[0][:, None, :, None] & covered[1][:, None, None, :])
+
+
+def moved(image: Tensor, matrix: Tensor) -> Tensor:
+    """Resample images, each pixel taken from where its matrix says, by bilinear interpolation; mirrored at the edges.
+
+    Args:
+        image: (N, C, H, W).
+        matrix: (N, 3, 3), from places in the new image to places in the old one, in pixels from the centre (x, y, 1).
+    """
+    height, width = image.shape[2:]
+    unit = width / 2, height / 2, 1.0  # affine_grid counts half sides
+    rows = [torch.stack([matrix[:, i, j] * (unit[j] / unit[i]) for j in range(3)], -1) for i in range(2)]
+    grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=False)
+    return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+
+def recoloured(image: Tensor, matrix: Tensor) -> Tensor:
+    """Map each pixel's colour by a matrix, (N, 4, 4), on (red, green, blue, 1); one channel takes the grey of it."""
+    linear, shift = matrix[:, :3, :3], matrix[:, :3, 3]
+    if image.shape[1] == 3:
+        return torch.einsum("nij,njhw->nihw", linear, image) + shift[:, :, None, None]
+    scale, shift = linear.sum(2).mean(1), shift.mean(1)
+    return image * scale[:, None, None, None] + shift[:, None, None, None]
+
+
+def matrices(n: int, size: int, entries: dict[tuple[int, int], Tensor], like: Tensor) -> Tensor:
+    """Return n unit matrices with some entries replaced by (N,) numbers."""
+    rows = [
+        torch.stack([entries.get((i, j), like.new_full((n,), float(i == j))) for j in range(size)], -1)
+        for i in range(size)
+    ]
+    return torch.stack(rows, -2)  # (N, size, size)
+
+
+def circulant(own: Tensor, following: Tensor, preceding: Tensor) -> Tensor:
+    """Return colour matrices, (N, 4, 4), that treat red, green and blue alike, from (N,) numbers."""
+    entries = {(i, (i + step) % 3): each for i in range(3) for step, each in enumerate((own, following, preceding))}
+    return matrices(len(own), 4, entries, own)
+
+
+def rotation(angle: Tensor) -> Tensor:
+    """Rotate by (N,) radians. (N, 3, 3)."""
+    cos, sin = angle.cos(), angle.sin()
+    return matrices(len(angle), 3, {(0, 0): cos, (0, 1): -sin, (1, 0): sin, (1, 1): cos}, angle)
+
+
+def scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Stretch by (N,) factors. (N, 3, 3)."""
+    return matrices(len(x), 3, {(0, 0): x, (1, 1): y}, x)
+
+
+def shifting(x: Tensor, y: Tensor) -> Tensor:
+    """Move by (N,) pixels. (N, 3, 3)."""
+    return matrices(len(x), 3, {(0, 2): x, (1, 2): y}, x)
+
+
+class Sometimes:
+    """Numbers for the transformations of Karras et al. 2020, each of which happens to an image with probability p."""
+
+    def __init__(self, image: Tensor, p: Tensor) -> None:
+        self.n, self.p, self.like = len(image), p, image
+
+    def __call__(self, drawn: Tensor, rest: float, p: Tensor | None = None) -> Tensor:
+        """Return (N,) numbers: as drawn with probability p, else ``rest``."""
+        happens = torch.rand(self.n, device=self.like.device) < (self.p if p is None else p)
+        return torch.where(happens, drawn, rest)
+
+    def normal(self, std: float) -> Tensor:
+        return std * torch.randn(self.n, device=self.like.device, dtype=self.like.dtype)
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return uniform(self.like, low, high).view(-1)
+
+    def choice(self, options: int) -> Tensor:
+        return torch.randint(options, (self.n,), device=self.like.device).to(self.like.dtype)
+
+
+def geometry(image: Tensor, p: Tensor) -> Tensor:
+    """Mirror, quarter turns, whole shifts, scale, turns, stretch and shifts, each with probability p, in one."""
+    some, (height, width) = Sometimes(image, p), image.shape[2:]
+    inverse = scaling(1 - 2 * some(some.choice(2), 0.0), some.uniform(1, 1))
+    inverse = inverse @ rotation(some(some.choice(4), 0.0) * (math.pi / 2))
+    whole = [some(some.uniform(-0.125, 0.125), 0.0) * side for side in (width, height)]
+    inverse = inverse @ shifting(*(each.round() for each in whole))
+    scale = some(2 ** some.normal(0.2), 1.0)
+    inverse = inverse @ scaling(scale, scale)
+    turned = 1 - (1 - p).clamp(min=0).sqrt()  # there are two turns, before and after the stretch: together p
+    inverse = inverse @ rotation(some(some.uniform(-math.pi, math.pi), 0.0, turned))
+    stretch = some(2 ** some.normal(0.2), 1.0)
+    inverse = inverse @ scaling(stretch, 1 / stretch)
+    inverse = inverse @ rotation(some(some.uniform(-math.pi, math.pi), 0.0, turned))
+    inverse = inverse @ shifting(some(some.normal(0.125), 0.0) * width, some(some.normal(0.125), 0.0) * height)
+    return moved(image, inverse)
+
+
+def colour(image: Tensor, p: Tensor) -> Tensor:
+    """Brightness, contrast, inverted luma, hue and saturation, each with probability p; one matrix per image."""
+    some = Sometimes(image, p)
+    brightness, contrast = some(some.normal(0.2), 0.0), some(2 ** some.normal(0.5), 1.0)
+    none = torch.zeros_like(contrast)
+    matrix = circulant(contrast, none, none) @ matrices(len(image), 4, {(i, 3): brightness for i in range(3)}, image)
+    flipped = some(some.choice(2), 0.0) * (-2 / 3)
+    matrix = circulant(1 + flipped, flipped, flipped) @ matrix
+    if image.shape[1] == 3:
+        angle = some(some.uniform(-math.pi, math.pi), 0.0)  # about the axis of the greys
+        shared, turned = (1 - angle.cos()) / 3, angle.sin() / math.sqrt(3)
+        matrix = circulant(angle.cos() + shared, shared - turned, shared + turned) @ matrix
+        saturation = some(2 ** some.normal(1.0), 1.0)
+        shared = (1 - saturation) / 3
+        matrix = circulant(saturation + shared, shared, shared) @ matrix
+    return recoloured(image, matrix)
