@@ -69,7 +69,7 @@ def picture(model: Model, drawn: Tensor, real: np.ndarray, title: str) -> np.nda
 def plane(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title: str) -> Figure:
     """Draw points (N, D) and (M, D) of a plane, or the first two coordinates of more."""
     figure, ((axes,),) = figures.panels(size=SIZE)
-    if isinstance(model, Adversarial) and real.shape[1] == 2:
+    if _judged(model) and real.shape[1] == 2:
         landscape(axes, field(model, where, GRID), field(model, where, ARROWS))
     dots(axes, drawn, real, where)
     figures.label(axes, title, "$x_1$", "$x_2$", legend=False)
@@ -106,7 +106,7 @@ def landscape(axes: Axes, score: Field, slope: Field) -> None:
 
 def line(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title: str) -> Figure:
     """Draw the densities of points (N, 1) and (M, 1) on a line, and below them the discriminator's score."""
-    adversarial = isinstance(model, Adversarial)
+    adversarial = _judged(model)
     figure, rows = figures.panels(1 + adversarial, size=(SIZE[0], SIZE[1] / (1 + adversarial)), sharex=True)
     top = rows[0, 0]
     edges = np.linspace(where.low[0], where.high[0], 81)
@@ -131,6 +131,11 @@ def line(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title
         rows[1, 0].plot(found.at[..., 0], found.score, color=SLOPE)
         figures.label(rows[1, 0], "", "$x$", "score of the discriminator, D(x)", legend=False)
     return figure
+
+
+def _judged(model: Model) -> bool:
+    """Return whether there is one score for each place; a conditional discriminator has one for each class."""
+    return isinstance(model, Adversarial) and not model.conditional
 
 
 def _host(x: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,7 @@ def test_frechet_distance_of_points_is_that_of_their_gaussians():
         (["data=digits", "features=points"], "features=points are not for digits, which are pictures"),
         (["data=ring8", "eval.metrics=[classes]", "eval.best=classes"], "eval.best=classes|classes needs a classifier"),
         (["data=ring8", "eval.metrics=[modes,parzen]"], "parzen is about pixels"),
+        (["data=two_moons", "eval.metrics=[fid,is]"], "is needs classes, and features=points of two_moons know none"),
     ],
 )
 def test_what_does_not_apply_is_refused_in_one_line(overrides, says, tmp_path):
@@ -138,3 +140,21 @@ def test_training_and_eval_give_the_same_scores(tmp_path):
     facts = json.loads(card.read_text())
     assert facts["floor"]["values"]["modes"] == 8 and 97 < facts["floor"]["values"]["high_quality"] <= 100
     assert facts["protocol"]["high_quality_deviations"] == 3.0 and facts["protocol"]["features"]["modes"] == 8
+
+
+def test_eval_scores_a_checkpoint_as_its_training_did_unless_told_otherwise(cli):
+    run = ["model=toy_gan", "model.width=8", "data=two_moons", "data.n_test=200", "images=64", "batch_size=32"]
+    assert cli("train", *run, "samples.every=0", "runtime=cpu", "hydra.run.dir=run").code == 0
+    for more, keys in (([], {"fid"}), (["metrics=[precision_recall]"], {"precision", "recall"})):
+        answer = cli("eval", "ckpt=run", "runtime=cpu", *more)
+        assert answer.code == 0, answer.err
+        newest = max(Path("run/eval").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        assert json.loads(newest.read_text())["values"].keys() == keys
+
+
+@pytest.mark.parametrize("penalty", ["[]", "gradient_penalty", "[points/r1,drift]"])
+def test_the_recipe_of_points_leaves_the_choice_of_penalties_free(penalty):
+    cfg = compose("train", ["model=toy_gan", "data=ring8", f"penalty={penalty}"])
+    assert list(cfg.loss.get("penalties", {})) == [
+        name for name in penalty.replace("points/", "").strip("[]").split(",") if name
+    ]

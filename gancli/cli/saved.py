@@ -67,7 +67,10 @@ def prepare(verb: str, settings: list[str], *, multirun: bool) -> tuple[str, lis
     if verb == "eval" and value_of(settings, "data") is None:
         saved = read(path)
         groups = ["data"] if value_of(settings, "features") else ["data", "features"]
-        composition.add_base(verb, {group: saved[group] for group in groups if group in saved})
+        own = {group: saved[group] for group in groups if group in saved}
+        # Scored as it was in training: by likelihood, modes of points, or FID.
+        metrics = {"metrics": saved.eval.metrics} if "eval" in saved else {}
+        composition.add_base(verb, own | metrics)
     return verb, settings, None
 
 

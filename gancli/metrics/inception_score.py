@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gancli.errors import UsageError
 from gancli.metrics.base import GENERATED, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.features import Features, Images
 
 SPLITS = 10
 
@@ -72,6 +73,12 @@ class IS(Metric):
     needs = {GENERATED: (InceptionScore,)}
     values = {"is": True, "is_std": None}
     constants = {"is_splits": SPLITS}
+
+    def check(self, features: Features, reference: Images) -> None:
+        if features.classes < 2:
+            raise UsageError(
+                f"metrics: is needs classes, and features={features.name} of {reference.name} know none: name others"
+            )
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         return dict(zip(self.values, sets[GENERATED][InceptionScore].result(), strict=True))
