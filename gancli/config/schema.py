@@ -104,6 +104,7 @@ class EvalVerb:
     save_reference: str | None = MISSING
     seed: int = MISSING
     repeats: int = MISSING
+    bootstrap: int = MISSING
     batch_size: int = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
@@ -230,6 +231,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep", "repeats")
     ),
     ("temperature", lambda v: v > 0, "must be above 0; 1 draws as the model says"),
+    ("bootstrap", lambda v: v == 0 or v >= 2, "must be 2 or more, or 0 for none"),
     ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
     ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
 )
