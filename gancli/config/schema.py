@@ -51,6 +51,11 @@ class Eval:
 
 
 @dataclass
+class Doctor:
+    every: Any = MISSING
+
+
+@dataclass
 class Ema:
     half_life: Any = MISSING
 
@@ -73,6 +78,7 @@ class TrainVerb:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     samples: Samples = field(default_factory=Samples)
     eval: Eval = field(default_factory=Eval)
+    doctor: Doctor = field(default_factory=Doctor)
     ema: Ema = field(default_factory=Ema)
     log: Log = field(default_factory=Log)
     runtime: Runtime = field(default_factory=Runtime)
@@ -136,6 +142,11 @@ class ReportVerb:
 
 
 @dataclass
+class DoctorVerb:
+    runs: Any = MISSING  # a path or a list of them
+
+
+@dataclass
 class CompleteVerb:
     ckpt: str = MISSING
     image: Any = MISSING  # a path, a number or numbers
@@ -159,6 +170,7 @@ VERBS: dict[str, type] = {
     "sample": SampleVerb,
     "complete": CompleteVerb,
     "report": ReportVerb,
+    "doctor": DoctorVerb,
 }
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
@@ -192,7 +204,10 @@ def parse_count(value: int | float | str) -> int:
     return whole
 
 
-COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "ema.half_life", "log.every", "n")
+COUNTS = (
+    "images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "doctor.every", "ema.half_life", "log.every",
+    "n",
+)  # fmt: skip
 
 
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
