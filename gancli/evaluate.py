@@ -108,8 +108,14 @@ def _score(
     device: torch.device,
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, Any]]:  # fmt: skip
     """Score one subject by every seed, write and show its card, and return its values, spread and protocol."""
-    scores = [scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood) for i in range(cfg.repeats)]
+    halves = cfg.bootstrap if cfg.images and scorer.n >= 4 else 0  # of a checkpoint repeats= draws other images
+    scores = [
+        scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood, halves=halves)
+        for i in range(cfg.repeats)
+    ]
     values, spread = card.folded([each.values for each in scores])
+    if halves:
+        spread = card.intervals(values, scores[0].deviations)
     facts = card.protocol(scorer, reference, subject.facts, batch_size=cfg.batch_size, device=device)
     card_ = {"values": values, "spread": spread, **result, "details": scores[0].details, **subject.origin}
     file = card.write(subject.folder, subject.stem, facts, card_, seconds=time.monotonic() - began)

@@ -13,6 +13,7 @@ from gancli.console import setup_logging
 from gancli.data.levels import drawn
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
+from gancli.doctor.vitals import Vitals
 from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.files import replacing
@@ -46,6 +47,7 @@ class Run:
     ema: EMA
     total: int  # images of the whole run
     scorer: Scorer | Judge | None  # of the evaluations on the way
+    vitals: Vitals | None  # of the doctor's examinations; None: none
     images: int = 0  # seen so far: the clock
     best: float | None = None  # best value of eval.best so far
 
@@ -129,7 +131,8 @@ def build(cfg: Any) -> Run:
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
-    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer)
+    vitals = _vitals(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, vitals)
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)
     return run
@@ -183,6 +186,15 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
     )  # fmt: skip
     scorer.check(likelihood_of(model), type(model).__name__, labelled=model.conditional)
     return scorer
+
+
+def _vitals(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Vitals:
+    """Get ready for the doctor's examinations, with held-out images if there are any."""
+    try:
+        held_out = source.split("validation")
+    except UsageError:  # nothing is held out
+        held_out = None
+    return Vitals(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:

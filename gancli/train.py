@@ -15,7 +15,9 @@ from gancli import checkpoint, config, runtime
 from gancli.complete import able, completions, missing_part, panel
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.data.levels import drawn
+from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
+from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.models.base import Model
@@ -82,18 +84,20 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker = Tracker(run_dir, run.images)
         stack.callback(tracker.close)
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-        _loop(run, run_dir, tracker)
+        chart = Chart(json_lines(tracker.path))  # of a resumed run what it has seen before
+        stack.callback(_summarise, chart)
+        _loop(run, run_dir, tracker, chart)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
         tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
 
-def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
+def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
     """Step until all images are seen: maintenance first, the exit in the middle, the step last."""
     cfg, batch_size = run.cfg, run.cfg.batch_size
-    log_due, save_due, grid_due, eval_due = (
-        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval)
+    log_due, save_due, grid_due, eval_due, doctor_due = (
+        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
     if run.images == 0 and cfg.samples.every:
         _write_grid(run, run_dir, tracker)
@@ -103,11 +107,14 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
         stop = stack.enter_context(StopSignal())
         while True:
             done = run.images >= run.total or bool(stop.signum)
+            if run.vitals is not None and doctor_due(run.images, done):
+                tracker.add(run.vitals(min(run.images / run.total, 1.0)))
             if log_due(run.images, done):
                 rate = progress.rate(run.images)
                 extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                 means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
                 progress.tick(run.images, rate, means)
+                progress.alarmed(_diagnose(chart, tracker))
             with progress.paused():
                 if grid_due(run.images, done) and not stop.signum:
                     _write_grid(run, run_dir, tracker)
@@ -127,6 +134,19 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
         )
+
+
+def _diagnose(chart: Chart, tracker: Tracker) -> list[str]:
+    """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
+    for alarm in chart.add(tracker.row):
+        log.warning("doctor: %s", alarm.line())
+        tracker.text("doctor", alarm.line(), alarm.until or alarm.last)
+    return [alarm.title for alarm in chart.lasting]
+
+
+def _summarise(chart: Chart) -> None:
+    for line in chart.summary():
+        log.info("%s", line)
 
 
 def _save(run: Run, path: Path) -> None:

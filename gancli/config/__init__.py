@@ -19,7 +19,7 @@ from gancli.errors import UsageError
 
 # What changes no weight.
 HOUSEKEEPING = (
-    "checkpoint", "samples", "log", "eval", "features", "resume", "trust",
+    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
     *(f"runtime.{key}" for key in schema.Runtime.__dataclass_fields__ if key != "precision"),
 )  # fmt: skip
 

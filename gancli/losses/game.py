@@ -94,6 +94,10 @@ class AdversarialLoss(Loss):
         """
         return {"fake": self.on_generated(fake).mean()}
 
+    def generator_pays(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return what the generator minimises, given the scores of real and of generated images, (N,) each."""
+        return self.generator_loss(fake)
+
     def verdicts(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return statistics of the discriminator: mean scores and the share of right answers."""
         right = (real > self.threshold).float().mean() + (fake <= self.threshold).float().mean()

@@ -62,6 +62,9 @@ class Relativistic(AdversarialLoss):
         ahead = real - fake
         return {"pair": (self.on_real(ahead) if labels is None else self._labelled(ahead, labels[0])).mean()}
 
+    def generator_pays(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        return self.pair_loss(real, fake)
+
     def pair_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return what the generator minimises: the discriminator's loss with the two kinds of images exchanged."""
         if self.paired:
