@@ -12,7 +12,19 @@ from gancli.lectures.base import FIGURE, NUMBERS, Lecture, give
 from gancli.train import train
 
 LECTURES = options("experiment/lecture")
-SMALL = {"dirac_gan": ["lecture.steps=3", "lecture.samples=4"]}
+SMALL = {
+    "critic_vs_discriminator": ["images=500"],
+    "dirac_gan": ["lecture.steps=3", "lecture.samples=4"],
+    "fgan_bounds": ["images=3000", "lecture.looks=2"],
+    "mode_collapse": ["images=256", "model.width=8", "lecture.points=50"],
+    "optimal_discriminator": ["images=1000", "lecture.distances=[0,1]"],
+    "parallel_lines": ["images=256", "lecture.learned=2", "lecture.points=5"],
+    "spectral_norm": ["images=64", "batch_size=32", "model.width=4", "lecture.looks=2"],
+    "vanishing_gradient": [
+        "lecture.freezes=[32,64]", "lecture.updates=2", "lecture.latents=8", "model.width=4", "batch_size=32",
+    ],
+    "weight_clipping": ["images=400", "model.width=8"],
+}  # fmt: skip
 
 
 def lecture(name: str, *more: str):

@@ -21,6 +21,8 @@ class Quantised(Source):
       the static binarisation of Larochelle & Murray 2011, whose files were drawn elsewhere.
     - ``binarise=dynamic``: train is drawn anew at every access, by the loader; validation and test as ``fixed_seed``.
 
+    Data that is binary already stays as it is.
+
     Args:
         source: where the images come from.
         bits: 1 to 8.
@@ -38,6 +40,8 @@ class Quantised(Source):
 
     def _load(self, split: str) -> dict[str, Images]:
         images = self.source.split(split)
+        if images.spec.levels == 2:  # binary already: nothing is left to draw or to drop, and it keeps its name
+            return {split: images}
         if self.binarise is None:
             pixels, levels = _quantise(images.pixels, self.bits), 2**self.bits
             return {split: _with_pixels(images, pixels, levels, f"{levels} levels, the highest of 8 bits")}

@@ -73,3 +73,23 @@ def test_memory_is_reported(tmp_path):
     run(tmp_path, "runtime=cuda", "images=32", "log.every=16")
     row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["runtime/memory_gib"] > 0
+
+
+def test_samplers_draw_the_same_images_and_the_cached_ones_are_one_graph():
+    """The second batch replays what the first captured, with its own noise and with weights that have changed."""
+    from gancli.data.spec import ImageSpec
+    from gancli.models.pixelcnn import PixelCNN
+    from gancli.nn.likelihoods import Bernoulli
+
+    torch.manual_seed(0)
+    model = PixelCNN(ImageSpec(1, 12, 12, levels=2), Bernoulli, width=4, blocks=2, head=4).cuda().eval()
+    for sampler in ("cache", "wavefront"):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            for parameter in model.parameters():
+                torch.nn.init.normal_(parameter, std=0.5)
+            noise = model.noise(8, torch.Generator("cuda").manual_seed(seed))
+            images = [model.paint(each, sampler=sampler) for each in (noise, noise.flip(0))]
+            assert model._kept.painter[1].graph is not None
+            assert torch.equal(images[0], images[1].flip(0))
+            assert torch.equal(images[0], model.paint(noise, sampler="naive"))

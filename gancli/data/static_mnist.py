@@ -1,0 +1,82 @@
+"""The static binarisation of MNIST: Larochelle & Murray 2011, The Neural Autoregressive Distribution Estimator.
+
+Published likelihoods of "binarized MNIST" are mostly of these files: 50,000 training, 10,000 validation and 10,000 test
+images whose pixels were drawn once, text of 784 zeros and ones per line. They are read where they lie, never made or
+downloaded: another draw of the same digits is another data set (data.binarise=fixed_seed is one).
+
+gancli train data=static_mnist model=pixelcnn
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gancli.data.source import Images, Source, folder
+from gancli.errors import UsageError
+
+FOLDER = "BinarizedMNIST"
+FILES = {
+    "train": "binarized_mnist_train.amat",
+    "validation": "binarized_mnist_valid.amat",
+    "test": "binarized_mnist_test.amat",
+}
+COUNTS = {"train": 50_000, "validation": 10_000, "test": 10_000}
+HOW = "2 levels, the static binarisation of Larochelle & Murray 2011"
+
+
+class StaticMNIST(Source):
+    """The three files as they are, 28 x 28 grey, without labels.
+
+    - `root`: folder that holds BinarizedMNIST/ with the three .amat files.
+    - `size`, `channels`: null, or 28 and 1: the pixels are not touched.
+    - `validation`: 10000, the file of that name; 0: its images are training images.
+    - `seed`: unused, as nothing is drawn.
+
+    Raises UsageError when a file is not there or holds something else.
+    """
+
+    def __init__(
+        self,
+        root: str = "~/.cache/gancli",
+        size: int | None = None,
+        channels: int | None = None,
+        validation: float = 10_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("static_mnist", size, channels, validation, seed)
+        for key, value, allowed in (
+            ("size", size, 28),
+            ("channels", channels, 1),
+            ("validation", validation or None, 10_000),
+        ):
+            if value not in (None, allowed):
+                raise UsageError(
+                    f"data.{key}={value}: static_mnist is taken as its files are: {allowed}, or data=mnist"
+                )
+        self.root = folder(root or "~/.cache/gancli") / FOLDER
+
+    def _load(self, split: str) -> dict[str, Images]:
+        if split == "validation" and not self.validation:
+            return {}
+        parts = ["train", "validation"] if split == "train" and not self.validation else [split]
+        pixels = np.concatenate([self._read(part) for part in parts])
+        images = self._images(split, pixels, None, ())
+        return {split: replace(images, spec=replace(images.spec, levels=2), levels=HOW)}
+
+    def _read(self, split: str) -> np.ndarray:
+        """Return one file's images, (N, 1, 28, 28) uint8 of 0 and 255."""
+        file = self.root / FILES[split]
+        if not file.is_file():
+            raise UsageError(
+                f"data=static_mnist: {file} is not there; put {', '.join(FILES.values())} of Larochelle & Murray into "
+                f"{self.root}, or take another binarisation of the same digits: data=mnist data.binarise=fixed_seed"
+            )
+        digits = np.frombuffer(file.read_bytes(), np.uint8)
+        digits = digits[(digits != ord(" ")) & (digits != ord("\n")) & (digits != ord("\r"))] - ord("0")
+        wanted = COUNTS[split] * 28 * 28
+        if len(digits) != wanted or digits.max(initial=0) > 1:
+            raise UsageError(
+                f"data=static_mnist: {file} holds {len(digits):,} digits where {wanted:,} zeros and ones are expected; "
+                "fetch it again"
+            )
+        return (digits * np.uint8(255)).reshape(-1, 1, 28, 28)

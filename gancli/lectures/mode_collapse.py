@@ -1,0 +1,76 @@
+"""Mode collapse: the same two networks under eight objectives, on 8 and on 25 Gaussians.
+
+The scenes are those of Gulrajani et al. 2017 (gan_toy.py), the scoring PacGAN's (Lin et al. 2018): a mode is covered if
+a generated point lies within three deviations of it; such points are of high quality.
+
+    gancli train experiment=lecture/mode_collapse
+"""
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Generator
+
+from gancli import figures, scatter
+from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.players import play
+from gancli.run import Run
+
+COLUMNS = 4
+
+
+class ModeCollapse(Lecture):
+    """One panel per scene and objective: real and generated points, modes and quality.
+
+    Args:
+        objectives: by their nodes of the config (``loss``, and what else differs).
+        scenes: data by their nodes of the config; mixtures of Gaussians.
+        titles: what objectives and scenes are called.
+        points: generated for each panel and its score.
+
+    Raises:
+        ValueError: no points.
+    """
+
+    def __init__(
+        self, objectives: dict[str, Any], scenes: dict[str, Any], titles: dict[str, str], points: int = 2500
+    ) -> None:
+        if points < 1:
+            raise ValueError(f"points={points} must be 1 or more")
+        self.objectives, self.scenes, self.titles, self.points = objectives, scenes, titles, points
+
+    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+        rows = math.ceil(len(self.objectives) / COLUMNS)
+        figure, axes = figures.panels(rows * len(self.scenes), COLUMNS, size=(3.1, 3.2))
+        numbers: dict[str, Any] = {scene: {} for scene in self.scenes}
+        done, all_runs = 0, len(self.scenes) * len(self.objectives)
+        for i, (scene, data) in enumerate(self.scenes.items()):
+            for j, (name, nodes) in enumerate(self.objectives.items()):
+                run = stage.build(**nodes, data=data)
+                for images in play(run):
+                    stage.show(f"objectives ({scene}, {name})", done * run.total + images, all_runs * run.total)
+                done += 1
+                panel = axes[i * rows + j // COLUMNS, j % COLUMNS]
+                numbers[scene][name] = self._score(panel, run, self.titles.get(name, name))
+            for spare in axes[i * rows : (i + 1) * rows].flat[len(self.objectives) :]:
+                spare.set_axis_off()
+        handles = axes[0, 0].collections
+        figure.legend(handles, ("real", "generated"), loc="outside upper center", ncols=2, markerscale=4)
+        each = f"{stage.cfg.images:,} images (discriminator updates times batch) for each"
+        figures.source(figure, f"scenes: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
+        return figure, numbers
+
+    def _score(self, axes: Axes, run: Run, title: str) -> dict[str, float]:
+        """Draw what the averaged generator makes, and return its scores."""
+        with run.ema.sampling() as model:
+            drawn = model.sample(self.points, generator=Generator(model.device).manual_seed(run.cfg.seed))
+        values = run.scorer.score([(drawn, None)]).values
+        real = run.source.split("test").pixels[:, :, 0, 0]
+        scatter.dots(axes, drawn.flatten(1).cpu().numpy(), real, scatter.window(real))
+        many = len(run.source.modes().centres)
+        score = f"{values['modes']:.0f} of {many} modes, {values['high_quality']:.0f} % near one"
+        figures.label(axes, f"{title}\n{score}", "$x_1$", "$x_2$", legend=False)
+        axes.title.set_fontsize(10)
+        return values

@@ -1,0 +1,118 @@
+"""Clipped weights against a gradient penalty: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, figure 1.
+
+Critics alone, against a generator that stands still: the data plus normal noise. Clipping pushes the weights to both
+ends of what is allowed and leaves the critic with a simple surface; the penalty does neither. (The paper's figure has
+one more panel, gradients through 12 layers, which is not drawn here.)
+
+    gancli train experiment=lecture/weight_clipping
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from gancli import figures, scatter
+from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.players import critic_alone
+from gancli.run import Run
+
+SHOWN, GRID, LEVELS = 1000, 121, 12  # real points, points per side of the surface, lines of equal score
+
+
+class WeightClipping(Lecture):
+    """Value surfaces of critics over several data sets, and their weights.
+
+    Args:
+        players: critics by their nodes of the config.
+        scenes: data by their nodes of the config.
+        titles: what players and scenes are called.
+        noise: deviation of the noise that makes generated points of real ones.
+
+    Raises:
+        ValueError: the noise is not positive.
+    """
+
+    def __init__(
+        self, players: dict[str, Any], scenes: dict[str, Any], titles: dict[str, str], noise: float = 1.0
+    ) -> None:
+        if noise <= 0:
+            raise ValueError(f"noise={noise} must be above 0")
+        self.players, self.scenes, self.titles, self.noise = players, scenes, titles, noise
+
+    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+        figure, axes = figures.panels(len(self.players), len(self.scenes) + 1, size=(3.9, 3.6))
+        numbers: dict[str, Any] = {name: {} for name in self.players}
+        for i, (name, nodes) in enumerate(self.players.items()):
+            for j, (scene, data) in enumerate(self.scenes.items()):
+                run = stage.build(**nodes, data=data)
+                self._learn(run, stage, i * len(self.scenes) + j)
+                numbers[name][scene] = measure(run)
+                _draw_surface(axes[i, j], run, f"{self.titles.get(scene, scene)}: {self.titles.get(name, name)}")
+            _draw_weights(axes[i, -1], run, f"weights: {self.titles.get(name, name)}")
+        figures.source(figure, "Gulrajani et al. 2017, figure 1; lines of equal f(x), own scale in each panel")
+        return figure, numbers
+
+    def _learn(self, run: Run, stage: Stage, i: int) -> None:
+        run.model.generator = Blurred(run.source.split("train").fresh, self.noise, run.model.device)
+        for _ in critic_alone(run):
+            stage.show("critics", i * run.total + run.images, len(self.players) * len(self.scenes) * run.total)
+
+
+class Blurred(nn.Module):
+    """A generator that stands still: real points plus the latents, (N, D) -> (N, D, 1, 1)."""
+
+    def __init__(self, draw: Callable[..., tuple[Tensor, Any]], noise: float, device: torch.device) -> None:
+        super().__init__()
+        self.draw, self.noise, self.random = draw, noise, torch.Generator(device).manual_seed(0)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.draw(len(z), self.random)[0] + self.noise * z[..., None, None]
+
+
+def weights_of(run: Run) -> np.ndarray:
+    """Return all entries of the critic's weight matrices, (K,)."""
+    return torch.cat([p.detach().flatten() for p in run.model.discriminator.parameters() if p.ndim > 1]).cpu().numpy()
+
+
+def measure(run: Run) -> dict[str, float]:
+    """Return what tells the two kinds of critics apart.
+
+    ``at_bound``: the share of weights within 1 % of the largest; ``slope_at_data``: the mean norm of f's gradient at
+    real points, and ``slope_spread``, its deviation over that mean: 0 for a critic that is equally steep everywhere.
+    """
+    weights = np.abs(weights_of(run))
+    real = torch.from_numpy(run.source.split("test").pixels).to(run.model.device).requires_grad_()
+    (gradient,) = torch.autograd.grad(run.model.score(real).sum(), real)
+    norms = gradient.flatten(1).norm(dim=1)
+    return {
+        "at_bound": float((weights > 0.99 * weights.max()).mean()),
+        "largest_weight": float(weights.max()),
+        "slope_at_data": norms.mean().item(),
+        "slope_spread": (norms.std() / norms.mean()).item(),
+    }
+
+
+def _draw_surface(axes: Axes, run: Run, title: str) -> None:
+    real = run.source.split("test").pixels[:SHOWN, :, 0, 0]
+    where = scatter.window(real)
+    found = scatter.field(run.model, where, GRID)
+    x, y = found.at[..., 0], found.at[..., 1]
+    levels = np.linspace(found.score.min(), found.score.max(), LEVELS + 2)
+    axes.contourf(x, y, found.score, levels, cmap="viridis", alpha=0.55)
+    axes.contour(x, y, found.score, levels, cmap="viridis", linewidths=1)
+    axes.plot(*real.T, ".", color=scatter.GENERATED, ms=2, alpha=0.7)
+    axes.grid(False)
+    figures.label(axes, title, "$x_1$", "$x_2$", legend=False)
+    axes.set(aspect="equal")
+
+
+def _draw_weights(axes: Axes, run: Run, title: str) -> None:
+    weights = weights_of(run)
+    reach = 1.1 * np.quantile(np.abs(weights), 0.99)
+    axes.hist(weights, np.linspace(-reach, reach, 81), weights=np.full(len(weights), 100 / len(weights)))
+    figures.label(axes, title, "weight", "% of the weights", legend=False)
