@@ -24,9 +24,12 @@ from gancli.metrics import moments
 from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Features, Pixels
 from gancli.metrics.scorer import MOST, Scorer, Stream, check_features, check_metrics, use_features
+from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.runtime import Runtime
 from gancli.sample import as_in, draw, likelihood_of
 from gancli.tracker import write_scalars
+from gancli.translation import scores as translation
 
 log = logging.getLogger("gancli")
 
@@ -64,6 +67,8 @@ def evaluate(cfg: Any) -> dict[str, float]:
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
+    if saved and issubclass(config.target_class(saved.config.model, Model, trust=cfg.trust), Translation):
+        return translation.evaluate(cfg, saved, source, cfg.features or saved.config.features, runtime)
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
     features = config.instantiate(node, Features, trust=cfg.trust) if use_features(cfg.metrics) else Pixels()
     reference = source.split(cfg.split)

@@ -21,9 +21,12 @@ from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.run import Run, advance, build, note_machine, open_folder
 from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
+from gancli.translation.scores import Judge
+from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
 COMPLETED = 8  # images in a grid of completions
@@ -72,6 +75,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     open_folder(cfg, run_dir)
     note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    for line in run.model.remarks:
+        log.info("%s", line)
     for line in run.cautions():
         log.warning("%s", line)
     with ExitStack() as stack:
@@ -123,7 +128,8 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
             advance(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
     if cfg.samples.every and not stop.signum:
-        animate(run_dir / "samples")
+        for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
+            animate(run_dir / "samples", ending)
     if stop.signum:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
@@ -153,6 +159,8 @@ def _save(run: Run, path: Path) -> None:
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
+    if isinstance(run.model, Translation):
+        return _write_panels(run, run_dir, tracker)
     n = run.cfg.samples.n
     width = columns(run.model, n)
     n -= n % width if width else 0
@@ -179,6 +187,15 @@ def _write_completions(run: Run, run_dir: Path, tracker: Tracker) -> None:
     tracker.image("completion", picture, run.images)
 
 
+def _write_panels(run: Run, run_dir: Path, tracker: Tracker) -> None:
+    """Write translations of always the same test pictures, every way of the model."""
+    with runtime.undisturbed(), run.ema.sampling() as model:
+        pictures = panels(model, shown(run.source), run.cfg.samples.n, seed=run.cfg.seed)
+    for name, picture in pictures.items():
+        save_png(run_dir / "samples" / f"{run.images:012d}-{name}.png", picture)
+        tracker.image(f"samples/{name}", picture, run.images)
+
+
 def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
     """Draw points over real ones, and the discriminator as it stands."""
     from gancli.scatter import picture  # imports matplotlib, which takes as long as the rest of the start
@@ -191,10 +208,13 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        n, seed = run.scorer.n, run.cfg.seed
-        labels = as_in(model, run.scorer.reference, n, seed=seed)
-        images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
-        values = run.scorer.score(images, likelihood_of(model)).values
+        if isinstance(run.scorer, Judge):
+            values = run.scorer.means(model, seed=run.cfg.seed)
+        else:
+            n, seed = run.scorer.n, run.cfg.seed
+            labels = as_in(model, run.scorer.reference, n, seed=seed)
+            images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+            values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     best = next(key for key in METRICS[settings.best].values if key in values)
     value, higher = values[best], METRICS[settings.best].values[best]

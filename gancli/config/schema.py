@@ -117,6 +117,8 @@ class EvalVerb:
 class SampleVerb:
     ckpt: str = MISSING
     n: Any = MISSING
+    source: str | None = MISSING
+    direction: str | None = MISSING
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
