@@ -72,6 +72,14 @@ def folded(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[
     return means, {key: {"std": stdev(v), "low": min(v), "high": max(v)} for key, v in each.items()}
 
 
+def intervals(values: Mapping[str, float], deviations: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return 95 % intervals around values: where those of other images from the same source would lie, as many."""
+    return {
+        key: {"std": std, "low": values[key] - 1.96 * std, "high": values[key] + 1.96 * std}
+        for key, std in deviations.items()
+    }
+
+
 def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any], *, seconds: float) -> Path:
     """Write one result, whole or not at all, and return its file; one of another protocol is never written over."""
     file = folder / f"{stem}-{facts['features']['name']}.json"

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -47,7 +47,7 @@ class RunProgress:
     REDRAW = 0.5  # seconds between updates of the bar
 
     def __init__(self, total: int, images: int = 0) -> None:
-        self.total, self.text, self.score, self.drawn = total, "", "", 0.0
+        self.total, self.text, self.score, self.alarms, self.drawn = total, "", "", "", 0.0
         self.mark = time.monotonic(), images
         self.bar = None
         if console.is_terminal:
@@ -83,17 +83,25 @@ class RunProgress:
         losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in means.items() if k.startswith("loss/"))
         self.text = f"{rate:,.0f} img/s  {losses}"
         if self.bar is not None:
-            self.bar.update(self.task, completed=images, text=f"{self.text}  {self.score}")
+            self.bar.update(self.task, completed=images, text=self._said())
         elif rate:
             left = time.strftime("%H:%M:%S", time.gmtime(max(self.total - images, 0) / rate))
-            line = f"{images:,}/{self.total:,} images  {left} left  {self.text}  {self.score}"
-            log.info("%s", line.rstrip())
+            log.info("%s", f"{images:,}/{self.total:,} images  {left} left  {self._said()}")
 
     def scored(self, score: str) -> None:
         """Show the newest score from now on."""
         self.score = score
         if self.bar is not None:
-            self.bar.update(self.task, text=f"{self.text}  {self.score}")
+            self.bar.update(self.task, text=self._said())
+
+    def alarmed(self, titles: Sequence[str]) -> None:
+        """Show the alarms that last from now on."""
+        self.alarms = "".join(f"! {title}  " for title in titles)
+        if self.bar is not None:
+            self.bar.update(self.task, text=self._said())
+
+    def _said(self) -> str:
+        return f"{self.alarms}{self.text}  {self.score}".rstrip()
 
     def close(self) -> None:
         if self.bar is not None:

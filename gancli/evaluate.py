@@ -24,9 +24,12 @@ from gancli.metrics import moments
 from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Features, Pixels
 from gancli.metrics.scorer import MOST, Scorer, Stream, check_features, check_metrics, use_features
+from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.runtime import Runtime
 from gancli.sample import as_in, draw, likelihood_of
 from gancli.tracker import write_scalars
+from gancli.translation import scores as translation
 
 log = logging.getLogger("gancli")
 
@@ -64,6 +67,8 @@ def evaluate(cfg: Any) -> dict[str, float]:
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
+    if saved and issubclass(config.target_class(saved.config.model, Model, trust=cfg.trust), Translation):
+        return translation.evaluate(cfg, saved, source, cfg.features or saved.config.features, runtime)
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
     features = config.instantiate(node, Features, trust=cfg.trust) if use_features(cfg.metrics) else Pixels()
     reference = source.split(cfg.split)
@@ -103,8 +108,14 @@ def _score(
     device: torch.device,
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, Any]]:  # fmt: skip
     """Score one subject by every seed, write and show its card, and return its values, spread and protocol."""
-    scores = [scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood) for i in range(cfg.repeats)]
+    halves = cfg.bootstrap if cfg.images and scorer.n >= 4 else 0  # of a checkpoint repeats= draws other images
+    scores = [
+        scorer.score(subject.stream(scorer.n, cfg.seed + i), subject.likelihood, halves=halves)
+        for i in range(cfg.repeats)
+    ]
     values, spread = card.folded([each.values for each in scores])
+    if halves:
+        spread = card.intervals(values, scores[0].deviations)
     facts = card.protocol(scorer, reference, subject.facts, batch_size=cfg.batch_size, device=device)
     card_ = {"values": values, "spread": spread, **result, "details": scores[0].details, **subject.origin}
     file = card.write(subject.folder, subject.stem, facts, card_, seconds=time.monotonic() - began)

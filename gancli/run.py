@@ -13,6 +13,7 @@ from gancli.console import setup_logging
 from gancli.data.levels import drawn
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
+from gancli.doctor.vitals import Vitals
 from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.files import replacing
@@ -20,11 +21,13 @@ from gancli.losses.base import Loss
 from gancli.metrics.features import Features, Pixels
 from gancli.metrics.scorer import METRICS, Scorer, check_features, check_metrics, use_features
 from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.runtime import Runtime
 from gancli.sample import likelihood_of
 from gancli.schedules import Schedule
 from gancli.step import Step
 from gancli.tracker import Tracker
+from gancli.translation.scores import Judge
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -43,14 +46,15 @@ class Run:
     steps: list[Step]
     ema: EMA
     total: int  # images of the whole run
-    scorer: Scorer | None  # of the evaluations on the way
+    scorer: Scorer | Judge | None  # of the evaluations on the way
+    vitals: Vitals | None  # of the doctor's examinations; None: none
     images: int = 0  # seen so far: the clock
     best: float | None = None  # best value of eval.best so far
 
     @property
     def turn(self) -> int:
-        """How often all phases have had their updates: the last one has one each time."""
-        return self.steps[-1].updates
+        """How often all phases have had their updates: one of them has one each time."""
+        return min(step.updates for step in self.steps)
 
     def batches(self) -> int:
         """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
@@ -124,10 +128,11 @@ def build(cfg: Any) -> Run:
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, optimizer, machine)
     scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
-    loader = Loader(images, cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
+    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
-    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer)
+    vitals = _vitals(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, vitals)
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)
     return run
@@ -156,7 +161,7 @@ def open_folder(cfg: Any, run_dir: Path) -> None:
     setup_logging(run_dir / "log.txt")
 
 
-def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer:
+def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer | Judge:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
     if cfg.eval.best not in cfg.eval.metrics:
         raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
@@ -165,6 +170,12 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
     if METRICS[cfg.eval.best].values.get(cfg.eval.best) is None:
         single = [name for name, metric in METRICS.items() if metric.values.get(name) is not None]
         raise UsageError(f"eval.best={cfg.eval.best} is no single value to choose by; allowed: {', '.join(single)}")
+    if isinstance(model, Translation):
+        return Judge(
+            cfg.eval.metrics, model, source, cfg.eval.split,
+            lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
+            n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
+        )  # fmt: skip
     networked = use_features(cfg.eval.metrics)
     features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
     check_features(features, images)
@@ -175,6 +186,15 @@ def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, mode
     )  # fmt: skip
     scorer.check(likelihood_of(model), type(model).__name__, labelled=model.conditional)
     return scorer
+
+
+def _vitals(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Vitals:
+    """Get ready for the doctor's examinations, with held-out images if there are any."""
+    try:
+        held_out = source.split("validation")
+    except UsageError:  # nothing is held out
+        held_out = None
+    return Vitals(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:

@@ -21,7 +21,9 @@ from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
 from gancli.metrics.base import Likelihood
 from gancli.models.base import Adversarial, Autoregressive, Explicit, Model
+from gancli.models.translation import Translation
 from gancli.runtime import Runtime
+from gancli.translation.files import check_direction, translate_folder
 
 log = logging.getLogger("gancli")
 STEPS = 10  # images per row of an interpolation
@@ -163,15 +165,14 @@ def sample(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+    if cfg.source or cfg.direction:
+        return _translate(cfg, saved, model)
     set_drawing(model, cfg.temperature, cfg.sampler)
     labels = of_classes(model, cfg.n, cfg.label)
     name = f"{saved.images:012d}-{cfg.kind}-{cfg.format}-seed{cfg.seed}-n{cfg.n}" + ("" if cfg.ema else "-raw")
     name += "" if cfg.label is None else f"-label{cfg.label}"
     name += "" if cfg.temperature == 1 else f"-temperature{cfg.temperature}"
-    out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "samples" / name
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not empty, and samples overwrite nothing; give another folder with out=...")
-    out.mkdir(parents=True, exist_ok=True)
+    out = _folder(cfg, saved, name)
     if cfg.kind == "interpolation":
         images, width = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed, label=cfg.label), STEPS
         labels = None if labels is None else labels[: len(images) // STEPS].repeat_interleave(STEPS)
@@ -186,6 +187,28 @@ def sample(cfg: Any) -> dict[str, float]:
         _write(out, images.cpu(), labels, cfg.format, width)
     log.info("%d images of %s at %s images -> %s", len(images), saved.path, f"{saved.images:,}", out)
     return {"n": len(images)}
+
+
+def _folder(cfg: Any, saved: checkpoint.Checkpoint, name: str) -> Path:
+    """Make the folder that is written into, ``name`` among the run's samples unless there is an ``out``."""
+    out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "samples" / name
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty, and samples overwrite nothing; give another folder with out=...")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _translate(cfg: Any, saved: checkpoint.Checkpoint, model: Model) -> dict[str, float]:
+    """Write the translations of the pictures in ``cfg.source``."""
+    if not isinstance(model, Translation):
+        raise UsageError(f"source and direction: {type(model).__name__} translates nothing; leave them away")
+    if not cfg.source:
+        raise UsageError("source is missing: name a folder or zip of pictures to translate, source=photos/")
+    direction = check_direction(model, cfg.direction)
+    out = _folder(cfg, saved, f"{saved.images:012d}-{Path(cfg.source).expanduser().resolve().stem}-{direction}")
+    count = translate_folder(model, cfg.source, direction, out, seed=cfg.seed)
+    log.info("%d pictures of %s, %s -> %s", count, cfg.source, direction, out)
+    return {"n": count}
 
 
 def _write(out: Path, images: Tensor, labels: Tensor | None, kind: str, width: int | None) -> None:

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
 from gancli.errors import TrainingDiverged
-from gancli.files import replacing
+from gancli.files import json_lines, replacing
 
 FILE = "metrics.jsonl"
 
@@ -36,6 +36,7 @@ class Tracker:
         self.pending: dict[str, list[Tensor]] = defaultdict(list)
         self.packed: dict[str, list[Tensor]] = defaultdict(list)
         self.last: dict[str, float] = {}  # the newest value of every scalar
+        self.row: dict[str, float] = {}  # the newest line
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         """Take in one step's 0-dim tensors; nothing is computed and nothing is copied."""
@@ -68,7 +69,8 @@ class Tracker:
     def write(self, images: int, scalars: Mapping[str, float]) -> None:
         """Write host numbers to both logs."""
         self.last |= scalars
-        self.file.write(json.dumps({"images": images, **scalars}) + "\n")
+        self.row = {"images": images, **scalars}
+        self.file.write(json.dumps(self.row) + "\n")
         self.file.flush()
         for key, value in scalars.items():
             self.writer.add_scalar(key, value, images)
@@ -77,8 +79,8 @@ class Tracker:
         """Log an (H, W, C) uint8 picture."""
         self.writer.add_image(name, grid, images, dataformats="HWC")
 
-    def text(self, name: str, text: str) -> None:
-        self.writer.add_text(name, text, 0)
+    def text(self, name: str, text: str, images: int = 0) -> None:
+        self.writer.add_text(name, text, images)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
@@ -105,7 +107,7 @@ def _first_bad(series: Mapping[str, Tensor]) -> str:
         bad = (~series[key].isfinite()).nonzero()
         return bad[0].item() / len(series[key]) if len(bad) else math.inf  # a share: phases may be repeated
 
-    parts = [key for key in series if not key.startswith(("loss/", "grad_norm/"))]
+    parts = [key for key in series if not key.startswith(("loss/", "grad_norm/", "doctor/"))]
     first = min(parts or series, key=onset)  # of equals the first, in the order of the step
     return first if onset(first) < math.inf else min(series, key=onset)
 
@@ -114,13 +116,6 @@ def _truncate(path: Path, images: int) -> None:
     """Drop the lines beyond ``images`` and a torn last line, by writing aside and renaming."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if row["images"] <= images:
-            kept.append(line + "\n")
+    kept = [json.dumps(row) + "\n" for row in json_lines(path) if row["images"] <= images]
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")

@@ -15,13 +15,18 @@ from gancli import checkpoint, config, runtime
 from gancli.complete import able, completions, missing_part, panel
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.data.levels import drawn
+from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
+from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
 from gancli.metrics.scorer import METRICS
 from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.run import Run, advance, build, note_machine, open_folder
 from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
+from gancli.translation.scores import Judge
+from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
 COMPLETED = 8  # images in a grid of completions
@@ -70,6 +75,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     open_folder(cfg, run_dir)
     note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    for line in run.model.remarks:
+        log.info("%s", line)
     for line in run.cautions():
         log.warning("%s", line)
     with ExitStack() as stack:
@@ -77,18 +84,20 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         tracker = Tracker(run_dir, run.images)
         stack.callback(tracker.close)
         tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-        _loop(run, run_dir, tracker)
+        chart = Chart(json_lines(tracker.path))  # of a resumed run what it has seen before
+        stack.callback(_summarise, chart)
+        _loop(run, run_dir, tracker, chart)
         final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
         tracker.hparams(config.flat(cfg), final)
         log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
         return final
 
 
-def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
+def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
     """Step until all images are seen: maintenance first, the exit in the middle, the step last."""
     cfg, batch_size = run.cfg, run.cfg.batch_size
-    log_due, save_due, grid_due, eval_due = (
-        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval)
+    log_due, save_due, grid_due, eval_due, doctor_due = (
+        Every(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
     if run.images == 0 and cfg.samples.every:
         _write_grid(run, run_dir, tracker)
@@ -98,11 +107,14 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
         stop = stack.enter_context(StopSignal())
         while True:
             done = run.images >= run.total or bool(stop.signum)
+            if run.vitals is not None and doctor_due(run.images, done):
+                tracker.add(run.vitals(min(run.images / run.total, 1.0)))
             if log_due(run.images, done):
                 rate = progress.rate(run.images)
                 extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                 means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
                 progress.tick(run.images, rate, means)
+                progress.alarmed(_diagnose(chart, tracker))
             with progress.paused():
                 if grid_due(run.images, done) and not stop.signum:
                     _write_grid(run, run_dir, tracker)
@@ -116,11 +128,25 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker) -> None:
             advance(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
     if cfg.samples.every and not stop.signum:
-        animate(run_dir / "samples")
+        for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
+            animate(run_dir / "samples", ending)
     if stop.signum:
         raise Interrupted(
             stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
         )
+
+
+def _diagnose(chart: Chart, tracker: Tracker) -> list[str]:
+    """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
+    for alarm in chart.add(tracker.row):
+        log.warning("doctor: %s", alarm.line())
+        tracker.text("doctor", alarm.line(), alarm.until or alarm.last)
+    return [alarm.title for alarm in chart.lasting]
+
+
+def _summarise(chart: Chart) -> None:
+    for line in chart.summary():
+        log.info("%s", line)
 
 
 def _save(run: Run, path: Path) -> None:
@@ -133,6 +159,8 @@ def _save(run: Run, path: Path) -> None:
 
 def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Write the sample grid: always the same latents, so that grids can be compared; of classes in full rows only."""
+    if isinstance(run.model, Translation):
+        return _write_panels(run, run_dir, tracker)
     n = run.cfg.samples.n
     width = columns(run.model, n)
     n -= n % width if width else 0
@@ -159,6 +187,15 @@ def _write_completions(run: Run, run_dir: Path, tracker: Tracker) -> None:
     tracker.image("completion", picture, run.images)
 
 
+def _write_panels(run: Run, run_dir: Path, tracker: Tracker) -> None:
+    """Write translations of always the same test pictures, every way of the model."""
+    with runtime.undisturbed(), run.ema.sampling() as model:
+        pictures = panels(model, shown(run.source), run.cfg.samples.n, seed=run.cfg.seed)
+    for name, picture in pictures.items():
+        save_png(run_dir / "samples" / f"{run.images:012d}-{name}.png", picture)
+        tracker.image(f"samples/{name}", picture, run.images)
+
+
 def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
     """Draw points over real ones, and the discriminator as it stands."""
     from gancli.scatter import picture  # imports matplotlib, which takes as long as the rest of the start
@@ -171,10 +208,13 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
     settings = run.cfg.eval
     with runtime.undisturbed(), run.ema.sampling() as model:
-        n, seed = run.scorer.n, run.cfg.seed
-        labels = as_in(model, run.scorer.reference, n, seed=seed)
-        images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
-        values = run.scorer.score(images, likelihood_of(model)).values
+        if isinstance(run.scorer, Judge):
+            values = run.scorer.means(model, seed=run.cfg.seed)
+        else:
+            n, seed = run.scorer.n, run.cfg.seed
+            labels = as_in(model, run.scorer.reference, n, seed=seed)
+            images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+            values = run.scorer.score(images, likelihood_of(model)).values
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     best = next(key for key in METRICS[settings.best].values if key in values)
     value, higher = values[best], METRICS[settings.best].values[best]

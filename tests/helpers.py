@@ -6,6 +6,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli.config import compose
+from gancli.models.base import Model
+from gancli.models.translation import Translation
 from gancli.train import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
@@ -46,9 +48,34 @@ SIZES = {
 }
 
 
+TINY = ["model.width=4", "model.discriminator_width=4"]
+SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
+DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
+
+
+def small(model: str = "dcgan") -> list[str]:
+    """Return the overrides that make data and batches small, with two domains for models that want them."""
+    if model not in DATA:
+        return SMALL
+    kind, *sizes, batch_size, runtime = SMALL
+    assert kind == "data=fake"
+    sides = [each.replace("data.", f"data.{side}.") for side in "ab" for each in sizes]
+    return [f"data={DATA[model]}", "data/a=fake", "data/b=fake", *sides, "data.b.seed=1", batch_size, runtime]
+
+
 def overrides(model: str = "dcgan", *more: str) -> list[str]:
     """Return the overrides of a run that takes a moment."""
-    return [f"model={model}", *SMALL, *SIZES.get(model, []), "samples.n=4", *more]
+    return [f"model={model}", *small(model), *SIZES.get(model, []), "samples.n=4", *more]
+
+
+def drawn(model: Model, n: int, seed: int) -> torch.Tensor:
+    """Draw n images by a seed; a model that translates is given a source that depends on it, too."""
+    generator = torch.Generator().manual_seed(seed)
+    if not isinstance(model, Translation):
+        return model.sample(n, generator=generator)
+    shape = (n, model.spec.source_channels or model.spec.channels, model.spec.height, model.spec.width)
+    source = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return model.sample(n, source=source, label=torch.zeros(n, dtype=torch.int64), generator=generator)
 
 
 def run(folder: Path, *more: str, model: str = "dcgan") -> dict[str, float]:

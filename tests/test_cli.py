@@ -92,15 +92,15 @@ def test_no_command_that_trains_nothing_imports_torch(argv: list[str]) -> None:
 def test_help_and_version(cli) -> None:
     answer = cli("--help")
     assert answer.code == 0
-    assert all(name in answer.out for name in ("train", "eval", "sample", "report", "gancli -sc install=bash"))
+    assert all(verb in answer.out for verb in (*cli_module.VERBS, "gancli -sc install=bash"))
     assert cli("--version").out == f"gancli {__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "sample", "report"])
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor"])
 def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
     answer = cli(name, "--help")
     assert answer.code == 0
-    assert name == "report" or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
+    assert name in ("report", "doctor") or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
     assert f"gancli {name} " in answer.out and "gancli_schema" not in answer.out
     groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
     for key in composition.schema.VERBS[name].__dataclass_fields__.keys() - groups:
@@ -404,7 +404,7 @@ def test_users_own_configs(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 COMPLETIONS = [
     ("gancli tr", {"train"}),
-    ("gancli ", {"train", "eval", "sample", "report"}),
+    ("gancli ", {"train", "eval", "sample", "report", "doctor"}),
     ("gancli train model=", {"model=dcgan", "model=mlp_gan"}),
     ("gancli train -m runtime=c", {"runtime=cpu", "runtime=cuda"}),
     ("gancli train model=mlp_gan schedule.momentum", {"schedule.momentum_start=", "schedule.momentum_end="}),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import NoHostSync, overrides, run, tensors
+from helpers import NoHostSync, drawn, overrides, run, tensors
 
 from gancli import checkpoint
 from gancli.config import compose, conf_dir, target_class
@@ -10,7 +10,8 @@ from gancli.config import options as options_of
 from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
-from gancli.models.base import Model
+from gancli.models.base import Autoregressive, Model
+from gancli.models.painting import Given
 from gancli.run import build
 from gancli.train import advance, train
 
@@ -31,7 +32,7 @@ TRAINED = [name for name in MODELS if CLASSES[name].sampled]  # the others are f
 def test_every_option_composes_and_passes_the_check(group):
     assert options(group)
     for name in options(group):
-        cfg = compose("train", [f"{group}={name}", *(["data.root=x"] if name == "folder" else [])])
+        cfg = compose("train", [f"{group}={name}", *(["data.root=x"] if name in ("folder", "domains") else [])])
         assert cfg.images > 0
 
 
@@ -51,9 +52,23 @@ def test_two_steps_change_exactly_the_networks_of_their_phase(model):
 def test_samples_have_the_shape_the_range_and_depend_on_the_seed_alone(model):
     parts = build(compose("train", overrides(model)))
     with EMA(parts.model, 0).sampling() as net:
-        one, again, other = (net.sample(3, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+        one, again, other = (drawn(net, 3, s) for s in (1, 1, 2))
     assert one.shape == (3, 1, 8, 8) and one.dtype == torch.float32 and one.abs().max() <= 1
     assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if issubclass(CLASSES[name], Autoregressive)])
+def test_all_samplers_of_a_model_of_pixels_in_order_draw_the_same_images(model):
+    net = build(compose("train", overrides(model))).model.double().eval()
+    torch.manual_seed(0)
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.3)  # fresh weights hardly look at other pixels
+    noise, label = net.noise(3), net.labels(3)
+    given = Given(net.likelihood.snap(torch.rand(3, *net.spec.shape) * 2 - 1).double(), torch.rand(8, 8) < 0.3)
+    for temperature, known in ((1.0, None), (0.7, given)):
+        net.temperature = temperature
+        naive, *others = (net.paint(noise, label, sampler=s, given=known) for s in net.SAMPLERS)
+        assert len(naive.unique(dim=0)) == 3 and all(torch.equal(naive, each) for each in others)
 
 
 @pytest.mark.parametrize("model", TRAINED)
@@ -84,7 +99,7 @@ def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
         state = net.state_dict()
         assert all(torch.equal(state[k], v) for k, v in saved.state[key].items())
     if model in TRAINED:
-        assert not torch.equal(*(m.sample(32, generator=torch.Generator().manual_seed(0)) for m in (ema, raw)))
+        assert not torch.equal(*(drawn(m, 256, 0) for m in (ema, raw)))
 
 
 @pytest.mark.parametrize("model", TRAINED)

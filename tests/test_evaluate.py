@@ -177,6 +177,12 @@ def test_a_split_too_small_for_the_score_is_refused_before_a_classifier_is_train
         evaluated(folder, "data=fake", "data.size=8", "data.channels=1", "data.n_test=9", "features.epochs=1")
 
 
+def test_the_number_of_workers_changes_nothing(folder) -> None:
+    streaming = ("data.resident=false", "data.workers=4")
+    assert evaluated(folder, "metrics=[fid]", *streaming) == evaluated(folder, "metrics=[fid]", "data.workers=0")
+    assert len(results(folder)) == 1  # of the same protocol
+
+
 def test_only_the_metrics_asked_for(folder) -> None:
     assert evaluated(folder, "metrics=[fid]").keys() == {"fid"}
     assert evaluated(folder, "metrics=[is]").keys() == {"is", "is_std"}

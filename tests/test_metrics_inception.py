@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from gancli import config
+from gancli.data.folder import FolderImages
 from gancli.errors import UsageError
+from gancli.evaluate import evaluate
 from gancli.metrics import inception
 from gancli.metrics.fid import fid
 from gancli.metrics.inception import Inception, resize_tf1
@@ -111,17 +114,46 @@ def test_agrees_with_the_command_of_pytorch_fid(home, weights, folders, sets, mo
     assert found == pytest.approx(theirs, rel=1e-5)
 
 
-def test_agrees_with_torch_fidelity(weights, folders, sets) -> None:
-    torch_fidelity = pytest.importorskip("torch_fidelity")
-    theirs = torch_fidelity.calculate_metrics(
-        input1=folders[0], input2=folders[1], fid=True, isc=True, batch_size=N, samples_shuffle=False, cuda=False,
-        feature_extractor_weights_path=str(weights), cache=False, verbose=False, save_cpu_ram=True,
+def test_the_command_agrees_with_torch_fidelity_and_prdc(home, weights, folders, tmp_path, monkeypatch) -> None:
+    """`gancli eval images=A data=folder data.root=B` on what `fidelity` and `prdc` say of the same two folders."""
+    torch_fidelity, prdc = pytest.importorskip("torch_fidelity"), pytest.importorskip("prdc")
+    monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
+    whole = ["data.test=0", "data.validation=0", "split=train", "runtime=cpu", "floor=false"]
+    found = evaluate(
+        config.compose(
+            "eval",
+            [
+                f"images='{folders[0]}'", "data=folder", f"data.root='{folders[1]}'", *whole, f"batch_size={N}",
+                "features=inception", f"features.weights='{weights}'",
+                "metrics=[fid,is,kid,precision_recall,density_coverage]",
+            ],
+        )
     )  # fmt: skip
-    distance, mean, std = ours(prepared(weights), sets)
+    # IS and KID depend on the images' order; ours is a fixed shuffle, theirs that of the names.
+    images, names = [], []
+    for name, folder in zip("ab", folders, strict=True):
+        ordered = FolderImages(folder, test=0, validation=0).split("train").pixels
+        images.append(torch.from_numpy(np.array(ordered)))
+        (tmp_path / name).mkdir(), names.append(str(tmp_path / name))
+        for i, pixels in enumerate(ordered):
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / name / f"{i:03d}.png")
+    theirs = torch_fidelity.calculate_metrics(
+        input1=names[0], input2=names[1], fid=True, isc=True, kid=True, kid_subset_size=N // 2, prc=True,
+        prc_neighborhood=3, batch_size=N, samples_shuffle=False, cuda=False, cache=False, verbose=False,
+        save_cpu_ram=True, feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
+    )  # fmt: skip
     assert theirs["frechet_inception_distance"] > 10 and theirs["inception_score_mean"] > 1.01
-    assert distance == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert mean == pytest.approx(theirs["inception_score_mean"], rel=1e-9)
-    assert std == pytest.approx(theirs["inception_score_std"], rel=1e-9)
+    assert found["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
+    assert found["is"] == pytest.approx(theirs["inception_score_mean"], rel=1e-9)
+    assert found["is_std"] == pytest.approx(theirs["inception_score_std"], rel=1e-9)
+    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5, abs=1e-6)
+    assert found["kid_std"] == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-4, abs=1e-6)
+    assert found["precision"] == pytest.approx(theirs["precision"], abs=1e-6)
+    assert found["recall"] == pytest.approx(theirs["recall"], abs=1e-6)
+    features = prepared(weights)
+    generated, real = (features(each)[0].double().numpy() for each in images)
+    five = prdc.compute_prdc(real, generated, nearest_k=5)
+    assert (found["density"], found["coverage"]) == pytest.approx((five["density"], five["coverage"]), abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [28, 32, 64, 128, 256, 299, 512])

@@ -20,6 +20,7 @@ SMOKE = {  # appended: the last value of a key wins
     "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
     "report": [],
+    "doctor": [],
 }
 
 
@@ -163,3 +164,15 @@ def test_the_table_of_modes_is_what_was_measured():
         for seed, cell in enumerate(cells.split("|")):
             values = json.loads((ROOT / "outputs" / "readme" / f"{data}-toy_gan-{seed}.json").read_text())["values"]
             assert cell.strip() == f"{values['modes']:.0f}, {values['high_quality']:.1f} %"
+
+
+def test_the_likelihoods_are_what_was_measured():
+    """The sentence on pixelcnn against the CSV and the JSON that gancli eval wrote."""
+    rows = (ROOT / "outputs" / "readme" / "mnist-pixelcnn.csv").read_text().splitlines()
+    curve = {int(images): float(nats) for images, nats, *_ in (row.split(",") for row in rows[1:])}
+    told = re.findall(r"\*{0,2}([\d.]{5})\*{0,2} after (\d+)k", README)
+    assert len(told) == 4 and all(f"{curve[int(k) * 1000]:.2f}" == nats for nats, k in told)
+    result = json.loads((ROOT / "outputs" / "readme" / "mnist-pixelcnn-700k.json").read_text())
+    assert result["values"]["nll"] == pytest.approx(curve[700_000], abs=1e-9) and result["images_seen"] == 700_000
+    assert result["protocol"]["levels"] == "2 levels, drawn once with seed 0"
+    assert f"standard error {result['values']['nll_se']:.2f}" in README

@@ -22,8 +22,9 @@ VERBS = {
     "sample": "draw images from a checkpoint",
     "complete": "draw the missing part of images, and tell what it is worth in nats",
     "report": "put any number of runs into one table, with curves and samples",
+    "doctor": "tell what went wrong in runs, since when, and what to try",
 }
-BARE = {"report": "runs"}  # verb -> key of words without one: gancli report A B
+BARE = {"report": "runs", "doctor": "runs"}  # verb -> key of words without one: gancli report A B
 HELP = f"""\
 gancli {__version__}: train, evaluate and sample generative image models.
 
@@ -35,6 +36,7 @@ Usage: gancli <verb> [key=value ...] [-m]
   gancli eval ckpt=latest
   gancli sample ckpt=latest n=64
   gancli report outputs/sweep/...
+  gancli doctor outputs/digits-dcgan/...
 
 gancli <verb> --help lists the groups, their options and the keys.
 Completion for bash: eval "$(gancli -sc install=bash)\""""
@@ -190,6 +192,10 @@ def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
         from gancli.report.verb import report as write_report
 
         return write_report(cfg)
+    if verb == "doctor":
+        from gancli.doctor.verb import doctor
+
+        return doctor(cfg)
     if verb == "complete":
         from gancli.complete import complete
 

@@ -13,19 +13,8 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = (
-    "ckpt",
-    "resume",
-    "out",
-    "images",
-    "image",
-    "mask",
-    "runs",
-    "reference",
-    "save_reference",
-    "data.root",
-    "features.weights",
-)
+_PATHS = ("ckpt", "resume", "out", "images", "image", "mask", "runs", "source", "reference", "save_reference")
+_PATHS += ("features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root")
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 

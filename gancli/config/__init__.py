@@ -19,7 +19,7 @@ from gancli.errors import UsageError
 
 # What changes no weight.
 HOUSEKEEPING = (
-    "checkpoint", "samples", "log", "eval", "features", "resume", "trust",
+    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
     *(f"runtime.{key}" for key in schema.Runtime.__dataclass_fields__ if key != "precision"),
 )  # fmt: skip
 
@@ -147,9 +147,27 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
 
     loader = {key: node[key] for key in schema.LOADER_KEYS if key in node}
     levels = {key: node[key] for key in schema.LEVELS_KEYS if key in node}
-    source = instantiate({k: v for k, v in node.items() if k not in loader | levels}, Source, trust=trust)
+    nested = {key: _domain(key, each, trust) for key, each in node.items() if _is_target(each)}
+    own = {k: v for k, v in node.items() if k not in loader | levels | nested}
+    source = instantiate(own, Source, trust=trust, **nested)
+    if loader.get("flip", False) is None:
+        loader["flip"] = source.flip
     fewer = levels.get("bits", 8) != 8 or levels.get("binarise") is not None
     return Quantised(source, **levels) if fewer else source, loader
+
+
+def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:
+    """Build a data set inside another, whose loader alone there is."""
+    source, loader = build_data(node, trust=trust)
+    usual = {"flip": False, "resident": None, "workers": 2}
+    for name, value in loader.items():
+        if value != usual[name]:
+            raise UsageError(f"data.{key}.{name}={value}: type data.{name}={value}, which goes for all of the data")
+    return source
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 def _build(value: Any, trust: Sequence[str]) -> Any:

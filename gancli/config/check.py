@@ -105,7 +105,7 @@ def _check_value(
     """Check one argument; a whole number written 20k becomes one."""
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
-        return _check_node(value, path, None, trust)
+        return _check_node(value, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)
     _check_inside(value, path, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha1
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
 LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
+INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
 
 def conf_dir() -> Path:
@@ -133,6 +135,10 @@ def setup() -> None:
     register("gancli.examples", _examples, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
+    for group, keys in INNER.items():
+        names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
+        for key, name in product(keys, names):
+            _store(name, {"defaults": [{f"/{group}@_here_": name}]}, group=f"{group}/{key}")
     for verb, root in schema.VERBS.items():
         _store(verb, _schema(root), group=SCHEMAS)
         _store(verb, {}, group=BASES, package="_global_")

@@ -51,6 +51,11 @@ class Eval:
 
 
 @dataclass
+class Doctor:
+    every: Any = MISSING
+
+
+@dataclass
 class Ema:
     half_life: Any = MISSING
 
@@ -73,6 +78,7 @@ class TrainVerb:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     samples: Samples = field(default_factory=Samples)
     eval: Eval = field(default_factory=Eval)
+    doctor: Doctor = field(default_factory=Doctor)
     ema: Ema = field(default_factory=Ema)
     log: Log = field(default_factory=Log)
     runtime: Runtime = field(default_factory=Runtime)
@@ -98,6 +104,7 @@ class EvalVerb:
     save_reference: str | None = MISSING
     seed: int = MISSING
     repeats: int = MISSING
+    bootstrap: int = MISSING
     batch_size: int = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
@@ -110,6 +117,8 @@ class EvalVerb:
 class SampleVerb:
     ckpt: str = MISSING
     n: Any = MISSING
+    source: str | None = MISSING
+    direction: str | None = MISSING
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
@@ -132,6 +141,11 @@ class ReportVerb:
     best: str | None = MISSING
     protocols: Protocols = MISSING
     only: Any = MISSING
+
+
+@dataclass
+class DoctorVerb:
+    runs: Any = MISSING  # a path or a list of them
 
 
 @dataclass
@@ -158,6 +172,7 @@ VERBS: dict[str, type] = {
     "sample": SampleVerb,
     "complete": CompleteVerb,
     "report": ReportVerb,
+    "doctor": DoctorVerb,
 }
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
@@ -191,7 +206,10 @@ def parse_count(value: int | float | str) -> int:
     return whole
 
 
-COUNTS = ("images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "ema.half_life", "log.every", "n")
+COUNTS = (
+    "images", "checkpoint.every", "samples.every", "eval.every", "eval.n", "doctor.every", "ema.half_life", "log.every",
+    "n",
+)  # fmt: skip
 
 
 def holder_of(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
@@ -215,6 +233,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         for key in (*_COUNTED, "checkpoint.every", "checkpoint.keep", "repeats")
     ),
     ("temperature", lambda v: v > 0, "must be above 0; 1 draws as the model says"),
+    ("bootstrap", lambda v: v == 0 or v >= 2, "must be 2 or more, or 0 for none"),
     ("clip", lambda v: v > 0, "must be above 0; clip=null turns clipping off"),
     ("seed", lambda v: 0 <= v < 2**63, "must be from 0 to 2**63 - 1"),
 )

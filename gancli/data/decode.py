@@ -19,7 +19,7 @@ from PIL import Image
 
 from gancli.data import cache
 from gancli.data.files import Entry, one_line
-from gancli.data.pixels import flatten, is_grey, parallel, resize, threads, to_array, upright_size
+from gancli.data.pixels import flatten, halved, is_grey, parallel, resize, threads, to_array, upright_size
 from gancli.data.source import SPLITS, Images, held_count, permutation
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -43,6 +43,7 @@ class Recipe:
     channels: int | None = None
     crop: str | int = "center"
     skip: bool = False  # leave broken files out instead of refusing
+    half: int | None = None  # 0 or 1: the left or the right half of each picture, before all else
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _rows(
     def one(entry: Entry) -> np.ndarray | str:
         try:
             with entry.open() as file, Image.open(file) as image:
-                array = to_array(resize(flatten(image, shape[0]), recipe.size, recipe.crop))
+                array = to_array(resize(halved(flatten(image, shape[0]), recipe.half), recipe.size, recipe.crop))
         except _BROKEN as error:
             return _reason(error)
         if array.shape != shape:
@@ -209,7 +210,7 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
         for found in headers:
             if found is None:
                 continue
-            width, height = found[0]
+            width, height = found[0][0] // (1 if recipe.half is None else 2), found[0][1]
             limit = recipe.crop if isinstance(recipe.crop, int) else max(width, height)
             sizes[(recipe.size or min(width, limit), recipe.size or min(height, limit))] += 1
             grey = grey and found[1]

@@ -24,10 +24,12 @@ class Loader:
     on the device, whose generator gives another order. Images that are drawn anew for every batch (``images.fresh``)
     come from the generator alone; an epoch is then a count.
 
-    - `images`: the split; of ``probabilities``, binary images are drawn at each access.
+    - `images`: the split; of ``probabilities``, binary images are drawn at each access. Of two domains, the source
+      comes along: in pairs, cropped and mirrored alike, or in an order of its own. Pictures larger than their spec are
+      cropped at random.
     - `batch_size`: images per batch; more than the split holds is fine.
     - `device`: where batches live. `seed`: of order and flips, any int.
-    - `flip`: mirror each image left-right with probability 1/2.
+    - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
     - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB.
     - `workers`: prefetching threads when streaming; 0 reads in `next()`.
 
@@ -41,7 +43,7 @@ class Loader:
         *,
         device: torch.device,
         seed: int = 0,
-        flip: bool = False,
+        flip: bool | None = False,
         resident: bool | None = None,
         workers: int = 2,
     ) -> None:
@@ -52,7 +54,12 @@ class Loader:
         if workers < 0:
             raise UsageError(f"data.workers={workers}: allowed is 0 (no threads) or more, e.g. data.workers=2")
         self.size, self.batch_size, self.flip, self.binarise = len(images), batch_size, flip, images.probabilities
-        self.device = torch.device(device)
+        self.device, self.channels, self.shape = torch.device(device), images.spec.channels, images.spec.shape[1:]
+        self.crop, self.paired = images.pixels.shape[2:] != self.shape, images.spec.paired
+        self._other = None
+        if images.source is not None and not self.paired:
+            options = {"device": device, "flip": flip, "resident": resident, "workers": workers}
+            self._other = Loader(images.source, batch_size, seed=_mix(seed, -2), **options)
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
         where = self.device if self.resident else torch.device("cpu")
@@ -78,13 +85,19 @@ class Loader:
         if self.binarise:
             uniform = torch.rand(pixels.shape, generator=self._flips, device=self.device)
             pixels = (uniform * 255 < pixels).to(torch.uint8) * 255
+        if self.crop:
+            pixels = _cropped(pixels, self.shape, self._flips)
         # In place and after the cast: on the CPU uint8 / 127.5 takes 15 times as long.
         image = pixels.to(torch.float32).div_(127.5).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
-        return Batch(image, label, None, torch.full((), progress, dtype=torch.float32, device=self.device))
+        source = None if self._other is None else self._other.next().image
+        if self.paired:
+            image, source = image[:, : self.channels].contiguous(), image[:, self.channels :].contiguous()
+        return Batch(image, label, source, torch.full((), progress, dtype=torch.float32, device=self.device))
 
     def state_dict(self) -> dict:
         """What continues the stream bit for bit: plain ints and the flip generator's state."""
-        return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state()}
+        other = {} if self._other is None else {"source": self._other.state_dict()}
+        return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state(), **other}
 
     def load_state_dict(self, state: dict) -> None:
         """Continue after the batches that were given out when `state` was taken; the batch size may be another.
@@ -97,6 +110,8 @@ class Loader:
                 "use the same data.root, data.validation and data.seed"
             )
         self._start(state["seed"], state["given"])
+        if self._other is not None:
+            self._other.load_state_dict(state["source"])
         if state["flips"].shape == self._flips.get_state().shape:
             self._flips.set_state(state["flips"].cpu())
         else:  # taken on another kind of device: its numbers cannot be continued, only replaced
@@ -105,6 +120,8 @@ class Loader:
     def close(self) -> None:
         """Stop and join the threads. Closing twice is fine, `next()` afterwards is not."""
         self._rows.close()
+        if self._other is not None:
+            self._other.close()
 
     def _start(self, seed: int, given: int) -> None:
         self._rows.reset()
@@ -148,10 +165,12 @@ class _Resident:
     """All pixels and labels on the device."""
 
     def __init__(self, images: Images, device: torch.device) -> None:
-        pixels = images.pixels
-        if isinstance(pixels, np.memmap) or not pixels.flags.writeable or not pixels.flags.c_contiguous:
-            pixels = np.array(pixels)  # torch shares memory with the array, which must be all there and writable
-        self.pixels = torch.from_numpy(pixels).to(device)
+        arrays = []
+        for pixels in _stacked(images):
+            if isinstance(pixels, np.memmap) or not pixels.flags.writeable or not pixels.flags.c_contiguous:
+                pixels = np.array(pixels)  # torch shares memory with the array, which must be all there and writable
+            arrays.append(torch.from_numpy(pixels).to(device))
+        self.pixels = arrays[0] if len(arrays) == 1 else torch.cat(arrays, 1)
         self.labels = None if images.labels is None else torch.tensor(images.labels, dtype=torch.int64, device=device)
 
     def get(self, index) -> tuple[Tensor, Tensor | None]:
@@ -167,7 +186,7 @@ class _Streamed:
     """Rows gathered from an array or memmap, a few batches ahead."""
 
     def __init__(self, images: Images, device: torch.device, workers: int) -> None:
-        self.pixels, self.labels, self.device = images.pixels, images.labels, device
+        self.arrays, self.labels, self.device = _stacked(images), images.labels, device
         self.pinned = device.type == "cuda"
         self.ahead = 2 * workers
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="gancli-data") if workers else None
@@ -187,9 +206,12 @@ class _Streamed:
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         index = rows.numpy()
-        pixels = torch.empty((len(index), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned)
-        # mode="clip" writes straight into the output; "raise", the default, goes through a buffer.
-        np.take(self.pixels, index, axis=0, out=pixels.numpy(), mode="clip")
+        parts = []
+        for array in self.arrays:
+            parts.append(torch.empty((len(index), *array.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned))
+            # mode="clip" writes straight into the output; "raise", the default, goes through a buffer.
+            np.take(array, index, axis=0, out=parts[-1].numpy(), mode="clip")
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if self.labels is None:
             return pixels, None
         labels = torch.from_numpy(np.take(self.labels, index))
@@ -204,6 +226,22 @@ class _Streamed:
         self.reset()
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stacked(images: Images) -> list[np.ndarray]:
+    """Return the pixels, and those of the sources where they come in pairs: their channels follow."""
+    return [images.pixels, images.source.pixels] if images.spec.paired else [images.pixels]
+
+
+def _cropped(pixels: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Cut (N, C, H, W) to (N, C, *size), each at its own random place."""
+    n, device = len(pixels), pixels.device
+    places = [
+        torch.randint(have - want + 1, (n, 1), generator=generator, device=device) + torch.arange(want, device=device)
+        for have, want in zip(pixels.shape[2:], size)
+    ]
+    rows, columns = places[0][:, :, None], places[1][:, None, :]  # (N, H', 1), (N, 1, W')
+    return pixels[torch.arange(n, device=device)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
 
 
 def _mix(seed: int, stream: int) -> int:

@@ -72,6 +72,15 @@ def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+def halved(image: Image.Image, half: int | None) -> Image.Image:
+    """Return the left (0) or the right (1) half of a picture; None: all of it. An odd column in the middle is lost."""
+    if half is None:
+        return image
+    width, height = image.size
+    left = half * (width - width // 2)
+    return image.crop((left, 0, left + width // 2, height))
+
+
 def resize(image: Image.Image, size: int | None, crop: str | int = "center") -> Image.Image:
     """Crop, then resize an "L" or "RGB" picture to size x size with Pillow's antialiased bicubic filter.
 

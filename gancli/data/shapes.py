@@ -3,7 +3,7 @@
 gancli train data=shapes model=dcgan
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -45,19 +45,25 @@ def render(factors: Factors, size: int) -> np.ndarray:
     return np.concatenate(chunks) if chunks else np.zeros((0, 3, size, size), np.uint8)
 
 
-def _render(f: Factors, size: int) -> np.ndarray:
+def coverage(shape: np.ndarray, x: np.ndarray, y: np.ndarray, radius: np.ndarray, size: int) -> np.ndarray:
+    """Return how much of each pixel a shape covers, (N, size, size) in [0, 1]; arguments (N,) as in Factors."""
     at = np.arange(size) + 0.5  # pixel centres
-    dx, dy = at[None, None, :] - f.x[:, None, None], at[None, :, None] - f.y[:, None, None]  # (n, 1, W), (n, H, 1)
-    r = f.radius[:, None, None]
+    dx, dy = at[None, None, :] - x[:, None, None], at[None, :, None] - y[:, None, None]  # (n, 1, W), (n, H, 1)
+    r = radius[:, None, None]
     distance = np.choose(  # to the edge, negative inside, (n, H, W)
-        f.shape[:, None, None],
+        shape[:, None, None],
         [
             np.hypot(dx, dy) - r,
             np.maximum(abs(dx), abs(dy)) - _HALF_SIDE * r,
             np.maximum(dy, abs(dx) * 0.75**0.5 - dy / 2) - _INRADIUS * r,  # point upwards
         ],
     )
-    inside = np.clip(0.5 - distance, 0, 1)[:, None]  # (n, 1, H, W)
+    return np.clip(0.5 - distance, 0, 1)
+
+
+def _render(f: Factors, size: int) -> np.ndarray:
+    inside = coverage(f.shape, f.x, f.y, f.radius, size)[:, None]  # (n, 1, H, W)
+    at = np.arange(size) + 0.5
     turns = (f.wave[:, 0, None, None] * at[None, None, :] + f.wave[:, 1, None, None] * at[None, :, None]) / size
     waves = np.sin(2 * np.pi * (turns + f.wave[:, 2, None, None]))
     ground = (f.ground[:, None, None] + f.contrast[:, None, None] * waves)[:, None]
@@ -95,12 +101,10 @@ class Shapes(Source):
             raise UsageError(f"data.label={label!r}: allowed are shape and colour")
         self.label = label
         whole("size", self.size, 8, 1024)
-        self._factors: dict[str, Factors] = {}
 
     def factors(self, split: str) -> Factors:
         """Return what the pictures of a split show, in their order."""
-        images = self.split(split)
-        return self._factors[images.split]
+        return self.split(split).factors
 
     def _load(self, split: str) -> dict[str, Images]:
         part = "test" if split == "test" else "train"
@@ -111,11 +115,11 @@ class Shapes(Source):
         labels = kinds[self.label].astype(np.int64)
         names = self.shapes if self.label == "shape" else self.colours
         if part == "test":
-            self._factors["test"] = factors
-            return {"test": self._images("test", pixels, labels, names)}
+            return {"test": replace(self._images("test", pixels, labels, names), factors=factors)}
         held, kept = hold_out(len(pixels), self.validation, self.seed, "validation")
-        self._factors |= {"train": factors[kept], "validation": factors[held]}
-        return self._train_and_validation(pixels, labels, names)
+        shown = {"train": factors[kept], "validation": factors[held]}
+        found = self._train_and_validation(pixels, labels, names)
+        return {split: replace(images, factors=shown[split]) for split, images in found.items()}
 
     def _draw(self, random: np.random.RandomState, n: int) -> tuple[Factors, dict[str, np.ndarray]]:
         """Draw n pictures' factors, and the indices of their shapes and colours among those chosen."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Generator, Tensor
@@ -37,6 +37,8 @@ class Images:
     class_names: tuple[str, ...] = ()
     levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
     probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
+    source: "Images | None" = None  # image-to-image: the pictures of the other domain, row by row if the spec is paired
+    factors: Any = None  # what the pictures show, where that is known exactly: data=shapes
     # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
     fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
     modes: Modes | None = None  # of points, where they have any
@@ -57,6 +59,8 @@ class Source(ABC):
     - `seed`: chooses the images held out, 0 .. 2^32-1. It is not the seed of the training run, so that runs with
       different seeds are scored on the same images.
     """
+
+    flip = False  # mirror the pictures in training unless data.flip says otherwise
 
     def __init__(
         self,
@@ -89,6 +93,10 @@ class Source(ABC):
         have = ", ".join(name for name in SPLITS if name in self._splits)
         hint = {"validation": "data.validation=0.05", "test": "data.test=0.1"}.get(split, "less held out")
         raise UsageError(f"data={self.name} has no {split} split, only {have}; hold a part of train out with {hint}")
+
+    def training(self) -> Images:
+        """Return the pictures to train on, which may be larger than the spec says: then they are cropped at random."""
+        return self.split("train")
 
     @abstractmethod
     def _load(self, split: str) -> dict[str, Images]:

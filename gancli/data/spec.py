@@ -15,6 +15,7 @@ class ImageSpec:
     width: int
     num_classes: int = 0  # 0: the data has no labels
     source_channels: int = 0  # image-to-image: channels of the source picture
+    paired: bool = False  # image-to-image: the image is the true translation of its source
     levels: int = 256  # values of a channel, evenly spaced over [-1, 1]; 2: binary images
     points: bool = False  # no pictures: points of `channels` coordinates, continuous and in the data's own units
 

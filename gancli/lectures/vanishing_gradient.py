@@ -78,7 +78,7 @@ class VanishingGradient(Lecture):
         due = list(self.freezes)
         for images in play(run):
             stage.show("GAN", images, run.total)
-            if images >= due[0]:
+            while due and images >= due[0]:
                 yield due.pop(0), {k: v.clone() for k, v in run.model.generator.state_dict().items()}
 
     def _learn(self, stage: Stage, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:

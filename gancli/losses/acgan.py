@@ -56,7 +56,7 @@ class ACGAN(NonSaturating):
         fake = self.seen(self._generated(model, wanted, batch), batch)
         s_real, c_real = model.judge(self.seen(batch.image, batch))
         s_fake, c_fake = model.judge(fake)
-        losses = self.discriminator_loss(s_real, s_fake, self._labels(s_real))
+        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real))
         losses["class(real)"] = self.class_weight * cross_entropy(c_real, batch.label)
         losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, wanted)
         right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, wanted)}

@@ -4,7 +4,7 @@ gancli train model=dcgan loss=hinge loss.repeat=2 loss.generator_batch=2
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.penalties import Game, Penalty, Projection, Regularizer
+from gancli.losses.penalties import Game, Regularizer, cautions, penalty_terms, projection
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.base import Adversarial
 
@@ -61,15 +61,15 @@ class AdversarialLoss(Loss):
 
     @abstractmethod
     def on_real(self, score: Tensor) -> Tensor:
-        """What the discriminator pays for an image labelled real, (N,) scores -> (N,)."""
+        """What the discriminator pays for an image (or patch) labelled real, score by score."""
 
     @abstractmethod
     def on_fake(self, score: Tensor) -> Tensor:
-        """What the discriminator pays for an image labelled generated, (N,) scores -> (N,)."""
+        """What the discriminator pays for an image (or patch) labelled generated, score by score."""
 
     @abstractmethod
     def on_generated(self, score: Tensor) -> Tensor:
-        """What the generator pays for an image of its own, (N,) scores -> (N,)."""
+        """What the generator pays for an image (or patch) of its own, score by score."""
 
     def discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: tuple[Tensor, Tensor] | None = None
@@ -77,17 +77,26 @@ class AdversarialLoss(Loss):
         """Return named scalars to minimise.
 
         Args:
-            real: scores of real images, (N,).
-            fake: scores of generated images, (N,).
-            labels: how real each of the two is said to be, (N,) each; None: 1 and 0.
+            real: scores of real images, (N,), or of their patches, (N, 1, H, W).
+            fake: scores of generated images, likewise.
+            labels: how real each of the two is said to be, one number per image, see labels(); None: 1 and 0.
         """
         if labels is None:
             return {"real": self.on_real(real).mean(), "fake": self.on_fake(fake).mean()}
         return {"real": self._labelled(real, labels[0]).mean(), "fake": self._labelled(fake, labels[1]).mean()}
 
-    def generator_loss(self, fake: Tensor) -> dict[str, Tensor]:
-        """Return named scalars to minimise, given the scores of generated images, (N,)."""
+    def generator_loss(self, fake: Tensor, real: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+        """Return named scalars to minimise.
+
+        Args:
+            fake: scores of generated images, (N,), or of their patches, (N, 1, H, W).
+            real: computes those of real ones, for losses that compare the two.
+        """
         return {"fake": self.on_generated(fake).mean()}
+
+    def generator_pays(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return what the generator minimises, given the scores of real and of generated images, (N,) each."""
+        return self.generator_loss(fake)
 
     def verdicts(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return statistics of the discriminator: mean scores and the share of right answers."""
@@ -102,21 +111,15 @@ class AdversarialLoss(Loss):
         return found
 
     def phases(self, model: Adversarial) -> list[Phase]:
-        penalties = [
-            Term(partial(self._penalty_term, name, each), each.interval, each.second_order)
-            for name, each in self.penalties.items()
-            if isinstance(each, Penalty)
-        ]
-        terms = (Term(self.discriminator_term), *penalties)
-        after = self._project if any(isinstance(each, Projection) for each in self.penalties.values()) else None
+        terms = (Term(self.discriminator_term), *penalty_terms(self.penalties, self._games))
+        after = projection(self.penalties, "discriminator")
         return [
             Phase("discriminator", ("discriminator",), terms, self.repeat, after),
             Phase("generator", ("generator",), (Term(self.generator_term),)),
         ]
 
     def cautions(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        told = settings["discriminator"]
-        return [line for each in self.penalties.values() if (line := each.caution(model.discriminator, told))]
+        return cautions(self.penalties, model.discriminator, settings["discriminator"])
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         wanted = model.wanted(batch.label)
@@ -124,12 +127,13 @@ class AdversarialLoss(Loss):
         # Two forwards, not one on the concatenation: batch norm must not see real and fake images mixed (DCGAN).
         s_real = model.score(self.seen(batch.image, batch), batch.label)
         s_fake = model.score(fake, wanted)
-        losses = self.discriminator_loss(s_real, s_fake, self._labels(s_real))
+        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real))
         return losses | self.statistics(s_real.detach(), s_fake.detach())
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         fake, wanted = self.drawn(model, batch)
-        return self.generator_loss(model.score(fake, wanted))
+        real = lambda: model.score(self.seen(batch.image, batch), batch.label)  # noqa: E731
+        return self.generator_loss(model.score(fake, wanted), real)
 
     def drawn(self, model: Adversarial, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Draw what an update of the generator is judged by: images as the discriminator gets them, and their labels.
@@ -152,11 +156,13 @@ class AdversarialLoss(Loss):
         with torch.no_grad():
             return model.generate(model.latent(len(batch.image)), label)
 
-    def _labels(self, score: Tensor) -> tuple[Tensor, Tensor] | None:
+    def labels(self, score: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return how real the real and the generated images are said to be, one number per image; None: 1 and 0."""
         changing = [each for each in self.stabilizers.values() if each.relabels]
         if not changing:
             return None
-        labels = torch.ones_like(score), torch.zeros_like(score)
+        one = score[(slice(None), *[slice(1)] * (score.ndim - 1))]  # (N,), or (N, 1, 1, 1) for all patches of an image
+        labels = torch.ones_like(one), torch.zeros_like(one)
         for each in changing:
             labels = each.labels(*labels)
         return labels
@@ -165,7 +171,7 @@ class AdversarialLoss(Loss):
         # Cross-entropy, and squares up to a constant, are affine in the label: this is the soft-label loss itself.
         return label * self.on_real(score) + (1 - label) * self.on_fake(score)
 
-    def _penalty_term(self, name: str, penalty: Penalty, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
+    def _games(self, model: Adversarial, batch: Batch) -> dict[str, Game]:
         game = Game(
             critic=model.discriminator,
             score=partial(model.score, label=batch.label),
@@ -173,12 +179,7 @@ class AdversarialLoss(Loss):
             # Of the batch's own labels: what lies between a real and a generated image has to be of one class.
             fake=lambda: self.seen(self._generated(model, batch.label, batch), batch),
         )
-        return {name: penalty(game)}
-
-    def _project(self, model: Adversarial) -> None:
-        for each in self.penalties.values():
-            if isinstance(each, Projection):
-                each.project(model.discriminator)
+        return {"": game}
 
 
 def _parts(group: str, key: str, parts: Mapping[str, Any] | None, kind: type) -> dict[str, Any]:

@@ -7,11 +7,15 @@ Gradients are those of the score in the image: one norm per sample, over all its
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
+
+from gancli.data.spec import Batch
+from gancli.losses.base import Term
 
 
 class Game(NamedTuple):
@@ -73,6 +77,35 @@ def between(start: Tensor, end: Tensor) -> Tensor:
     """Draw one point on each line from start to end: one number per sample, not per pixel or per batch."""
     share = torch.rand(len(start), *[1] * (start.ndim - 1), device=start.device, dtype=start.dtype)
     return torch.lerp(start, end, share)
+
+
+Games = Callable[[Any, Batch], dict[str, Game]]  # of a model and a batch, by the endings of their scalars' names
+
+
+def penalty_terms(penalties: Mapping[str, Regularizer], games: Games) -> tuple[Term, ...]:
+    """Return a term for each penalty, which the critics pay in all of the games."""
+    found = {name: each for name, each in penalties.items() if isinstance(each, Penalty)}
+    return tuple(Term(partial(_penalty_term, n, p, games), p.interval, p.second_order) for n, p in found.items())
+
+
+def _penalty_term(name: str, penalty: Penalty, games: Games, model: Any, batch: Batch) -> dict[str, Tensor]:
+    return {f"{name}{ending}": penalty(game) for ending, game in games(model, batch).items()}
+
+
+def projection(penalties: Mapping[str, Regularizer], network: str) -> Callable[[Any], None] | None:
+    """Return what projects the weights of a model's child after each of its updates; None: nothing does."""
+    found = [each for each in penalties.values() if isinstance(each, Projection)]
+
+    def project(model: Any) -> None:
+        for each in found:
+            each.project(model.get_submodule(network))
+
+    return project if found else None
+
+
+def cautions(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
+    """Return what the penalties say of a critic and of what its optimizer was told."""
+    return [line for each in penalties.values() if (line := each.caution(critic, settings))]
 
 
 class GradientPenalty(Penalty):

@@ -13,9 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from gancli.data.spec import Batch
 from gancli.losses.game import AdversarialLoss
-from gancli.models.base import Adversarial
 
 # What is paid for a difference of scores that should be large; for one that should be small, that of its negative.
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -64,6 +62,9 @@ class Relativistic(AdversarialLoss):
         ahead = real - fake
         return {"pair": (self.on_real(ahead) if labels is None else self._labelled(ahead, labels[0])).mean()}
 
+    def generator_pays(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        return self.pair_loss(real, fake)
+
     def pair_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return what the generator minimises: the discriminator's loss with the two kinds of images exchanged."""
         if self.paired:
@@ -75,7 +76,7 @@ class Relativistic(AdversarialLoss):
         right = (real > fake.mean()).float().mean() + (fake <= real.mean()).float().mean()
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
-    def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        fake, wanted = self.drawn(model, batch)
-        s_real = model.score(self.seen(batch.image, batch), batch.label)
-        return self.pair_loss(s_real, model.score(fake, wanted))
+    def generator_loss(self, fake: Tensor, real: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+        if real is None:
+            raise ValueError("the relativistic losses compare: they need the scores of real images")
+        return self.pair_loss(real(), fake)

@@ -5,7 +5,7 @@ noise floor is the same metric of two halves of the real images.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -28,6 +28,17 @@ class Batch:
     labels: Tensor | None  # (N,) int64; None: the images have none
     nats: Tensor | None = None  # (N,) -log p(x), of the set MODEL
     density: bool = False  # p is a density on [0, 1]^D, not a probability of the pixels' levels
+
+    def rows(self, index: Tensor) -> "Batch":
+        """Return some of the images, index (M,) int64."""
+        pick = lambda x: None if x is None else x[index.to(x.device)]  # noqa: E731
+        return Batch(pick(self.pixels), pick(self.features), pick(self.logits), pick(self.labels))
+
+    @staticmethod
+    def joined(parts: Sequence["Batch"]) -> "Batch":
+        """Return the images of several batches as one."""
+        columns = zip(*((each.pixels, each.features, each.logits, each.labels) for each in parts))
+        return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
 class Likelihood(NamedTuple):

@@ -27,6 +27,7 @@ from gancli.metrics.modes import Modes
 from gancli.metrics.nll import NLL
 from gancli.metrics.parzen import Parzen
 from gancli.metrics.precision_recall import PrecisionRecall
+from gancli.metrics.resampling import deviations
 
 log = logging.getLogger("gancli")
 
@@ -76,6 +77,7 @@ class Scores(NamedTuple):
 
     values: dict[str, float]
     details: dict[str, Any]  # plain JSON types, by metric
+    deviations: dict[str, float] = {}  # of values over sets of as many images, if asked for
 
 
 class Scorer:
@@ -142,16 +144,21 @@ class Scorer:
             )
 
     @torch.no_grad()
-    def score(self, stream: Stream, likelihood: Likelihood | None = None) -> Scores:
-        """Score n images, the stream being used up once, or ``likelihood`` on all the real ones. Raises UsageError."""
+    def score(self, stream: Stream, likelihood: Likelihood | None = None, *, halves: int = 0) -> Scores:
+        """Score n images, the stream being used up once, or ``likelihood`` on all the real ones. Raises UsageError.
+
+        ``halves`` random halves of them tell how their values spread; then the features of all images are kept.
+        """
         others = self._others
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
-        done = 0
+        done, kept = 0, []
         for pixels, labels in stream if self.draws else ():
             batch = self._seen(pixels, labels, found)
             for statistic in found.values():
                 statistic.add(batch)
+            if halves:
+                kept.append(batch)
             done += len(pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
@@ -161,6 +168,7 @@ class Scorer:
         return Scores(
             {key: value for metric in self.metrics for key, value in metric(sets).items()},
             {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
+            deviations(self.metrics, Batch.joined(kept), others, self._about, halves) if kept else {},
         )
 
     def _asked(self, likelihood: Likelihood | None) -> Statistics:
@@ -283,6 +291,4 @@ def _part(images: Images, start: int, stop: int) -> tuple[Tensor, Tensor | None]
 def _rows(batch: Batch, rows: np.ndarray, start: int, stop: int) -> Batch:
     """Return the part of images start .. stop - 1 that lies in sorted rows."""
     low, high = np.searchsorted(rows, (start, stop))
-    index = torch.from_numpy(rows[low:high] - start)
-    pick = lambda x: None if x is None else x[index.to(x.device)]  # noqa: E731
-    return Batch(pick(batch.pixels), pick(batch.features), pick(batch.logits), pick(batch.labels))
+    return batch.rows(torch.from_numpy(rows[low:high] - start))

@@ -26,6 +26,7 @@ class Model(nn.Module, ABC):
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
+    remarks: tuple[str, ...] = ()  # what the log should say of it
     conditional: bool = False  # its images depend on a label
     points: ClassVar[bool] = False  # can draw points, too
 
@@ -59,10 +60,7 @@ class Model(nn.Module, ABC):
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Data-dependent initialisation, called once before the first step with training data.
-
-        Images are (N, C, H, W) uint8, points (N, D, 1, 1) float32.
-        """
+        """Initialise by the training data, once, before the first step: (N, C, H, W) uint8, points float32."""
 
 
 class Adversarial(Model):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gancli import config
 from gancli.errors import UsageError
+from gancli.files import json_lines
 
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "recipe", "local")  # groups that choose no experiment
@@ -121,7 +122,7 @@ def read(folder: Path) -> Run:
         state=status.get("state", "unknown"),
         error=status.get("error"),
         device=", then ".join(devices) or None,
-        history=tuple(_history(folder / HISTORY)),
+        history=tuple(json_lines(folder / HISTORY)),
         cards=tuple(_cards(folder / "eval", damaged)),
         eval_split=str(on_the_way.get("split", "")),
         eval_best=str(on_the_way.get("best", "")),
@@ -148,16 +149,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the last line of a killed run
-            break
-    return rows
 
 
 def _cards(folder: Path, damaged: list[str]) -> list[Card]:

@@ -1,0 +1,45 @@
+"""The history of generated images that a discriminator is shown (Shrivastava et al. 2017, section 2.3)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Pool(nn.Module):
+    """Up to ``capacity`` earlier images, on the device, saved and resumed like weights.
+
+    While it fills, images are stored and returned. Then every image is, with probability 1/2, stored in the place of an
+    earlier one, which is returned for it; else it is returned itself (Zhu et al. 2017, section 4). The images of one
+    batch take different places. Nothing here waits for the device.
+
+    Args:
+        capacity: images; 0: none, every image is returned itself.
+        shape: (C, H, W) of an image.
+    """
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        if capacity < 0:
+            raise ValueError(f"pool={capacity} must be 0 or more images")
+        self.capacity = capacity
+        # One row more than images: what is not stored is written there, so that the number of writes is fixed.
+        self.register_buffer("images", torch.zeros(capacity + 1, *shape))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Store (N, C, H, W) images, or not, and return as many, detached."""
+        if not self.capacity:
+            return images.detach()
+        return torch.cat([self._exchange(part) for part in images.detach().split(self.capacity)])
+
+    def _exchange(self, images: Tensor) -> Tensor:
+        n, images = len(images), images.to(self.images.dtype)
+        free = self.filled + torch.arange(n, device=images.device)  # the next free places, past the end once it is full
+        earlier = torch.rand(self.capacity, device=images.device).argsort()[:n]  # places in random order
+        filling = free < self.capacity
+        swapped = ~filling & (torch.rand(n, device=images.device) < 0.5) & (earlier < self.filled)
+        returned = torch.where(swapped.view(-1, 1, 1, 1), self.images[earlier], images)
+        place = torch.where(filling, free, torch.where(swapped, earlier, self.capacity))
+        self.images.index_copy_(0, place, images)
+        self.filled += filling.sum()
+        return returned

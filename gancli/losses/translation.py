@@ -1,0 +1,273 @@
+"""Losses of image-to-image translation: an adversarial loss of this project, and what ties the picture to its source.
+
+    gancli train model=cyclegan data=unpaired data/a=mnist data/b=digits loss/adversarial=hinge loss.cycle=5
+
+Scores are maps with one logit per patch, of which the adversarial loss takes the mean.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, l1_loss
+
+from gancli.data.spec import Batch
+from gancli.errors import UsageError
+from gancli.losses.base import Loss, Phase, Term
+from gancli.losses.game import AdversarialLoss
+from gancli.losses.penalties import Game, cautions, penalty_terms, projection
+from gancli.losses.pool import Pool
+from gancli.losses.stabilizers import Stabilizer
+from gancli.models.translation import Cyclic, MultiDomain, Paired, Translation
+
+Drawn = Callable[[], Tensor]
+
+
+class TranslationLoss(Loss):
+    """What the losses of this file share.
+
+    Args:
+        adversarial: makes the adversarial loss of ``penalties=`` and ``stabilizers=``.
+        gan: weight of the generators' adversarial term.
+        discriminator: weight of the discriminators' (a half slows them down, by what the optimizer makes of it).
+        penalties: see AdversarialLoss.
+        stabilizers: see AdversarialLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    def __init__(
+        self,
+        adversarial: Callable[..., AdversarialLoss],
+        gan: float = 1.0,
+        discriminator: float = 1.0,
+        penalties: dict[str, Any] | None = None,
+        stabilizers: dict[str, Stabilizer] | None = None,
+    ) -> None:
+        super().__init__()
+        if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
+            raise ValueError("adversarial is no adversarial loss: choose one, such as loss/adversarial=hinge")
+        self.adversarial = adversarial(penalties=penalties, stabilizers=stabilizers)
+        self.gan, self.discriminator = gan, discriminator
+        self._weights(gan=gan, discriminator=discriminator)
+
+    @staticmethod
+    def _weights(**weights: float) -> None:
+        for name, value in weights.items():
+            if value < 0:
+                raise ValueError(f"{name}={value} must be 0 or more")
+
+    def cautions(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        return cautions(self.adversarial.penalties, model.discriminators, settings["discriminators"])
+
+    def _discriminators(self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, Game]]) -> Phase:
+        """Return the discriminators' phase: their own term, and the penalties."""
+        terms = (Term(term), *penalty_terms(self.adversarial.penalties, games))
+        after = projection(self.adversarial.penalties, "discriminators")
+        return Phase("discriminators", ("discriminators",), terms, self.adversarial.repeat, after)
+
+    def _told_apart(self, real: Tensor, fake: Tensor, ending: str = "") -> dict[str, Tensor]:
+        """Return what a discriminator pays for its scores, and its statistics."""
+        losses = self.adversarial.discriminator_loss(real, fake, self.adversarial.labels(real))
+        weighted = {key: self.discriminator * v if v.requires_grad else v for key, v in losses.items()}
+        found = weighted | self.adversarial.statistics(real.detach(), fake.detach())
+        return {f"{key}{ending}": value for key, value in found.items()}
+
+    def _fooled(self, fake: Tensor, real: Drawn, ending: str = "") -> dict[str, Tensor]:
+        """Return what a generator pays for the scores of its pictures."""
+        losses = self.adversarial.generator_loss(fake, real)
+        return {f"{key}{ending}": self.gan * value for key, value in losses.items()}
+
+
+class CycleLoss(TranslationLoss):
+    """Zhu et al. 2017, eqs. 1 to 3 and section 5.2: there and back again is the picture itself.
+
+    The discriminators see generated pictures out of a pool, the generators are judged by their latest. Deviation: the
+    discriminators' pictures are drawn anew, by the generators that were just updated.
+
+    Args:
+        cycle: lambda, the weight of the L1 distance between a picture and its reconstruction.
+        identity: weight, as a part of ``cycle``, of the L1 distance that a picture of the target domain is moved.
+        pool: pictures of each domain that are kept; 0: none.
+        kwargs: see TranslationLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    family = Cyclic
+
+    def __init__(self, cycle: float = 10.0, identity: float = 0.5, pool: int = 50, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._weights(cycle=cycle, identity=identity, pool=pool)
+        self.cycle, self.identity, self.capacity = cycle, identity, pool
+        self.pools = nn.ModuleDict()
+
+    def phases(self, model: Cyclic) -> list[Phase]:
+        a, b = model.spec.source_channels, model.spec.channels
+        if self.identity and a != b:
+            raise UsageError(
+                f"loss.identity={self.identity} wants as many channels in both domains, and they have {a} and {b}: "
+                "add loss.identity=0, or data.channels"
+            )
+        size = model.spec.height, model.spec.width
+        self.pools.update({name: Pool(self.capacity, (c, *size)) for name, c in (("a", a), ("b", b))})
+        self.pools.to(model.device)
+        generators = Phase("generators", ("generators",), (Term(self.generators_term),))
+        return [generators, self._discriminators(self.discriminators_term, self._games)]
+
+    def generators_term(self, model: Cyclic, batch: Batch) -> dict[str, Tensor]:
+        losses = {}
+        for source, other, there, back, to in self._ways(batch):
+            fake = model.translate(source, there)
+            score = partial(model.score, domain=to)
+            real = lambda other=other, score=score: score(self.adversarial.seen(other, batch))  # noqa: E731
+            losses |= self._fooled(score(self.adversarial.seen(fake, batch)), real, f"/{there}")
+            losses[f"cycle/{there}"] = self.cycle * l1_loss(model.translate(fake, back), source)
+            if self.identity:
+                losses[f"identity/{there}"] = self.cycle * self.identity * l1_loss(model.translate(other, there), other)
+        return losses
+
+    def discriminators_term(self, model: Cyclic, batch: Batch) -> dict[str, Tensor]:
+        losses = {}
+        for _, real, _, _, to in self._ways(batch):
+            fake = self.pools[to](self._generated(model, batch, to))
+            scores = (model.score(self.adversarial.seen(each, batch), to) for each in (real, fake))
+            losses |= self._told_apart(*scores, f"/{to}")
+        return losses
+
+    @staticmethod
+    def _ways(batch: Batch) -> list[tuple[Tensor, Tensor, str, str, str]]:
+        """Return source, picture of the other domain, way there, way back and the other domain, both ways."""
+        a, b = batch.source, batch.image
+        return [(a, b, "a2b", "b2a", "b"), (b, a, "b2a", "a2b", "a")]
+
+    @staticmethod
+    def _generated(model: Cyclic, batch: Batch, to: str) -> Tensor:
+        with torch.no_grad():
+            return model.translate(batch.source, "a2b") if to == "b" else model.translate(batch.image, "b2a")
+
+    def _games(self, model: Cyclic, batch: Batch) -> dict[str, Game]:
+        return {
+            f"/{to}": Game(
+                critic=model.discriminators[to],
+                score=partial(model.score, domain=to),
+                real=self.adversarial.seen(real, batch),
+                fake=lambda to=to: self.adversarial.seen(self._generated(model, batch, to), batch),
+            )
+            for _, real, _, _, to in self._ways(batch)
+        }
+
+
+class PairLoss(TranslationLoss):
+    """Isola et al. 2017, eqs. 1, 3 and 4: real or generated, given the source, and near the true picture in L1.
+
+    Args:
+        l1: lambda.
+        kwargs: see TranslationLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    family = Paired
+
+    def __init__(self, l1: float = 100.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._weights(l1=l1)
+        self.l1 = l1
+
+    def phases(self, model: Paired) -> list[Phase]:
+        generator = Phase("generators", ("generators",), (Term(self.generators_term),))
+        return [self._discriminators(self.discriminators_term, self._games), generator]
+
+    def generators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
+        fake = model.translate(batch.source, "a2b")
+        losses = self._fooled(self._score(model, batch, fake), lambda: self._score(model, batch, batch.image))
+        return losses | {"l1": self.l1 * l1_loss(fake, batch.image)}
+
+    def discriminators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
+        fake = self._generated(model, batch)
+        return self._told_apart(*(self._score(model, batch, each) for each in (batch.image, fake)))
+
+    def _score(self, model: Paired, batch: Batch, image: Tensor) -> Tensor:
+        return model.score(batch.source, self.adversarial.seen(image, batch))
+
+    @staticmethod
+    def _generated(model: Paired, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            return model.translate(batch.source, "a2b")
+
+    def _games(self, model: Paired, batch: Batch) -> dict[str, Game]:
+        game = Game(
+            critic=model.discriminators,
+            score=partial(model.score, batch.source),
+            real=self.adversarial.seen(batch.image, batch),
+            fake=lambda: self.adversarial.seen(self._generated(model, batch), batch),
+        )
+        return {"": game}
+
+
+class StarLoss(TranslationLoss):
+    """Choi et al. 2018, eqs. 1 to 6: real or generated, of the right domain, and back again.
+
+    The discriminator learns the domains from real pictures alone, the generator is judged by the domain it was asked
+    for: the labels of the batch in random order. The way back is to the picture's own domain.
+
+    Args:
+        classification: lambda_cls.
+        reconstruction: lambda_rec.
+        kwargs: see TranslationLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    family = MultiDomain
+
+    def __init__(self, classification: float = 1.0, reconstruction: float = 10.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._weights(classification=classification, reconstruction=reconstruction)
+        self.classification, self.reconstruction = classification, reconstruction
+
+    def phases(self, model: MultiDomain) -> list[Phase]:
+        generator = Phase("generators", ("generators",), (Term(self.generators_term),))
+        return [self._discriminators(self.discriminators_term, self._games), generator]
+
+    def generators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
+        image, target = batch.image, shuffled(batch.label)
+        fake = model.move(image, target)
+        score, domain = model.judge(self.adversarial.seen(fake, batch))
+        losses = self._fooled(score, lambda: model.judge(self.adversarial.seen(image, batch))[0])
+        losses["classification"] = self.classification * cross_entropy(domain, target)
+        losses["reconstruction"] = self.reconstruction * l1_loss(model.move(fake, batch.label), image)
+        return losses
+
+    def discriminators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
+        real, domain = model.judge(self.adversarial.seen(batch.image, batch))
+        fake, _ = model.judge(self.adversarial.seen(self._generated(model, batch), batch))
+        right = (domain.argmax(1) == batch.label).float().mean()
+        losses = self._told_apart(real, fake) | {"domain accuracy": right}
+        return losses | {"classification": self.classification * cross_entropy(domain, batch.label)}
+
+    @staticmethod
+    def _generated(model: MultiDomain, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            return model.move(batch.image, shuffled(batch.label))
+
+    def _games(self, model: MultiDomain, batch: Batch) -> dict[str, Game]:
+        game = Game(
+            critic=model.discriminators,
+            score=lambda image: model.judge(image)[0],
+            real=self.adversarial.seen(batch.image, batch),
+            fake=lambda: self.adversarial.seen(self._generated(model, batch), batch),
+        )
+        return {"": game}
+
+
+def shuffled(label: Tensor) -> Tensor:
+    """Return the labels in random order: target domains as frequent as the data's own, (N,)."""
+    return label[torch.randperm(len(label), device=label.device)]

@@ -1,0 +1,112 @@
+"""The families of image-to-image translation: what their losses may ask of them."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.base import Model
+
+
+class Translation(Model):
+    """Networks that turn a picture of one domain into one of another: trained by ``losses/translation.py``.
+
+    Training batches hold what belongs to it: ``source`` of domain a and ``image`` of domain b, or one labelled image.
+
+    Raises:
+        UsageError: data that has one domain only.
+    """
+
+    sampled = ("generators",)
+    generators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+    needs: ClassVar[str] = "data=unpaired data/a=shapes data/b=digits"  # what to type for data of the right kind
+    multiple: int = 1  # each side of a picture that translate() takes is a multiple of it
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__(spec)
+        if not self._fits(spec):
+            raise UsageError(f"{type(self).__name__} learns from other data: choose, for instance, {self.needs}")
+
+    def _fits(self, spec: ImageSpec) -> bool:
+        return spec.source_channels > 0
+
+    @property
+    @abstractmethod
+    def directions(self) -> tuple[str, ...]:
+        """What translate() can be asked for."""
+
+    @abstractmethod
+    def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
+        """Map pictures (N, C, H, W) in [-1, 1] to the other domain, of the same size and number."""
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Translate the first n of ``source`` in the first direction; there are no latents to draw from."""
+        if source is None:
+            raise UsageError(f"{type(self).__name__} translates pictures: name a folder of them with source=...")
+        return self.translate(source[:n], self.directions[0], generator)
+
+
+class Cyclic(Translation):
+    """A generator for each direction between domains a and b, and a discriminator of each domain's pictures."""
+
+    directions = ("a2b", "b2a")
+
+    def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
+        return self.generators[direction](source)
+
+    def score(self, image: Tensor, domain: str) -> Tensor:
+        """Return one logit per patch for pictures that claim to be of domain ``a`` or ``b``, (N, 1, H', W')."""
+        return self.discriminators[domain](image)
+
+
+class Paired(Translation):
+    """One generator from a to b, and a discriminator of pairs."""
+
+    directions = ("a2b",)
+    needs = "data=paired data.root=..."
+
+    def _fits(self, spec: ImageSpec) -> bool:
+        return spec.paired
+
+    def score(self, source: Tensor, image: Tensor) -> Tensor:
+        """Return one logit per patch for pairs of pictures, (N, 1, H', W')."""
+        return self.discriminators["b"](torch.cat([source, image], 1))
+
+
+class MultiDomain(Translation):
+    """One generator to every domain (the data's classes), and a discriminator that also tells which domain it sees."""
+
+    needs = "data=domains data.root=... or data=shapes data.label=colour"
+
+    def _fits(self, spec: ImageSpec) -> bool:
+        return spec.num_classes > 1
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The numbers of the target domains."""
+        return tuple(str(domain) for domain in range(self.spec.num_classes))
+
+    @abstractmethod
+    def move(self, image: Tensor, label: Tensor) -> Tensor:
+        """Map pictures (N, C, H, W) to the domains that labels (N,) name."""
+
+    @abstractmethod
+    def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one logit per patch, (N, 1, H', W'), and the logits of the domains, (N, num_classes)."""
+
+    def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
+        return self.move(source, torch.full((len(source),), int(direction), device=source.device))
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Translate the first n of ``source``, to the domains of ``label`` if there are any."""
+        if source is None or label is None:
+            return super().sample(n, source=source, generator=generator)
+        return self.move(source[:n], label)

@@ -1,0 +1,40 @@
+"""Dropout as a source of noise: on at test time, too, and drawn from a generator of one's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor, nn
+
+
+class NoiseDropout(nn.Module):
+    """Dropout that eval mode does not turn off.
+
+    Args:
+        p: probability that a value is dropped, 0 <= p < 1; the others are scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p={p} must be 0 or more, and below 1")
+        self.p, self.generator = p, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.p == 0:
+            return x
+        kept = torch.rand(x.shape, device=x.device, generator=self.generator) >= self.p
+        return x * kept / (1 - self.p)
+
+
+@contextmanager
+def drawing(module: nn.Module, generator: Generator | None) -> Iterator[None]:
+    """Let every NoiseDropout inside ``module`` draw from ``generator``; afterwards from the global one again."""
+    layers = [layer for layer in module.modules() if isinstance(layer, NoiseDropout)]
+    for layer in layers:
+        layer.generator = generator
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.generator = None
