@@ -99,7 +99,7 @@ def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
         state = net.state_dict()
         assert all(torch.equal(state[k], v) for k, v in saved.state[key].items())
     if model in TRAINED:
-        assert not torch.equal(*(drawn(m, 32, 0) for m in (ema, raw)))
+        assert not torch.equal(*(drawn(m, 256, 0) for m in (ema, raw)))
 
 
 @pytest.mark.parametrize("model", TRAINED)

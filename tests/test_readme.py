@@ -156,6 +156,16 @@ def test_the_table_of_results_is_what_was_measured():
         assert f"{100 * accuracy:.1f} % right" in README
 
 
+def test_the_table_of_modes_is_what_was_measured():
+    """Every cell of seeds 0 to 4 against the JSON that gancli eval wrote."""
+    rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", README, re.MULTILINE)
+    assert len(rows) == 2
+    for data, cells in rows:
+        for seed, cell in enumerate(cells.split("|")):
+            values = json.loads((ROOT / "outputs" / "readme" / f"{data}-toy_gan-{seed}.json").read_text())["values"]
+            assert cell.strip() == f"{values['modes']:.0f}, {values['high_quality']:.1f} %"
+
+
 def test_the_likelihoods_are_what_was_measured():
     """The sentence on pixelcnn against the CSV and the JSON that gancli eval wrote."""
     rows = (ROOT / "outputs" / "readme" / "mnist-pixelcnn.csv").read_text().splitlines()

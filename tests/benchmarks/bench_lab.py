@@ -104,7 +104,12 @@ def main() -> None:
         good = [each for each in found if each]
         keys = (("modes", 1), ("high_quality", 1), ("reverse_kl", 3), ("updates", 0))
         cells = [cell([each[key] for each in good], digits) for key, digits in keys]
-        print(f"| {name} | {' | '.join(cells)} | {len(found) - len(good)} |".replace("nan ± nan", "-"), flush=True)
+        print(
+            f"| {name} | {' | '.join(cells)} | {len(found) - len(good)} |".replace("nan ± nan", "-").replace(
+                "nan", "-"
+            ),
+            flush=True,
+        )
     if told.data == "grid25":
         print(f"\n{PUBLISHED}")
 
