@@ -43,7 +43,7 @@ def lines(folder) -> dict[str, float]:
 
 
 def test_training_shows_and_scores_both_directions(trained):
-    names = sorted(p.name for p in (trained / "samples").iterdir())
+    names = sorted(p.name for p in (trained / "samples").glob("*.png"))
     assert names == [f"{n:012d}-{way}.png" for n in (0, 16) for way in ("a2b", "b2a")]
     values = lines(trained)
     for way in ("a2b", "b2a"):
