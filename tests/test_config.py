@@ -21,7 +21,7 @@ def every_option() -> list[str]:
 @pytest.mark.parametrize("option", every_option())
 def test_every_option_composes_and_fits_its_target(option: str) -> None:
     group = option.partition("=")[0]
-    cfg = compose("train", [option, "data.root=/pictures"] if option == "data=folder" else [option])
+    cfg = compose("train", [option, "data.root=/pictures"] if option in ("data=folder", "data=domains") else [option])
     assert "_target_" in cfg[group] or group == "runtime"
 
 

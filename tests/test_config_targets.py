@@ -133,7 +133,15 @@ def test_the_command_line_refuses_before_anything_runs(cli, package) -> None:
 
 def test_checking_imports_nothing(cli, package) -> None:
     canary = package("mine", nets="class Net:\n    def __init__(self, spec, width: int = 3): ...\n")
-    answer = cli("train", "model._target_=mine.nets.Net", "~model.latent_dim", "model.width=x", "trust=[mine]")
+    answer = cli(
+        "train",
+        "model._target_=mine.nets.Net",
+        "~model.latent_dim",
+        "~model.discriminator_norm",
+        "~model.minibatch_std",
+        "model.width=x",
+        "trust=[mine]",
+    )
     assert (answer.code, "model.width: expected int, got 'x'" in answer.err) == (2, True)
     assert not canary.exists()
 

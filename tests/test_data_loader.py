@@ -28,7 +28,7 @@ def numbered(n: int, labels: bool = True, pixels: np.ndarray | None = None) -> I
         pixels = np.zeros((n, 1, 2, 3), np.uint8)
         pixels[:, 0, 0, 0], pixels[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
     label = np.arange(n, dtype=np.int64) if labels else None
-    return Images(pixels, label, ImageSpec(1, 2, 3, n if labels else 0), "numbered", "train", "f")
+    return Images(pixels, label, ImageSpec(*pixels.shape[1:], n if labels else 0), "numbered", "train", "f")
 
 
 def uint8(batch: Batch) -> torch.Tensor:

@@ -113,7 +113,7 @@ def test_a_resumed_run_keeps_its_history(ill, tmp_path):
 def test_the_last_word_comes_even_when_training_diverges(tmp_path, monkeypatch):
     calls = []
 
-    def exploding(self, fake):
+    def exploding(self, fake, *rest):
         calls.append(1)
         return {"nonsaturating": fake.mean() * (float("inf") if len(calls) > 60 else 2.0 ** len(calls))}
 

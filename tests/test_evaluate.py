@@ -178,8 +178,9 @@ def test_a_split_too_small_for_the_score_is_refused_before_a_classifier_is_train
 
 
 def test_the_number_of_workers_changes_nothing(folder) -> None:
-    streaming = ("data.resident=false", "data.workers=4")
-    assert evaluated(folder, "metrics=[fid]", *streaming) == evaluated(folder, "metrics=[fid]", "data.workers=0")
+    fake = ("data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=150")
+    streaming = (*fake, "data.resident=false", "data.workers=4")
+    assert evaluated(folder, "metrics=[fid]", *streaming) == evaluated(folder, "metrics=[fid]", *fake, "data.workers=0")
     assert len(results(folder)) == 1  # of the same protocol
 
 

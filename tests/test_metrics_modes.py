@@ -139,7 +139,7 @@ def test_training_and_eval_give_the_same_scores(tmp_path):
     (card,) = (tmp_path / "eval").glob("*.json")
     facts = json.loads(card.read_text())
     assert facts["floor"]["values"]["modes"] == 8 and 97 < facts["floor"]["values"]["high_quality"] <= 100
-    assert facts["protocol"]["high_quality_deviations"] == 3.0 and facts["protocol"]["features"]["modes"] == 8
+    assert facts["protocol"]["modes_deviations"] == 3.0 and facts["protocol"]["features"]["modes"] == 8
 
 
 def test_eval_scores_a_checkpoint_as_its_training_did_unless_told_otherwise(cli):

@@ -56,7 +56,9 @@ def test_a_run_writes_its_files(tmp_path):
         "grad_norm/discriminator", "grad_norm/generator", "lr/discriminator", "lr/generator", "runtime/images_per_s",
     }  # fmt: skip
     assert all(wanted <= row.keys() for row in rows)
-    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [f"{n:012d}.png" for n in (0, 32, 64)]
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        *(f"{n:012d}.png" for n in (0, 32, 64)), "run.gif",
+    ]  # fmt: skip
     assert [p.name for p in checkpoint.numbered(tmp_path)] == [checkpoint.name(48), checkpoint.name(64)]
     assert "64" in (tmp_path / "log.txt").read_text() and "model:" in (tmp_path / "config.yaml").read_text()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -118,7 +120,7 @@ def test_resuming_other_networks_is_refused(tmp_path):
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     calls = []
 
-    def exploding(self, fake):
+    def exploding(self, fake, real):
         calls.append(1)
         return {"nonsaturating": fake.mean() * (float("inf") if len(calls) > 4 else 1)}
 

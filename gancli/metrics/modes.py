@@ -49,7 +49,7 @@ class Modes(Metric):
     name = "modes"
     needs = {GENERATED: (NearestModes,), REAL: (NearestModes,)}
     values = {"modes": True, "high_quality": True, "reverse_kl": False}
-    constants = {"high_quality_deviations": DEVIATIONS}
+    constants = {"modes_deviations": DEVIATIONS}
 
     def check(self, features: Features, reference: Images) -> None:
         if not isinstance(features, NearestMode):
