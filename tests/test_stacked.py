@@ -11,6 +11,7 @@ from gancli.data.digits import Digits
 from gancli.data.loader import Loader
 from gancli.data.stacked import Stacked
 from gancli.errors import UsageError
+from gancli.metrics.class_balance import kl_uniform
 from gancli.metrics.scorer import Scorer
 from gancli.metrics.stacked import StackedClassifier
 
@@ -75,6 +76,14 @@ def test_the_classifier_names_each_colour_and_finds_as_many_modes_as_real_stacks
     once = np.bincount(np.random.RandomState(0).randint(0, 1000, 1500), minlength=1000) / 1500
     expected = sum(p * np.log(1000 * p) for p in once if p)
     assert values["reverse_kl"] == pytest.approx(expected, rel=0.15)
+
+
+def test_as_many_uniform_labels_as_published_meet_every_mode_and_one_label_one():
+    """26,000 samples, as VEEGAN scores: KL is (K - 1) / 2n in expectation, .019."""
+    drawn = torch.from_numpy(np.random.RandomState(0).randint(0, 1000, 26_000)).bincount(minlength=1000)
+    assert int((drawn > 0).sum()) == 1000 and kl_uniform(drawn) == pytest.approx(0.019, abs=0.003)
+    collapsed = torch.full((26_000,), 7).bincount(minlength=1000)
+    assert int((collapsed > 0).sum()) == 1 and kl_uniform(collapsed) == pytest.approx(np.log(1000))
 
 
 def test_the_shipped_data_is_made_of_mnist(tmp_path, monkeypatch):
