@@ -212,6 +212,7 @@ def test_nothing_waits_for_the_device():
     with NoHostSync():
         advance(parts, Silent(), measure=False)
         advance(parts, Silent(), measure=False)
+    assert parts.images == 16  # both steps were taken, under a guard that raises
 
 
 @pytest.mark.parametrize(
@@ -234,9 +235,9 @@ def test_mistakes_are_refused_in_one_line(on, said):
 
 
 def test_augmentation_goes_with_every_loss_that_allows_it():
-    for loss in ("fgan", "lsgan", "hinge"):
-        build(compose("train", overrides("dcgan", f"loss={loss}", "stabilizer=ada")))
-    build(compose("train", overrides("dcgan", "loss=wasserstein", "stabilizer=diffaugment")))
+    for loss, name in [("fgan", "ada"), ("lsgan", "ada"), ("hinge", "ada"), ("wasserstein", "diffaugment")]:
+        parts = build(compose("train", overrides("dcgan", f"loss={loss}", f"stabilizer={name}")))
+        assert list(parts.loss.stabilizers) == [name]
 
 
 @pytest.mark.parametrize("n, group, size", [(8, 4, 4), (6, 4, 3), (5, 4, 1), (2, 4, 2), (8, 8, 8)])

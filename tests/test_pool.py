@@ -83,4 +83,5 @@ def test_it_never_waits_for_the_device():
     pool = Pool(3, (1, 1, 1))
     with NoHostSync():
         for start in range(4):
-            pool(numbered(start, 2))
+            returned = pool(numbered(start, 2))
+    assert returned.shape == (2, 1, 1, 1)  # under a guard that raises

@@ -29,44 +29,41 @@ class KeptFeatures(Statistic):
         return self._rows[: self.n]
 
 
-class KeptPixels(Statistic):
-    """The pixels of every image, uint8 on the CPU: C H W bytes each."""
+class Parts(Statistic):
+    """Something of every image, on the CPU, batch by batch."""
 
     network = False
 
     def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+        self.parts: list[Tensor] = []
 
     @classmethod
     def of(cls, about: About) -> Self:
         return cls()
 
+
+class KeptPixels(Parts):
+    """The pixels of every image, uint8 on the CPU: C H W bytes each."""
+
     def add(self, batch: Batch) -> None:
-        self._parts.append(batch.pixels.cpu())
+        self.parts.append(batch.pixels.cpu())
 
     def images(self) -> Tensor:
         """Return (n, C, H, W) uint8."""
-        return torch.cat(self._parts)
+        return torch.cat(self.parts)
 
 
-class KeptLabels(Statistic):
+class KeptLabels(Parts):
     """The label of every image, int64 on the CPU."""
 
-    network, labelled = False, True
-
-    def __init__(self) -> None:
-        self._parts: list[Tensor] = []
-
-    @classmethod
-    def of(cls, about: About) -> Self:
-        return cls()
+    labelled = True
 
     def add(self, batch: Batch) -> None:
-        self._parts.append(batch.labels.cpu())
+        self.parts.append(batch.labels.cpu())
 
     def labels(self) -> Tensor:
         """Return (n,) int64."""
-        return torch.cat(self._parts)
+        return torch.cat(self.parts)
 
 
 class Hashes(Statistic):

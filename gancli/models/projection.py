@@ -46,8 +46,6 @@ class Projection(NormalPrior):
     ) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
-        if discriminator_width < 1:
-            raise ValueError(f"discriminator_width={discriminator_width} must be 1 or more")
         norm = partial(ConditionalBatchNorm2d, classes=spec.num_classes)
         self.generator = Generator(latent_dim, width, len(widths), spec.channels, seed, norm)
         self.discriminator = Discriminator(spec.channels, discriminator_width, len(widths), spec.num_classes)

@@ -41,8 +41,6 @@ class SNGANResNet(NormalPrior):
     ) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
-        if discriminator_width < 1:
-            raise ValueError(f"discriminator_width={discriminator_width} must be 1 or more")
         self.generator = Generator(latent_dim, width, len(widths), spec.channels, seed, BatchNorm2d)
         self.discriminator = Discriminator(spec.channels, discriminator_width, len(widths))
         spectral_(self.discriminator)

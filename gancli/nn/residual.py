@@ -95,9 +95,14 @@ class Trunk(nn.Sequential):
     """(N, channels, H, W) -> (N, width, h, w): blocks that halve down to twice the seed, and two that do not; ReLU.
 
     At 32 pixels these are the papers' four blocks. There is no normalisation.
+
+    Raises:
+        ValueError: a width below 1.
     """
 
     def __init__(self, channels: int, width: int, stages: int) -> None:
+        if width < 1:
+            raise ValueError(f"discriminator_width={width} must be 1 or more")
         halving = max(1, stages - 1)
         super().__init__(
             DownBlock(channels, width, down=True, first=True),
