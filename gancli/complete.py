@@ -23,7 +23,8 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
-from gancli.models.base import Explicit, Model
+from gancli.models.base import Model
+from gancli.models.explicit import Explicit
 from gancli.runtime import Runtime
 from gancli.sample import set_drawing
 

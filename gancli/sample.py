@@ -20,7 +20,9 @@ from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
 from gancli.metrics.base import Likelihood
-from gancli.models.base import Adversarial, Autoregressive, Explicit, Model
+from gancli.models.autoregressive import Autoregressive
+from gancli.models.base import Adversarial, Model
+from gancli.models.explicit import Explicit
 from gancli.models.translation import Translation
 from gancli.runtime import Runtime
 from gancli.translation.files import check_direction, translate_folder

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.models.gated_pixelcnn import GatedPixelCNN
 from gancli.models.pixelcnn import PixelCNN
 from gancli.models.pixelcnn_pp import PixelCNNpp

@@ -10,7 +10,8 @@ from gancli.config import options as options_of
 from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
-from gancli.models.base import Autoregressive, Model
+from gancli.models.autoregressive import Autoregressive
+from gancli.models.base import Model
 from gancli.models.painting import Given
 from gancli.run import build
 from gancli.train import advance, train

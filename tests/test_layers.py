@@ -17,7 +17,7 @@ LAYERS: dict[str, set[str] | None] = {
     "data": {"data", "errors", "files"},
     "metrics": {"metrics", "errors", "files"},
     "models": {"models", "nn", "data.spec", "errors"},
-    "losses": {"losses", "models.base", "models.translation", "nn", "data.spec", "errors"},
+    "losses": {"losses", "models.base", "models.explicit", "models.translation", "nn", "data.spec", "errors"},
 }
 STAGED = {"run"}  # of the verbs, what a lecture may use
 VERBS = {"cli", "train", "run", "evaluate", "sample", "complete", "report", "doctor.verb"}  # run: what train builds

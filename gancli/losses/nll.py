@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
-from gancli.models.base import Explicit
+from gancli.models.explicit import Explicit
 
 
 class NLL(Loss):

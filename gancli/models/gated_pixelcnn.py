@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.window import WindowConv2d
 

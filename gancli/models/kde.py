@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
-from gancli.models.base import Explicit
+from gancli.models.explicit import Explicit
 from gancli.nn.kernels import AitchisonAitken, Box, Gaussian, Kernel
 
 log = logging.getLogger("gancli")

@@ -20,7 +20,7 @@ from torch.nn.functional import elu, layer_norm
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.models.painting import Given
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.locally_masked import LocallyMaskedConv2d, follow

@@ -18,7 +18,7 @@ from torch.nn.functional import elu
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixelcnn import readout
 from gancli.nn import lstm
 from gancli.nn.likelihoods import Likelihood

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from gancli.data.spec import ImageSpec
-from gancli.models.base import Autoregressive
+from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Bernoulli
 

@@ -1,0 +1,137 @@
+"""The family of models of pixels in some order: how they sample, complete, and what a network must give them."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError, did_you_mean
+from gancli.models.explicit import Explicit
+from gancli.models.painting import Given, Kept, Painter, check_recorded, fixed_point
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.stepper import Stepper, Whole
+
+
+class Autoregressive(Explicit):
+    """A network that gives every pixel's distribution from the pixels before it in some order.
+
+    Sampling is a function of uniform noise: every sampler turns the same noise into the same images.
+
+    - ``naive`` evaluates the whole network for each pixel (and colour),
+    - ``cache`` evaluates it at that pixel only, each layer remembering its inputs,
+    - ``wavefront`` does so at all pixels at once that do not depend on each other,
+    - ``jacobi`` evaluates the whole network at all pixels, again and again until nothing changes.
+
+    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental)
+    and of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
+    network checks the parameters that the pixels were drawn from.
+
+    Args:
+        spec: shape and levels of the images.
+        likelihood: makes the likelihood of ``levels=``.
+        sampler: one of them.
+
+    Raises:
+        UsageError: no such sampler; what the likelihood refuses.
+    """
+
+    sampled = ("net",)
+    completes = True
+    SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
+    net: nn.Module
+
+    def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
+        super().__init__(spec)
+        self.check_sampler(sampler)
+        self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
+        self.temperature = 1.0  # of sample() and complete()
+        self._kept = Kept()
+
+    @classmethod
+    def check_sampler(cls, sampler: str) -> None:
+        """Refuse a sampler that there is not.
+
+        Raises:
+            UsageError: naming those that there are.
+        """
+        if sampler not in cls.SAMPLERS:
+            known = ", ".join(cls.SAMPLERS)
+            raise UsageError(f"model.sampler={sampler}: allowed are {known}{did_you_mean(sampler, cls.SAMPLERS)}")
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map images on the grid to the parameters of each pixel, (N, likelihood.channels(C), H, W)."""
+        return self.net(image)
+
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        image = self.likelihood.snap(image)
+        return -self.likelihood.nll(self(image, label), image)
+
+    def order(self) -> Tensor:
+        """Return the pixels, row * width + column, in the order in which they are sampled: (H * W,) on the CPU."""
+        return torch.arange(self.spec.height * self.spec.width)
+
+    def noise(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw what sample() uses up: (n, likelihood.noise_channels(C), H, W) uniform on [0, 1)."""
+        channels = self.likelihood.noise_channels(self.spec.channels)
+        return torch.rand(n, channels, self.spec.height, self.spec.width, device=self.device, generator=generator)
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
+        return self.paint(self.noise(n, generator), label)
+
+    def paint(
+        self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
+    ) -> Tensor:
+        """Turn noise() into images, (N, C, H, W) in [-1, 1]; ``sampler`` None is the model's own.
+
+        Raises:
+            UsageError: the sampler and the whole network disagree.
+        """
+        sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
+            if sampler == "jacobi":
+                image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
+            else:
+                painter = self._painter(sampler, noise, label, given)
+                image, recorded = painter(noise, label, given), painter.stepper.recorded()
+                if recorded is not None:
+                    check_recorded(recorded, self(image, label), sampler)
+        return image.clone()  # outside of inference mode: a tensor like any other
+
+    def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
+        """Return how a sampler is to evaluate the network; ``image``, (N, C, H, W) of zeros, is its own."""
+        if sampler == "naive":
+            return Whole(self, image, self.order())
+        return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
+
+    def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
+        """Return a painter, the last one if it suits."""
+
+        def make() -> Painter:
+            image = noise.new_zeros(len(noise), *self.spec.shape)
+            settings = {"temperature": self.temperature, "given": given is not None, "like": image}
+            stepper = self.stepper(sampler, image, label)
+            return Painter(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
+
+        key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
+        return self._kept.painter((*key, self.order().numpy().tobytes()), make)
+
+    def complete(
+        self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        return self.paint(self.noise(len(image), generator), label, given=Given(self.likelihood.snap(image), ~mask))
+
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        image = self.likelihood.snap(image)
+        return -self.likelihood.nll(self(image, label)[:, :, mask], image[:, :, mask])
+
+    def unseen(self, mask: Tensor) -> Tensor:
+        rank = torch.empty(mask.numel(), dtype=torch.int64)
+        rank[self.order()] = torch.arange(mask.numel())
+        missing = mask.flatten().cpu()
+        first = rank[missing].min() if missing.any() else mask.numel()
+        return ((rank > first) & ~missing).view_as(mask).to(mask.device)

@@ -1,0 +1,48 @@
+"""The family of models with an explicit likelihood: what their losses, metrics and verbs may ask of them."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from gancli.errors import UsageError
+from gancli.models.base import Model
+
+
+class Explicit(Model):
+    """A model that knows the probability of an image: trained by ``losses/nll.py`` on its ``sampled`` networks."""
+
+    completes: ClassVar[bool] = False  # can draw the missing part of an image
+    density: bool = False  # log_prob is that of a density on [0, 1]^D, not of a probability
+
+    @abstractmethod
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the exact log-likelihood of each image, (N,) nats."""
+
+    def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return what training minimises, (N,) nats: -log_prob, or what is cheaper and in the mean not below it."""
+        return -self.log_prob(image, label)
+
+    def complete(
+        self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw the missing part of each image, given the rest of it: (N, C, H, W) in [-1, 1] -> the same.
+
+        Args:
+            image: what is there is kept bit for bit, but for its being moved to the nearest level.
+            mask: (H, W) bool, true where a pixel is missing.
+            label, generator: as for sample().
+
+        Raises:
+            UsageError: the model cannot complete images.
+        """
+        raise UsageError(f"{type(self).__name__} cannot complete images; models of pixels in order and kde can")
+
+    def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the log-probability of the masked pixels given what complete() saw of the others, (N,) nats."""
+        raise UsageError(f"{type(self).__name__} cannot complete images")
+
+    def unseen(self, mask: Tensor) -> Tensor:
+        """Return which pixels are there but unseen by some missing pixel that is drawn before them, (H, W) bool."""
+        return torch.zeros_like(mask)
