@@ -19,7 +19,7 @@ from gancli import checkpoint, config
 from gancli.console import setup_logging
 from gancli.data.levels import drawn
 from gancli.data.pixels import flatten, to_array
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
@@ -180,7 +180,7 @@ def _images(cfg: Any, saved: checkpoint.Checkpoint, model: Model) -> tuple[list[
         if labels is None or not (0 <= labels.min() <= labels.max() < spec.num_classes):
             raise UsageError(f"label={cfg.label}: the model completes images of a class, 0 to {spec.num_classes - 1}")
         label = torch.as_tensor(labels, dtype=torch.int64, device=model.device)
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).to(model.device).float() / 127.5 - 1
+    image = scaled(torch.from_numpy(pixels).to(model.device))
     likelihood = getattr(model, "likelihood", None)
     return names, image if likelihood is None else likelihood.snap(image), label
 

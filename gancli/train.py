@@ -15,6 +15,7 @@ from gancli import checkpoint, config, runtime
 from gancli.complete import able, completions, missing_part, panel
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.data.levels import drawn
+from gancli.data.spec import scaled
 from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import json_lines
@@ -177,7 +178,7 @@ def _write_grid(run: Run, run_dir: Path, tracker: Tracker) -> None:
 def _write_completions(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Write completions of the same held-out images, by the same noise."""
     images = drawn(run.source.split("validation" if run.cfg.data.get("validation", 0) else "test"))
-    image = torch.from_numpy(images.pixels[:COMPLETED]).to(run.runtime.device).float() / 127.5 - 1
+    image = scaled(torch.from_numpy(images.pixels[:COMPLETED]).to(run.runtime.device))
     label = torch.from_numpy(images.labels[:COMPLETED]).to(image.device) if run.model.conditional else None
     mask = missing_part(run.cfg.samples.completion, run.model.spec).to(image.device)
     with runtime.undisturbed(), run.ema.sampling() as model:

@@ -99,8 +99,8 @@ def resize(image: Image.Image, size: int | None, crop: str | int = "center") -> 
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """ "L" or "RGB" picture -> uint8 (C, H, W)."""
-    array = np.asarray(image)
+    """ "L" or "RGB" picture -> uint8 (C, H, W), an array of its own."""
+    array = np.array(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -31,3 +32,11 @@ class Batch(NamedTuple):
     label: Tensor | None = None  # (N,) int64
     source: Tensor | None = None  # (N, C', H, W) float32 in [-1, 1]
     progress: Tensor | None = None  # () float32: images seen / images in all, in [0, 1]
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 of any shape -> float32 in [-1, 1], contiguous; points, float32, stay as they are."""
+    if pixels.dtype != torch.uint8:
+        return pixels
+    # In place and after the cast: on the CPU uint8 / 127.5 takes 15 times as long.
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from gancli import runtime
 from gancli.data.levels import drawn
 from gancli.data.source import Images, permutation
-from gancli.data.spec import Batch
+from gancli.data.spec import Batch, scaled
 from gancli.losses.base import Loss
 from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
@@ -231,6 +231,5 @@ def _taken(images: Images, rows: np.ndarray, device: torch.device) -> tuple[Tens
     """Return images (N, C, H, W) float32 in [-1, 1] and labels (N,) on the device."""
     labels = None if images.labels is None else images.labels[rows]
     some = drawn(replace(images, pixels=np.ascontiguousarray(images.pixels[rows]), labels=labels))
-    pixels = torch.from_numpy(some.pixels).to(device)
-    pixels = pixels.float().div_(127.5).sub_(1) if pixels.dtype == torch.uint8 else pixels  # points are as they are
+    pixels = scaled(torch.from_numpy(some.pixels).to(device))
     return pixels, None if labels is None else torch.from_numpy(labels).to(device)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.nn.likelihoods import Likelihood
@@ -79,7 +79,7 @@ class PixelCNNpp(Autoregressive):
     @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
         """Set gains and biases so that every layer's outputs have mean 0 and variance 1 on the first images."""
-        image = self.likelihood.snap(pixels[:INIT_IMAGES].to(self.device).float() / 127.5 - 1)
+        image = self.likelihood.snap(scaled(pixels[:INIT_IMAGES].to(self.device)))
         label = torch.arange(len(image), device=self.device) % self.spec.num_classes if self.conditional else None
         training = self.training
         hooks = [m.register_forward_hook(_standardise) for m in self.modules() if isinstance(m, Normed)]

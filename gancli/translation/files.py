@@ -11,10 +11,10 @@ from torch.nn.functional import pad
 
 from gancli.data.files import one_line, open_files
 from gancli.data.pixels import flatten, to_array
+from gancli.data.spec import scaled
 from gancli.errors import UsageError, did_you_mean
 from gancli.grids import quantise, save_png, to_pil
 from gancli.models.translation import MultiDomain, Translation
-from gancli.translation.ways import scaled
 
 
 def translate_folder(model: Translation, source: str, direction: str | None, out: Path, *, seed: int) -> int:
@@ -86,4 +86,4 @@ def _pictures(model: Translation, source: str, direction: str) -> Iterator[tuple
                 array = to_array(flatten(image, channels))
         except (OSError, ValueError, SyntaxError) as error:
             raise UsageError(f"source={source}: {entry.name} cannot be read ({one_line(error)})") from error
-        yield name, scaled(array[None], model.device)
+        yield name, scaled(torch.from_numpy(array[None]).to(model.device))

@@ -10,6 +10,7 @@ from torch import Tensor
 from gancli.data.reading import counterfactual
 from gancli.data.shapes import Factors, render
 from gancli.data.source import Images, Source, fingerprint
+from gancli.data.spec import scaled
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.grids import make_grid, quantise
 from gancli.models.translation import Cyclic, MultiDomain, Translation
@@ -73,11 +74,6 @@ def _way(name: str, direction: str, source: Images, target: Images, paired: bool
     return Way(name, direction, source, target, None, target.pixels if paired else None)
 
 
-def scaled(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 -> float32 in [-1, 1] on the device."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 127.5 - 1
-
-
 @torch.no_grad()
 def translations(
     model: Translation, way: Way, n: int, *, seed: int, batch_size: int
@@ -90,7 +86,7 @@ def translations(
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
         rows = slice(start, min(n, start + batch_size))
-        source = scaled(way.source.pixels[rows], model.device)
+        source = scaled(torch.from_numpy(way.source.pixels[rows]).to(model.device))
         found = model.translate(source, way.direction, generator)
         if not found.isfinite().all():
             raise TrainingDiverged("the model makes pictures that are not finite; take an earlier checkpoint")
@@ -117,13 +113,13 @@ def panels(model: Translation, images: Images, n: int, *, seed: int) -> dict[str
     generator = torch.Generator(model.device).manual_seed(seed)
     n = min(n, COLUMNS)
     if isinstance(model, MultiDomain):
-        source = scaled(images.pixels[:n], model.device)
+        source = scaled(torch.from_numpy(images.pixels[:n]).to(model.device))
         rows = [source, *(model.translate(source, direction, generator) for direction in model.directions)]
         across = torch.stack([quantise(row) for row in rows], 1).flatten(0, 1)
         return {"domains": make_grid(across, len(rows), heads=("source", *images.class_names))}
     found = {}
     for way in ways(model, images):
-        source = scaled(way.source.pixels[:n], model.device)
+        source = scaled(torch.from_numpy(way.source.pixels[:n]).to(model.device))
         rows = {"source": source, "translation": model.translate(source, way.direction, generator)}
         if isinstance(model, Cyclic):
             back = next(each for each in model.directions if each != way.direction)
