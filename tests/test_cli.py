@@ -20,7 +20,7 @@ from hydra._internal.hydra import Hydra
 
 from gancli import __version__, config
 from gancli import cli as cli_module
-from gancli.cli import status
+from gancli.cli import catalog, status
 from gancli.config import composition
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 
@@ -105,6 +105,29 @@ def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
     groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
     for key in composition.schema.VERBS[name].__dataclass_fields__.keys() - groups:
         assert re.search(rf"^{key}: ", answer.out, re.M), key
+
+
+def test_help_of_a_verb_leaves_out_what_nobody_types(cli) -> None:
+    assert not re.search(r"^(recipe|lab|scores): ", cli("train", "--help").out, re.M)
+    assert not re.search(r"^(model|loss|penalty): ", cli("eval", "--help").out, re.M)
+    assert "Groups" not in cli("report", "--help").out
+
+
+def test_help_of_a_group_explains_its_options(cli) -> None:
+    answer = cli("help", "model", "experiment/lecture")
+    assert answer.code == 0
+    assert re.search(r"^  dcgan +Radford et al\. 2016: convolutional GAN for 8 to 128 pixels\.$", answer.out, re.M)
+    assert re.search(r"^  dirac_gan +Mescheder et al\. 2018", answer.out, re.M)
+    assert max(map(len, answer.out.splitlines())) <= 120
+    assert "did you mean 'model'" in cli("help", "modle").err
+    assert cli("help", "../conf/model").code == cli("help", "recipe").code == 2
+    assert cli("help", "sample").out == cli("sample", "--help").out
+
+
+def test_every_option_that_is_typed_is_explained() -> None:
+    groups = catalog._groups()
+    lines = [line for group in groups for line in catalog.catalog(group).splitlines()]
+    assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
 
 
 def test_flags_may_stand_anywhere(cli) -> None:

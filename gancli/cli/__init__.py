@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli import __version__
-from gancli.cli import arguments, completion, status, sweep
+from gancli.cli import arguments, catalog, completion, status, sweep
 from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
 
@@ -30,7 +30,7 @@ gancli {__version__}: train, evaluate and sample generative image models.
 
 Usage: gancli <verb> [key=value ...] [-m]
 
-{chr(10).join(f"  {verb:<8}{text}" for verb, text in VERBS.items())}
+{chr(10).join(f"  {verb:<10}{text}" for verb, text in VERBS.items())}
 
   gancli train model=dcgan data=digits
   gancli eval ckpt=latest
@@ -38,7 +38,7 @@ Usage: gancli <verb> [key=value ...] [-m]
   gancli report outputs/sweep/...
   gancli doctor outputs/digits-dcgan/...
 
-gancli <verb> --help lists the groups, their options and the keys.
+gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
 Completion for bash: eval "$(gancli -sc install=bash)\""""
 
 
@@ -61,7 +61,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(HELP)
+        if not argv[1:]:
+            print(HELP)
+        elif argv[1] in VERBS:
+            return run(argv[1], ["--help"])
+        else:
+            print(*map(catalog.catalog, argv[1:]), sep="\n\n")
         return 0
     if argv[0] in ("-V", "--version"):
         print(f"gancli {__version__}")

@@ -16,6 +16,7 @@ import hydra
 from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
@@ -34,6 +35,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
 LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
+INTERNAL = ("hydra", "lab", "local", "recipe", "scores")  # groups that other choices choose, and nobody types
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
 
@@ -126,6 +128,23 @@ def _examples(verb: str) -> str:
     return "\n".join(line.removeprefix("#") for line in lines[: lines.index("defaults:")])
 
 
+def _groups(verb: str) -> str:
+    """Return the groups that a verb takes and their options, under a title, for ``gancli <verb> --help``."""
+    loader, keys = GlobalHydra.instance().config_loader(), schema.VERBS[verb].__dataclass_fields__
+
+    def walk(parent: str) -> Iterator[str]:
+        for name in sorted(loader.list_groups(parent)):
+            if not parent and (name in INTERNAL or (verb != "train" and name not in keys)):
+                continue
+            group = f"{parent}/{name}".lstrip("/")
+            if options := sorted(loader.get_group_options(group)):
+                yield f"{group}: " + (f"as {parent}" if name in INNER.get(parent, ()) else ", ".join(options))
+            yield from walk(group)
+
+    groups = "\n".join(walk(""))
+    return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
+
+
 def setup() -> None:
     """Make the schemas, resolvers and search path known to Hydra; doing it again changes nothing."""
     # omegaconf 2.3 has another, legacy function under the name that 2.4 registers with.
@@ -133,6 +152,7 @@ def setup() -> None:
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
     register("gancli.examples", _examples, replace=True)
+    register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
     for group, keys in INNER.items():

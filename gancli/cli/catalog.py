@@ -1,0 +1,54 @@
+"""gancli help, gancli help <group>: what there is to choose from, as the first line of every option's yaml tells it."""
+
+from pathlib import Path
+from textwrap import fill
+
+from gancli.errors import UsageError, did_you_mean
+
+WIDTH = 120  # characters of a line
+
+
+def catalog(group: str) -> str:
+    """Return the options of a group, such as ``model`` or ``experiment/lecture``, a line or more for each.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    groups = _groups()
+    if group not in groups:
+        raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (there are: {', '.join(sorted(groups))})")
+    options = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
+    indent = max(map(len, options)) + 4
+    return "\n".join(
+        fill(f"  {name:<{indent - 2}}{_story(options[name])}", WIDTH, subsequent_indent=" " * indent)
+        for name in sorted(options)
+    )
+
+
+def _folders() -> list[Path]:
+    from gancli.config import composition  # imports Hydra: a third of a second
+
+    return [composition.conf_dir(), *composition.user_folders()]
+
+
+def _groups() -> set[str]:
+    from gancli.config import composition
+
+    files = ((folder, file) for folder in _folders() for file in folder.glob("*/**/*.yaml"))
+    groups = {file.parent.relative_to(folder).as_posix() for folder, file in files}
+    return {group for group in groups if group.split("/")[0] not in composition.INTERNAL}
+
+
+def _story(file: Path) -> str:
+    """Return the first comment of a yaml, all its lines up to a command or the first key; empty: it has none."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# @package"):
+            continue
+        if not line.startswith("# "):
+            break
+        text, command, _ = line.removeprefix("# ").partition("    gancli ")
+        lines.append(text)
+        if command:
+            break
+    return " ".join(lines).partition(" gancli train ")[0]
