@@ -104,6 +104,41 @@ def test_both_players_see_changed_images_and_the_generator_learns_through_the_ch
         assert p.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("kind", ["diffaugment", "ada"])
+def test_the_halves_of_a_pair_are_moved_alike(kind):
+    """Every picture is its own source here, so that whatever is judged, and penalised, has to be one still."""
+    parts = build(compose("train", overrides("pix2pix", f"stabilizer={kind}", "penalty=[gradient_penalty]")))
+    stabilizer = parts.loss.adversarial.stabilizers[kind]
+    if kind == "ada":
+        stabilizer.p.fill_(1.0)
+        stabilizer.transforms = ["geometry"]
+    batch = parts.loader.next()
+    batch = batch._replace(source=batch.image[:, :1].repeat(1, parts.model.spec.source_channels, 1, 1))
+    batch = batch._replace(image=batch.source[:, :1].repeat(1, parts.model.spec.channels, 1, 1))
+    judged, score = [], parts.model.score
+    parts.model.score = lambda source, image: judged.append((source.detach(), image.detach())) or score(source, image)
+    parts.model.translate = lambda source, direction: 1.0 * batch.image.requires_grad_()
+    for step in parts.steps:
+        for term in step.phase.terms:
+            term.fn(parts.model, batch)
+    assert len(judged) == 4  # real and generated, one between them, and the generator's
+    for source, image in judged:
+        assert torch.allclose(source[:, :1], image[:, :1], atol=1e-6)
+        assert (source != batch.source).flatten(1).any(1).all()
+    assert not torch.equal(judged[0][0], judged[1][0])
+
+
+@pytest.mark.parametrize("stabilizer", [DiffAugment(["color", "translation"]), ADA(transforms=["color", "geometry"])])
+def test_the_colours_of_a_pairs_source_stay(stabilizer):
+    if isinstance(stabilizer, ADA):
+        stabilizer.p.fill_(1.0)
+    x = images(2, 3).abs() + 1
+    source, (one, other) = stabilizer.pairs(torch.full_like(x[:, :1], 0.5), [x, x], DONE)
+    assert source.shape == (2, 1, 8, 10) and one.shape == other.shape == x.shape
+    assert set(source.unique().tolist()) <= {0.0, 0.5} or torch.allclose(source, torch.full_like(source, 0.5))
+    assert not torch.equal(one, other)  # each has its own colours
+
+
 def test_without_probability_ada_changes_nothing():
     x = images().float()
     assert torch.allclose(ADA().image(x, DONE), x, atol=1e-5)

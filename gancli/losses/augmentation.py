@@ -1,12 +1,15 @@
 """Augmentation of all that a discriminator sees, so that it cannot learn few images by heart.
 
 Real and generated images alike, in both players' steps; the generator learns through it. What changes real images
-alone would teach the generator to draw changed ones.
+alone would teach the generator to draw changed ones. Of pairs both halves are moved alike; the colours of the source,
+which no player makes, stay.
 
     gancli train model=dcgan data=digits stabilizer=diffaugment
     gancli train model=dcgan data=digits stabilizer=ada
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +20,7 @@ from gancli.nn import augment
 
 POLICY = {"color": augment.jitter, "translation": augment.translated, "cutout": augment.cut_out}
 PIPE = {"geometry": augment.geometry, "color": augment.colour}
+MOTIONS = ("translation", "cutout", "geometry")  # the others change colours
 
 
 class DiffAugment(Stabilizer):
@@ -40,6 +44,9 @@ class DiffAugment(Stabilizer):
         for name in self.policy:
             image = POLICY[name](image)
         return image
+
+    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return _paired({name: POLICY[name] for name in self.policy}, source, images)
 
 
 class ADA(Stabilizer):
@@ -89,6 +96,9 @@ class ADA(Stabilizer):
             image = PIPE[name](image, self.p)
         return image
 
+    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return _paired({name: partial(PIPE[name], p=self.p) for name in self.transforms}, source, images)
+
     @torch.no_grad()
     def observe(self, score: Tensor) -> dict[str, Tensor]:
         self.signs += score.sign().sum()
@@ -101,3 +111,16 @@ class ADA(Stabilizer):
         for each in (self.signs, self.seen, self.updates):
             each *= ~due
         return {"ada/p": self.p.clone(), "ada/r": r}
+
+
+def _paired(
+    changes: dict[str, Callable[[Tensor], Tensor]], source: Tensor, images: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Apply changes in their order: motions to all pictures by one draw, colours to each of the images by its own."""
+    pictures = [source, *images]
+    for name, change in changes.items():
+        if name in MOTIONS:
+            pictures = change(torch.cat(pictures, 1)).split([each.shape[1] for each in pictures], 1)
+        else:
+            pictures = [pictures[0], *(change(each) for each in pictures[1:])]
+    return pictures[0], list(pictures[1:])

@@ -4,7 +4,7 @@ gancli train model=dcgan loss=hinge loss.repeat=2 loss.generator_batch=2
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -150,6 +150,12 @@ class AdversarialLoss(Loss):
         for each in self.stabilizers.values():
             image = each.image(image, batch.progress)
         return image
+
+    def seen_pairs(self, source: Tensor, images: Sequence[Tensor], batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return sources, and images that belong to them, as a discriminator of pairs gets them."""
+        for each in self.stabilizers.values():
+            source, images = each.pairs(source, images, batch.progress)
+        return source, list(images)
 
     def _generated(self, model: Adversarial, label: Tensor | None, batch: Batch) -> Tensor:
         """Draw as many images as the batch has, for an update of the discriminator alone."""

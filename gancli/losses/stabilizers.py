@@ -3,6 +3,7 @@
 gancli train model=dcgan 'stabilizer=[smooth_labels,instance_noise]' loss.stabilizers.instance_noise.sigma=0.2
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -18,6 +19,13 @@ class Stabilizer(nn.Module):
     def image(self, image: Tensor, progress: Tensor) -> Tensor:
         """Return (N, C, H, W) images, real or generated, as the discriminator gets them; progress: () in [0, 1]."""
         return image
+
+    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return sources and images that belong to them as a discriminator of pairs gets them; shapes as in image().
+
+        The sources are left alone unless something moves: then everything moves alike.
+        """
+        return source, [self.image(image, progress) for image in images]
 
     def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0."""

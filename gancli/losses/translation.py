@@ -194,7 +194,8 @@ class PairLoss(TranslationLoss):
         return self._told_apart(*(self._score(model, batch, each) for each in (batch.image, fake)))
 
     def _score(self, model: Paired, batch: Batch, image: Tensor) -> Tensor:
-        return model.score(batch.source, self.adversarial.seen(image, batch))
+        source, (seen,) = self.adversarial.seen_pairs(batch.source, [image], batch)
+        return model.score(source, seen)
 
     @staticmethod
     def _generated(model: Paired, batch: Batch) -> Tensor:
@@ -202,13 +203,10 @@ class PairLoss(TranslationLoss):
             return model.translate(batch.source, "a2b")
 
     def _games(self, model: Paired, batch: Batch) -> dict[str, Game]:
-        game = Game(
-            critic=model.discriminators,
-            score=partial(model.score, batch.source),
-            real=self.adversarial.seen(batch.image, batch),
-            fake=lambda: self.adversarial.seen(self._generated(model, batch), batch),
-        )
-        return {"": game}
+        # Moved by one draw: what lies between a real and a generated picture has to belong to one source.
+        images = batch.image, self._generated(model, batch)
+        source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
+        return {"": Game(model.discriminators, partial(model.score, source), real, lambda: fake)}
 
 
 class StarLoss(TranslationLoss):
