@@ -10,10 +10,13 @@ from PIL import Image
 
 from gancli import checkpoint, config
 from gancli.config import compose
-from gancli.data.shapes import render
+from gancli.data.edges import Edges
+from gancli.data.reading import verdict
+from gancli.data.shapes import Shapes, render
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate
 from gancli.grids import make_grid
+from gancli.models.pix2pix import Pix2Pix
 from gancli.models.translation import Cyclic, MultiDomain
 from gancli.sample import sample
 from gancli.train import train
@@ -229,3 +232,16 @@ def test_pix2pix_on_edges_is_scored_against_the_true_pictures(tmp_path):
                                        "data=edges", "data.of.n=40", "data.of.n_test=12", "data.of.size=16",
                                        "features=classifier", "features.epochs=1"]))  # fmt: skip
     assert 0 < values["a2b/true_l1"] < 2 and "a2b/cycle_l1" not in values
+    assert 0 <= values["a2b/shape_right"] <= 1
+
+
+def test_the_pictures_of_pairs_say_what_a_true_translation_shows():
+    """The true pictures themselves have nothing wrong, and in the order of others little is right."""
+    images = Edges(Shapes(40, 12)).split("test")
+    model = Pix2Pix(images.spec, width=2, discriminator_width=2)
+    (way,) = ways(model, images)
+    assert np.array_equal(way.truth, images.pixels) and way.source.pixels.shape == (12, 1, 32, 32)
+    assert set(verdict(way.truth, way.factors).values()) == {1.0}
+    assert verdict(way.truth[::-1], way.factors)["place"] < 0.5
+    grey = Edges(Shapes(40, 12, channels=1)).split("test")
+    assert ways(Pix2Pix(grey.spec, width=2, discriminator_width=2), grey)[0].factors is None

@@ -67,11 +67,14 @@ def subset(images: Images, mask: np.ndarray) -> Images:
 
 
 def _way(name: str, direction: str, source: Images, target: Images, paired: bool = False) -> Way:
+    if paired:
+        shown = target.factors if target.spec.channels == 3 else None
+        return Way(name, direction, source, target, shown, target.pixels)
     known = source.factors is not None and target.factors is not None and len(source) and len(target)
     found = counterfactual(source.factors, target.factors) if known and target.spec.channels == 3 else None
     if found is not None:
         return Way(name, direction, source, target, found, render(found, target.spec.height))
-    return Way(name, direction, source, target, None, target.pixels if paired else None)
+    return Way(name, direction, source, target, None, None)
 
 
 @torch.no_grad()
