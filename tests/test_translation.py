@@ -17,11 +17,12 @@ from gancli.errors import UsageError
 from gancli.evaluate import evaluate
 from gancli.grids import make_grid
 from gancli.models.pix2pix import Pix2Pix
+from gancli.models.stargan import StarGAN
 from gancli.models.translation import Cyclic, MultiDomain
 from gancli.sample import sample
 from gancli.train import train
 from gancli.translation.files import translate
-from gancli.translation.scores import Judge
+from gancli.translation.scores import Judge, by_source
 from gancli.translation.ways import panels, ways
 
 SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[red]", "data.b.colours=[blue]",
@@ -165,6 +166,24 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
                                        "data.n_test=24", "data.size=16",
                                        "features=classifier", "features.epochs=1"]))  # fmt: skip
     assert {"to_red/domain_right", "to_blue/shape_right", "to_green/cycle_l1"} <= values.keys()
+    (card,) = (tmp_path / "run" / "eval").glob("*-to_red*.json")
+    assert json.loads(card.read_text())["details"]["right_by_source"].keys() == {"green", "blue", "yellow"}
+
+
+def test_what_is_right_is_told_by_source_too():
+    """Blue pictures are translated truly, and the others left as they are."""
+    images = Shapes(40, 60, label="colour").split("test")
+    way = ways(StarGAN(images.spec, width=2, discriminator_width=2), images)[0]
+    blue = way.source.labels == 2
+    pixels = np.where(blue[:, None, None, None], way.truth, way.source.pixels)
+    found = by_source(way, pixels)
+    assert found == {
+        "green": {"colour": 0, "shape": 1, "place": 1, "all": 0},
+        "blue": {"colour": 1, "shape": 1, "place": 1, "all": 1},
+        "yellow": {"colour": 0, "shape": 1, "place": 1, "all": 0},
+    }
+    first = way.source.labels[0]
+    assert by_source(way, pixels[:1]).keys() == {way.source.class_names[first]}
 
 
 def photographs(folder):

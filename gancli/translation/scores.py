@@ -40,7 +40,8 @@ class Judge:
     - ``labels_kept``: share of translations in which a classifier of the target domain sees the source's label (of
       several domains ``domain_right``: the domain that was asked for);
     - ``true_l1``: mean distance to the true translation, and of ``data=shapes`` the shares ``colour_right``,
-      ``shape_right``, ``place_right`` (within 2 pixels) and ``all_right``.
+      ``shape_right``, ``place_right`` (within 2 pixels) and ``all_right``; of several domains the details
+      have them for each source domain by itself.
 
     Args:
         metrics: names of metrics.
@@ -129,6 +130,8 @@ class Judge:
         if way.factors is not None:
             right = verdict(pixels, way.factors[: len(pixels)])
             values |= {f"{key}_right": share for key, share in right.items()}
+            if self.several:
+                details["right_by_source"] = by_source(way, pixels)
         kept, table = self._kept(way, pixels)
         return values | kept, details | table
 
@@ -184,6 +187,16 @@ class Judge:
         shared = set.intersection(*(set(values) for values in each.values()))
         every = {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
         return {key: fmean(values[key] for values in each.values()) for key in sorted(shared)} | every
+
+
+def by_source(way: Way, pixels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return what is right in the translations of each domain's pictures, by the domain's name."""
+    found, labels = {}, way.source.labels[: len(pixels)]
+    for label, name in enumerate(way.source.class_names):
+        if (here := labels == label).any():
+            right = verdict(pixels[here], way.factors[: len(pixels)][here])
+            found[name] = {key: round(share, 4) for key, share in right.items()}
+    return found
 
 
 def _alone(images: Images) -> Images:
