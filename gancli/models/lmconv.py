@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import elu, layer_norm
+from torch.nn.functional import elu
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
@@ -26,6 +26,10 @@ from gancli.nn.likelihoods import Likelihood
 from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
 from gancli.nn.masked import MaskedConv2d
 from gancli.nn.orders import CURVES, last, ranks, symmetries
+from gancli.nn.pixelwise import concat_elu, gated, normalise
+
+for _name in ("concat_elu", "gated", "normalise"):
+    fx.wrap(_name)
 
 
 class LMConv(Autoregressive):
@@ -188,23 +192,27 @@ class Network(nn.Module):
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, outputs, H, W)."""
         x = normalise(self.first(torch.cat([image, torch.ones_like(image[:, :1])], 1)))
-        skips, stages = [x], len(self.up)
+        skips, stages = [], len(self.up)  # as the blocks of both ways read them
         for i, stage in enumerate(self.up):
             for block in stage:
-                skips.append(block(skips[-1]))
+                skips.append(concat_elu(x))
+                x = block(x, skips[-1])
             if i < stages - 1:
-                skips.append(normalise(self.between[i](skips[-1])))
-        x = skips.pop()
+                skips.append(concat_elu(x))
+                x = normalise(self.between[i](x))
         for i, stage in enumerate(self.down):
             for block in stage:
-                x = block(x, skips.pop())
+                x = block(x, concat_elu(x), skips.pop())
             if i < stages - 1:
                 x = normalise(self.between[stages - 1 + i](x))
         return self.last(elu(x))
 
 
 class Block(nn.Module):
-    """A gated residual block: 3x3, 3x3 to twice the channels, a sigmoid gate; ``skip`` joins in the middle by a 1x1."""
+    """A gated residual block: 3x3, 3x3 to twice the channels, a sigmoid gate; ``skip`` joins in the middle by a 1x1.
+
+    It adds to ``x``; ``active`` and ``skip`` have been through concat_elu.
+    """
 
     def __init__(self, width: int, skip: bool = False) -> None:
         super().__init__()
@@ -212,30 +220,8 @@ class Block(nn.Module):
         self.second = LocallyMaskedConv2d(2 * width, 2 * width)
         self.skip = MaskedConv2d(2 * width, width) if skip else None
 
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        inner = normalise(self.first(concat_elu(x)))
+    def forward(self, x: Tensor, active: Tensor, skip: Tensor | None = None) -> Tensor:
+        inner = normalise(self.first(active))
         if skip is not None:
-            inner = inner + self.skip(concat_elu(skip))
+            inner = inner + self.skip(skip)
         return gated(x, self.second(concat_elu(inner)))
-
-
-# The cached samplers call these three as they are, not operation by operation: fewer calls at each pixel.
-
-
-@fx.wrap
-def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x, side by side (PixelCNN++): twice the channels."""
-    return elu(torch.cat([x, -x], 1), inplace=True)
-
-
-@fx.wrap
-def normalise(x: Tensor) -> Tensor:
-    """Positional normalisation: mean 0 and variance 1 over the channels of each pixel (Li et al. 2019, PONO)."""
-    return layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
-
-
-@fx.wrap
-def gated(x: Tensor, both: Tensor) -> Tensor:
-    """Add the first half of the channels, normalised, times the sigmoid of the others."""
-    value, gate = both.chunk(2, 1)
-    return torch.addcmul(x, normalise(value), gate.sigmoid())

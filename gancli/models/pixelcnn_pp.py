@@ -13,14 +13,17 @@ Deviations: any number of resolutions; sampling rounds each channel before the n
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.functional import elu
 
 from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.nn.likelihoods import Likelihood
+from gancli.nn.pixelwise import concat_elu
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
+
+fx.wrap("concat_elu")
 
 INIT_IMAGES = 16  # of the data-dependent initialisation, as in the authors' code
 
@@ -206,8 +209,3 @@ class Resnet(nn.Module):
         if self.bias is not None:
             y = y + self.bias(label)[:, :, None, None]
         return x + y[:, : self.width] * torch.sigmoid(y[:, self.width :])
-
-
-def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x: (N, K, ...) -> (N, 2K, ...)."""
-    return elu(torch.cat([x, -x], 1))

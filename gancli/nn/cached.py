@@ -195,6 +195,13 @@ class Cached(Stepper):
         call = traced.caller(function, trace, slots, values)
         values[i] = call()  # of one row, to know its width
         self.width[i] = values[i].shape[1] if isinstance(values[i], Tensor) else 0
+        if function in traced.INTO and self._needs_store(i):
+            out, (slot,) = self._store(i), slots.values()
+
+            def run(step: int) -> None:
+                values[i] = function(values[slot], out=out[step])
+
+            return run
 
         def run(step: int) -> None:
             values[i] = call()

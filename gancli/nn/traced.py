@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from gancli.nn.incremental import Node
+from gancli.nn.pixelwise import concat_elu
 
 # Operations that can overwrite their argument, and how.
 IN_PLACE: dict[Any, Callable[..., Tensor]] = {
@@ -17,6 +18,7 @@ IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     F.elu: F.elu_, nn.ELU: F.elu_,
     operator.add: Tensor.add_, torch.add: Tensor.add_,
 }  # fmt: skip
+INTO = (concat_elu,)  # of one argument, that can write to memory given as ``out``
 FRESH = (torch.cat, operator.add, torch.add, operator.mul, torch.mul, operator.neg)  # give new memory
 
 
@@ -50,9 +52,12 @@ def caller(
             return lambda: [read() for read in inner]
         return lambda: arg
 
-    if len(trace.args) == 1 and isinstance(trace.args[0], fx.Node) and not trace.kwargs:
-        (slot,) = slots.values()
-        return lambda: function(values[slot])
+    if not trace.kwargs and all(isinstance(arg, fx.Node) for arg in trace.args):
+        if len(trace.args) == 1:
+            (slot,) = slots.values()
+            return lambda: function(values[slot])
+        fetch = operator.itemgetter(*(slots[arg] for arg in trace.args))
+        return lambda: function(*fetch(values))
     args, kwargs = [reader(arg) for arg in trace.args], trace.kwargs
     return lambda: function(*[read() for read in args], **kwargs)
 
