@@ -59,6 +59,13 @@ def protocol(
     }
 
 
+def drawn(*, seed: int, repeats: int, ema: bool, conditional: bool, checkpoint_sha256: str | None) -> dict[str, Any]:
+    """Return what a protocol says of images that a model drew; of a model that still trains there is no checkpoint."""
+    labels = {"labels": "as frequent as in the split"} if conditional else {}
+    facts = {"ema": ema, "batch_norm": "eval", "seed": seed, "repeats": repeats}
+    return {**facts, "checkpoint_sha256": checkpoint_sha256, **labels}
+
+
 def _hash(gaussian: moments.Gaussian) -> str:
     return digest({"n": gaussian.n, "mean": gaussian.mean.tolist(), "trace": float(gaussian.cov.trace())})
 
@@ -81,9 +88,12 @@ def intervals(values: Mapping[str, float], deviations: Mapping[str, float]) -> d
 
 
 def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any], *, seconds: float) -> Path:
-    """Write one result, whole or not at all, and return its file; one of another protocol is never written over."""
+    """Write one result, whole or not at all, and return its file; one of another protocol is never written over.
+
+    What training wrote on its way is: of the same images it says the same, and less.
+    """
     file = folder / f"{stem}-{facts['features']['name']}.json"
-    if file.exists() and _protocol_of(file) != facts:
+    if file.exists() and _protocol_of(file) not in (facts, facts | {"checkpoint_sha256": None}):
         file = file.with_stem(f"{file.stem}-{digest(facts)[:8]}")
     written = {**result, "protocol": facts, "seconds": round(seconds, 1)}
     written["date"] = datetime.now().astimezone().isoformat(timespec="seconds")

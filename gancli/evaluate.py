@@ -138,14 +138,13 @@ def _checkpoints(cfg: Any, saved: checkpoint.Checkpoint, reference: Images, devi
             labels = as_in(model, reference, n, seed=seed)
             return draw(model, n, seed=seed, batch_size=cfg.batch_size, labels=labels)
 
-        classes = {"labels": "as frequent as in the split"} if model.conditional else {}
         as_in(model, reference, 1, seed=cfg.seed)  # refused now, and not after the reference was looked at
         yield Subject(
             stream,
-            {
-                "ema": cfg.ema, "batch_norm": "eval", "seed": cfg.seed, "repeats": cfg.repeats,
-                "checkpoint_sha256": sha256_file(each.path), **classes,
-            },
+            card.drawn(
+                seed=cfg.seed, repeats=cfg.repeats, ema=cfg.ema, conditional=model.conditional,
+                checkpoint_sha256=sha256_file(each.path),
+            ),
             {"checkpoint": str(each.path.resolve()), "images_seen": each.images},
             run / "eval",
             f"{each.images:012d}",

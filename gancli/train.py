@@ -4,6 +4,7 @@ gancli train model=dcgan data=mnist
 """
 
 import logging
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gancli import checkpoint, config, runtime
+from gancli import card, checkpoint, config, runtime
 from gancli.complete import able, completions, missing_part, panel
 from gancli.console import RunProgress, StopSignal, setup_logging
 from gancli.data.levels import drawn
@@ -20,7 +21,7 @@ from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
-from gancli.metrics.scorer import METRICS
+from gancli.metrics.scorer import METRICS, Scores
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.run import Run, advance, build, note_machine, open_folder
@@ -207,7 +208,7 @@ def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
 
 def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
-    settings = run.cfg.eval
+    settings, began = run.cfg.eval, time.monotonic()
     with runtime.undisturbed(), run.ema.sampling() as model:
         if isinstance(run.scorer, Judge):
             values = run.scorer.means(model, seed=run.cfg.seed)
@@ -215,7 +216,9 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
             n, seed = run.scorer.n, run.cfg.seed
             labels = as_in(model, run.scorer.reference, n, seed=seed)
             images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
-            values = run.scorer.score(images, likelihood_of(model)).values
+            scores = run.scorer.score(images, likelihood_of(model))
+            values = scores.values
+            _keep_card(run, run_dir, scores, seconds=time.monotonic() - began)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     best = next(key for key in METRICS[settings.best].values if key in values)
     value, higher = values[best], METRICS[settings.best].values[best]
@@ -227,3 +230,14 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
+
+
+def _keep_card(run: Run, run_dir: Path, scores: Scores, *, seconds: float) -> None:
+    """Write what ``gancli eval`` of these weights would, for ``gancli report``; real images are not scored."""
+    scorer, cfg = run.scorer, run.cfg
+    conditional = run.model.conditional
+    subject = card.drawn(seed=cfg.seed, repeats=1, ema=True, conditional=conditional, checkpoint_sha256=None)
+    facts = card.protocol(scorer, scorer.reference, subject, batch_size=cfg.batch_size, device=run.runtime.device)
+    result = {"values": scores.values, "spread": {}, "floor": {}, "details": scores.details}
+    origin = {"checkpoint": None, "images_seen": run.images}
+    card.write(run_dir / "eval", f"{run.images:012d}", facts, {**result, **origin}, seconds=seconds)

@@ -122,6 +122,21 @@ def test_the_same_protocol_is_rewritten_another_never(folder) -> None:
     assert all(name.startswith("000000000064-classifier") for name in found)
 
 
+def test_training_leaves_the_card_that_eval_writes(tmp_path) -> None:
+    """Of the same weights, latents and real images; eval adds the checkpoint's hash and what real images get."""
+    run(tmp_path, "images=64", "data.n_test=150", "features.epochs=1", "eval.every=32", "eval.split=test", "eval.n=40")
+    first = results(tmp_path)
+    assert set(first) == {"000000000032-classifier.json", "000000000064-classifier.json"}
+    trained = first["000000000064-classifier.json"]
+    evaluated(tmp_path, "n=40", "batch_size=8")
+    after = results(tmp_path)
+    assert set(after) == set(first) and after["000000000032-classifier.json"] == first["000000000032-classifier.json"]
+    card = after["000000000064-classifier.json"]
+    assert card["floor"] and not trained["floor"]
+    assert card["values"] == pytest.approx(trained["values"], rel=1e-6)
+    assert card["protocol"] | {"checkpoint_sha256": None} == trained["protocol"]
+
+
 def test_a_file_that_is_not_ours_is_not_written_over(folder) -> None:
     torn = folder / "eval" / "000000000064-classifier.json"
     torn.parent.mkdir()
