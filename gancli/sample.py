@@ -16,6 +16,7 @@ from torch import Tensor
 from gancli import checkpoint, config
 from gancli.console import setup_logging
 from gancli.data.source import Images
+from gancli.data.spec import dequantised
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.grids import make_grid, quantise, save_png, to_pil
@@ -113,7 +114,15 @@ def likelihood_of(model: Model) -> Likelihood | None:
     """Return what the metrics may ask a model that knows the probability of an image; None if it does not."""
     if not isinstance(model, Explicit):
         return None
-    return Likelihood(lambda image, label: -model.log_prob(image, label), model.density, model.spec.levels)
+    levels = model.spec.levels
+    if not model.spec.dequantised:
+        return Likelihood(lambda image, label: -model.log_prob(image, label), model.density, levels)
+    noise = torch.Generator(model.device).manual_seed(0)  # the same for every model that is asked
+
+    def nats(image: Tensor, label: Tensor | None) -> Tensor:
+        return -model.log_prob(dequantised(image, levels, noise), label)
+
+    return Likelihood(nats, model.density, levels, spread=levels)
 
 
 @torch.no_grad()

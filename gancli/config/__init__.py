@@ -152,8 +152,8 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
     source = instantiate(own, Source, trust=trust, **nested)
     if loader.get("flip", False) is None:
         loader["flip"] = source.flip
-    fewer = levels.get("bits", 8) != 8 or levels.get("binarise") is not None
-    return Quantised(source, **levels) if fewer else source, loader
+    usual = {"bits": 8, "binarise": None, "dequantise": None}
+    return source if all(levels[key] == usual[key] for key in levels) else Quantised(source, **levels), loader
 
 
 def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:

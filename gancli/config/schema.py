@@ -180,7 +180,7 @@ HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra
 LOADER = "gancli.data.loader.Loader"
 LOADER_KEYS = ("flip", "resident", "workers")
 LEVELS = "gancli.data.levels.Quantised"
-LEVELS_KEYS = ("bits", "binarise")
+LEVELS_KEYS = ("bits", "binarise", "dequantise")
 OWN_KEYS = {"data": (*LOADER_KEYS, *LEVELS_KEYS), "optimizer": ("overrides",)}
 # Arguments that the program gives, so that no yaml does.
 SUPPLIED = {"model": ("spec",), "optimizer": ("params",)}

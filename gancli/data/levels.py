@@ -1,4 +1,4 @@
-"""Data of fewer levels: k bits per channel, or binary images whose ones are drawn with the pixels' probabilities."""
+"""Data of fewer levels, k bits or binary images whose ones are drawn with the pixels' probabilities; or of none."""
 
 from dataclasses import replace
 from typing import Literal
@@ -20,6 +20,9 @@ class Quantised(Source):
     - ``binarise=fixed_seed``: a pixel v is 255 with probability v / 255, drawn once, with one seed for all. It is not
       the static binarisation of Larochelle & Murray 2011, whose files were drawn elsewhere.
     - ``binarise=dynamic``: train is drawn anew at every access, by the loader; validation and test as ``fixed_seed``.
+    - ``dequantise=uniform``: the bytes stay; models are given (level + u) / levels on [0, 1] with u uniform on [0, 1),
+      drawn at every access (``data.spec.dequantised``). For densities: by Jensen's inequality the mean log density of
+      those points bounds the log-probability of the level from below (Theis, van den Oord & Bethge 2016).
 
     Data that is binary already stays as it is.
 
@@ -27,21 +30,41 @@ class Quantised(Source):
         source: where the images come from.
         bits: 1 to 8.
         binarise: None, dynamic or fixed_seed; takes precedence over bits.
+        dequantise: None or uniform; not of binarised data.
 
     Raises:
         UsageError: other values.
     """
 
-    def __init__(self, source: Source, bits: int = 8, binarise: Literal["dynamic", "fixed_seed"] | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        bits: int = 8,
+        binarise: Literal["dynamic", "fixed_seed"] | None = None,
+        dequantise: Literal["uniform"] | None = None,
+    ) -> None:
         super().__init__(source.name, validation=0)
         self.source, self.bits, self.binarise = source, whole("bits", bits, 1, 8), binarise
+        self.dequantise = dequantise
         if binarise not in (None, "dynamic", "fixed_seed"):
             raise UsageError(f"data.binarise={binarise!r}: allowed are dynamic, fixed_seed and null (as the data is)")
+        if dequantise not in (None, "uniform"):
+            raise UsageError(f"data.dequantise={dequantise!r}: allowed are uniform and null (levels)")
+        if dequantise and binarise:
+            raise UsageError(f"data.dequantise={dequantise} and data.binarise={binarise}: one of them, the other null")
 
     def _load(self, split: str) -> dict[str, Images]:
+        found = self._fewer(split)
+        if not self.dequantise:
+            return found
+        images = found[split]
+        spec = replace(images.spec, dequantised=True)
+        return {split: replace(images, spec=spec, levels=f"{images.levels}, uniformly dequantised")}
+
+    def _fewer(self, split: str) -> dict[str, Images]:
         images = self.source.split(split)
-        if images.spec.levels == 2:  # binary already: nothing is left to draw or to drop, and it keeps its name
-            return {split: images}
+        if images.spec.levels == 2 or (self.bits == 8 and self.binarise is None):
+            return {split: images}  # nothing is left to draw or to drop; what is binary keeps its name
         if self.binarise is None:
             pixels, levels = _quantise(images.pixels, self.bits), 2**self.bits
             return {split: _with_pixels(images, pixels, levels, f"{levels} levels, the highest of 8 bits")}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gancli.data.source import Images
-from gancli.data.spec import Batch, scaled
+from gancli.data.spec import Batch, dequantised, scaled
 from gancli.errors import UsageError
 
 RESIDENT_BYTES = 2 * 1024**3
@@ -24,9 +24,9 @@ class Loader:
     on the device, whose generator gives another order. Images that are drawn anew for every batch (``images.fresh``)
     come from the generator alone; an epoch is then a count.
 
-    - `images`: the split; of ``probabilities``, binary images are drawn at each access. Of two domains, the source
-      comes along: in pairs, cropped and mirrored alike, or in an order of its own. Pictures larger than their spec are
-      cropped at random.
+    - `images`: the split; of ``probabilities``, binary images are drawn at each access, and of ``spec.dequantised``
+      the noise. Of two domains, the source comes along: in pairs, cropped and mirrored alike, or in an order of its
+      own. Pictures larger than their spec are cropped at random.
     - `batch_size`: images per batch; more than the split holds is fine.
     - `device`: where batches live. `seed`: of order and flips, any int.
     - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
@@ -55,6 +55,7 @@ class Loader:
             raise UsageError(f"data.workers={workers}: allowed is 0 (no threads) or more, e.g. data.workers=2")
         self.size, self.batch_size, self.flip, self.binarise = len(images), batch_size, flip, images.probabilities
         self.device, self.channels, self.shape = torch.device(device), images.spec.channels, images.spec.shape[1:]
+        self.spread = images.spec.levels if images.spec.dequantised else 0
         self.crop, self.paired = images.pixels.shape[2:] != self.shape, images.spec.paired
         self._other = None
         if images.source is not None and not self.paired:
@@ -88,6 +89,8 @@ class Loader:
         if self.crop:
             pixels = _cropped(pixels, self.shape, self._flips)
         image = scaled(pixels)
+        if self.spread:
+            image = dequantised(image, self.spread, self._flips)
         source = None if self._other is None else self._other.next().image
         if self.paired:
             image, source = image[:, : self.channels].contiguous(), image[:, self.channels :].contiguous()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class ImageSpec:
     source_channels: int = 0  # image-to-image: channels of the source picture
     paired: bool = False  # image-to-image: the image is the true translation of its source
     levels: int = 256  # values of a channel, evenly spaced over [-1, 1]; 2: binary images
+    dequantised: bool = False  # models see the levels spread over [-1, 1], continuous; stored pixels are on the grid
     points: bool = False  # no pictures: points of `channels` coordinates, continuous and in the data's own units
 
     @property
@@ -40,3 +41,10 @@ def scaled(pixels: Tensor) -> Tensor:
         return pixels
     # In place and after the cast: on the CPU uint8 / 127.5 takes 15 times as long.
     return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+
+
+def dequantised(image: Tensor, levels: int, generator: Generator | None) -> Tensor:
+    """Spread levels on their grid in [-1, 1] over all of it, each uniformly over its share. Any shape -> the same."""
+    level = ((image + 1) * ((levels - 1) / 2)).round()
+    noise = torch.rand(image.shape, dtype=image.dtype, device=image.device, generator=generator)
+    return (level + noise) * (2 / levels) - 1

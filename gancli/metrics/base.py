@@ -28,6 +28,7 @@ class Batch:
     labels: Tensor | None  # (N,) int64; None: the images have none
     nats: Tensor | None = None  # (N,) -log p(x), of the set MODEL
     density: bool = False  # p is a density on [0, 1]^D, not a probability of the pixels' levels
+    spread: int = 0  # levels, where noise was added to them
 
     def rows(self, index: Tensor) -> "Batch":
         """Return some of the images, index (M,) int64."""
@@ -47,6 +48,7 @@ class Likelihood(NamedTuple):
     nats: Callable[[Tensor, Tensor | None], Tensor]  # images (N, C, H, W) in [-1, 1], labels (N,) -> -log p(x), (N,)
     density: bool  # p is a density on [0, 1]^D
     levels: int  # of a pixel, for the images to have as many
+    spread: int = 0  # levels, where nats() adds noise to them, so that a density bounds their probability
 
 
 @dataclass(frozen=True)

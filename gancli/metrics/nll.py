@@ -1,7 +1,8 @@
 """Negative log-likelihood of the real images: every image counts once, the last partial batch included.
 
-Three kinds, which are different quantities and have different columns: ``nll`` of an exact probability of the pixels'
-levels, ``nll_density`` of a density on [0, 1]^D, and (``parzen.py``) the Parzen estimate, which is none of the model.
+Kinds which are different quantities and have different columns: ``nll`` of an exact probability of the pixels' levels,
+``nll_density`` of a density on [0, 1]^D, and (``parzen.py``) the Parzen estimate, which is none of the model. Where
+the density was asked about levels plus uniform noise, it bounds their probability: ``bits_per_dim_bound``.
 """
 
 import math
@@ -19,7 +20,7 @@ class Nats(Statistic):
     network = False
 
     def __init__(self, about: About) -> None:
-        self.n, self.density = 0, False
+        self.n, self.density, self.spread = 0, False, 0
         self.pixels = 0  # of an image, every colour one
         self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
         self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
@@ -34,7 +35,8 @@ class Nats(Statistic):
         kept = torch.where(possible, values, 0.0)
         self.total, self.square = self.total + kept.sum(), self.square + kept.square().sum()
         self.finite = self.finite + possible.sum()
-        self.n, self.pixels, self.density = self.n + len(values), batch.pixels[0].numel(), batch.density
+        self.n, self.pixels = self.n + len(values), batch.pixels[0].numel()
+        self.density, self.spread = batch.density, batch.spread
 
 
 class NLL(Metric):
@@ -42,11 +44,16 @@ class NLL(Metric):
 
     name, least = "nll", 1
     needs = {MODEL: (Nats,)}
-    values = {"nll": False, "nll_density": False, "bits_per_dim": False, "nll_se": None, "impossible": None}
+    values = {
+        "nll": False, "nll_density": False, "bits_per_dim": False, "bits_per_dim_bound": False,
+        "nll_se": None, "impossible": None,
+    }  # fmt: skip
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         """Return ``nll`` in nats per image and ``bits_per_dim``, or ``nll_density``, which has no bits of its own.
 
+        Of dequantised data also ``bits_per_dim_bound``: a level's share of [0, 1] is 1 / levels wide, and the mean log
+        density there is at most the log of the mean (Jensen), which is levels times the level's probability.
         ``impossible`` is the share of images of likelihood zero, which the mean leaves out and would hide.
         """
         seen: Nats = sets[MODEL][Nats]
@@ -54,6 +61,9 @@ class NLL(Metric):
         mean = float(seen.total) / n if n else math.inf
         spread = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
         rest = {"nll_se": math.sqrt(spread / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}
+        if seen.spread:
+            bits = (mean / seen.pixels + math.log(seen.spread)) / math.log(2)
+            rest = {"bits_per_dim_bound": bits if n == seen.n else math.inf, **rest}
         if seen.density:
             return {"nll_density": mean, **rest}
         return {"nll": mean, "bits_per_dim": mean / (math.log(2) * seen.pixels), **rest}

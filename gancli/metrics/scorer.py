@@ -137,6 +137,11 @@ class Scorer:
             raise UsageError(
                 f"metrics: nll needs a model that knows its likelihood; {what} has none (parzen estimates one)"
             )
+        if self.reference.spec.dequantised and not likelihood.spread:
+            raise UsageError(
+                f"{what} was not made for data.dequantise=uniform: take data.dequantise=null, or train a density, "
+                "such as model=kde, with it"
+            )
         if levels != likelihood.levels:
             raise UsageError(
                 f"{self.reference.name} has {levels} levels per channel and {what} has {likelihood.levels}: "
@@ -179,7 +184,8 @@ class Scorer:
             pixels, labels = _part(self.reference, start, stop)
             image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
             label = None if labels is None else labels.to(self._device)
-            batch = Batch(pixels, None, None, labels, likelihood.nats(image, label), likelihood.density)
+            nats = likelihood.nats(image, label)
+            batch = Batch(pixels, None, None, labels, nats, likelihood.density, likelihood.spread)
             for statistic in found.values():
                 statistic.add(batch)
             self.watch("images asked about", stop, len(self.reference))

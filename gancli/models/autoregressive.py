@@ -45,6 +45,11 @@ class Autoregressive(Explicit):
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
         super().__init__(spec)
         self.check_sampler(sampler)
+        if spec.dequantised:
+            raise UsageError(
+                f"{type(self).__name__} gives levels a probability, and data.dequantise=uniform has none: "
+                "take data.dequantise=null, or a density, such as model=kde"
+            )
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
         self.temperature = 1.0  # of sample() and complete()
         self._kept = Kept()

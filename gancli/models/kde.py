@@ -2,8 +2,9 @@
 
 p(x) = 1/N sum_i K_h(x - x_i) over the training images x_i, pixels on [0, 1]. There is nothing to train: `gancli train`
 fits it before the first step (Model.fit_data), the nll loss finds no network to update, and the run is over.
-A Gaussian or box gives a density of continuous pixels, which no probability of levels can be compared with; on binary
-images the Aitchison-Aitken kernel gives a probability. Deviation: drawn pixels outside [0, 1] are clipped.
+A Gaussian or box gives a density of continuous pixels. On data.dequantise=uniform, levels plus noise, it bounds the
+probability of the levels; of levels as they are, it can be compared with no probability. On binary images the
+Aitchison-Aitken kernel gives one. Deviation: drawn pixels outside [0, 1] are clipped.
 
     gancli train model=kde data=digits
 """
@@ -14,7 +15,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, dequantised, scaled
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
 from gancli.nn.kernels import AitchisonAitken, Box, Gaussian, Kernel
@@ -26,7 +27,7 @@ RULES = ("loo", "scott", "silverman")
 
 
 class KDE(Explicit):
-    """A kernel on every training image, kept as bytes.
+    """A kernel on every training image, kept as bytes; of dequantised data, on the middle of their levels' shares.
 
     Args:
         spec: shape and levels of the images.
@@ -56,7 +57,7 @@ class KDE(Explicit):
         if kernel not in KERNELS:
             known = ", ".join(KERNELS)
             raise UsageError(f"model.kernel={kernel}: allowed are {known}{did_you_mean(kernel, KERNELS)}")
-        if kernel == "aitchison_aitken" and spec.levels != 2:
+        if kernel == "aitchison_aitken" and (spec.levels != 2 or spec.dequantised):
             raise UsageError(f"model.kernel={kernel} is for binary images: add data.binarise=fixed_seed")
         _check(kernel, bandwidth)
         for key, value in (("queries", queries), ("chunk", chunk)):
@@ -93,7 +94,7 @@ class KDE(Explicit):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         rows = torch.randint(len(self.pixels), (n,), device=self.device, generator=generator)
-        drawn = self.kernel.draw(self.pixels[rows].double() / 255, float(self.bandwidth), generator)
+        drawn = self.kernel.draw(self._points(self.pixels[rows]), float(self.bandwidth), generator)
         return (drawn.clamp(0, 1) * 2 - 1).float().view(n, *self.spec.shape)
 
     def complete(
@@ -107,7 +108,7 @@ class KDE(Explicit):
         there, x, h = ~self._flat(mask), (image.double().flatten(1) + 1) / 2, float(self.bandwidth)
         weights = torch.cat(
             [
-                self.kernel.log(self.kernel.distance(x[:, there], part[:, there].double() / 255), h, int(there.sum()))
+                self.kernel.log(self.kernel.distance(x[:, there], self._points(part[:, there])), h, int(there.sum()))
                 for part in self.pixels.split(self.chunk)
             ],
             1,
@@ -117,7 +118,7 @@ class KDE(Explicit):
         cumulative = weights.softmax(1).cumsum(1)
         noise = torch.rand(len(x), 1, dtype=x.dtype, device=x.device, generator=generator) * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, noise).squeeze(1).clamp(max=len(self.pixels) - 1)
-        found = self.kernel.draw(self.pixels[chosen].double() / 255, h, generator).clamp(0, 1)
+        found = self.kernel.draw(self._points(self.pixels[chosen]), h, generator).clamp(0, 1)
         return torch.where(~there, (found * 2 - 1).float(), image.flatten(1)).view_as(image)
 
     def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
@@ -130,6 +131,15 @@ class KDE(Explicit):
         """Return which of an image's numbers a mask of its pixels, (H, W), means: (C * H * W,) bool."""
         return mask.expand(self.spec.shape).flatten()
 
+    def _points(self, pixels: Tensor, noise: Generator | None = None) -> Tensor:
+        """Return bytes as points of [0, 1], float64; levels that are spread out at their middles, or by noise."""
+        if not self.spec.dequantised:
+            return pixels.double() / 255
+        levels = self.spec.levels
+        if noise is not None:
+            return (dequantised(scaled(pixels).double(), levels, noise) + 1) / 2
+        return ((pixels.double() * ((levels - 1) / 255)).round() + 0.5) / levels
+
     def _log_sums(self, x: Tensor, bandwidths: Tensor, own: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         """Return log sum_i K_h(x - x_i) for each bandwidth, (H, N), by an online logsumexp over chunks of images.
 
@@ -137,7 +147,7 @@ class KDE(Explicit):
         """
         sums = x.new_full((len(bandwidths), len(x)), -math.inf)
         for start in range(0, len(self.pixels), self.chunk):
-            part = self.pixels[start : start + self.chunk].double() / 255
+            part = self._points(self.pixels[start : start + self.chunk])
             distance = self.kernel.distance(*((x, part) if seen is None else (x[:, seen], part[:, seen])))
             for i, h in enumerate(bandwidths.tolist()):
                 log_k = self.kernel.log(distance, h, self.dim if seen is None else int(seen.sum()))
@@ -151,9 +161,10 @@ class KDE(Explicit):
         """Return the bandwidth of the grid under which left-out training images are likeliest."""
         n = len(self.pixels)
         own = torch.linspace(0, n - 1, min(n, self.queries), device=self.device).round().long()
+        noise = torch.Generator(self.device).manual_seed(0)
         sums = torch.cat(
             [
-                self._log_sums(self.pixels[rows].double() / 255, self.kernel.grid, rows)
+                self._log_sums(self._points(self.pixels[rows], noise), self.kernel.grid, rows)
                 for rows in own.split(256)  # times chunk bounds the memory
             ],
             1,
@@ -167,7 +178,7 @@ class KDE(Explicit):
 
     def _reference_rule(self) -> float:
         """Return sigma N^(-1/(D+4)) (Scott), or that with N (D+2)/4 for N (Silverman), as scipy and scikit-learn do."""
-        values = self.pixels.double() / 255
+        values = self._points(self.pixels)
         sigma = values.var(0).mean().sqrt().item()
         n = len(values) * (1.0 if self.rule == "scott" else (self.dim + 2) / 4)
         if sigma == 0:
