@@ -22,7 +22,7 @@ from PIL import Image
 from gancli import config
 from gancli.errors import UsageError
 from gancli.metrics.scorer import METRICS
-from gancli.report import curves, grouping, runs, text
+from gancli.report import curves, grouping, runs, sheet, text
 from gancli.report.table import Score
 from gancli.report.verb import report
 
@@ -109,6 +109,7 @@ def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if "page" not in request.node.name:
         for name in ("scores", "losses"):
             monkeypatch.setattr(curves, name, lambda table: {})
+        monkeypatch.setattr(sheet, "samples", lambda table: None)
 
 
 def reported(*overrides: str, **values: Any) -> None:
@@ -189,6 +190,9 @@ def test_the_page_needs_no_other_file(sweep) -> None:
     assert "http" not in re.sub(r"base64,[\w+/=]+", "", markup)
     assert "<b>" in markup and "real images" in markup and "features.weights_sha256" in markup
     assert (sweep / "report" / "fid.pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(sweep / "report" / "samples.png") as drawn:
+        grey = np.asarray(drawn.convert("RGB"))[..., 0]
+    assert (grey == 50).mean() > 0.2 and np.isin(grey, (51, 52)).mean() < 0.01  # the grids of seed 0 alone
 
 
 def test_markdown_and_latex_have_a_cell_for_every_column(sweep) -> None:

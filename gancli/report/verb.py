@@ -26,24 +26,30 @@ def report(cfg: Any) -> dict[str, float]:
         mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
-    from gancli.report import curves, numbers, page, text  # they draw
+    from gancli import figures
+    from gancli.report import curves, numbers, page, sheet, text  # they draw
 
     cautions = words.cautions(table, found)
     scores, losses = curves.scores(table), curves.losses(table)
     markdown = text.markdown(table, cautions)
-    for name, content in {
+    files = {
+        "report.html": page.html(table, scores, losses, cautions),
         "table.md": markdown,
         "table.tex": text.latex(table),
         "table.csv": numbers.rows(table),
         "runs.csv": numbers.runs(table),
-        "report.html": page.html(table, scores, losses, cautions),
-    }.items():
+    }
+    for name, content in files.items():
         with replacing(out / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     for key, figure in scores.items():
         curves.pdf(figure, out / f"{key}.pdf")
+    drawn = sheet.samples(table)
+    if drawn:
+        figures.save(drawn, out / "samples.png")
     print(markdown)
-    print(f"{len(found)} runs -> {out}/report.html, table.md, table.tex, table.csv, runs.csv")
+    names = ", ".join([*files, *(["samples.png"] if drawn else [])])
+    print(f"{len(found)} run{'s' * (len(found) > 1)} -> {out}/{names}")
     return {"runs": len(found)}
 
 
