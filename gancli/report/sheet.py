@@ -1,5 +1,7 @@
 """The newest samples of every row of a report, side by side on one sheet."""
 
+from textwrap import fill
+
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -8,6 +10,7 @@ from gancli.report import words
 from gancli.report.table import Row, Table
 
 COLUMNS = 4
+WIDTH = 38  # characters of a panel's title
 
 
 def samples(table: Table) -> Figure | None:
@@ -27,5 +30,5 @@ def samples(table: Table) -> Figure | None:
 
 
 def _title(table: Table, row: Row) -> str:
-    name, key, last = ", ".join(row.labels) or "samples", table.keys[0], row.runs[0].last
+    name, key, last = fill(", ".join(row.labels) or "samples", WIDTH), table.keys[0], row.runs[0].last
     return f"{name}\n{words.name(key)} {last.values[key]:.4g}" if last and key in last.values else name
