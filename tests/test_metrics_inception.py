@@ -4,6 +4,7 @@ pytest tests/test_metrics_inception.py
 """
 
 import hashlib
+import inspect
 import shutil
 from pathlib import Path
 from urllib.error import URLError
@@ -22,13 +23,12 @@ from gancli.evaluate import evaluate
 from gancli.metrics import inception
 from gancli.metrics.fid import fid
 from gancli.metrics.inception import Inception, resize_tf1
-from gancli.metrics.inception_score import InceptionScore
 from gancli.metrics.moments import Moments
 
 library = pytest.importorskip("pytorch_fid.inception")
 
 CPU = torch.device("cpu")
-N = 14  # images per folder
+N = 14  # images per folder: some of the 10 splits of IS have two
 NAME = library.FID_WEIGHTS_URL.rsplit("/", 1)[-1]
 
 
@@ -89,36 +89,35 @@ def prepared(weights: Path, preproc: str = "tf") -> Inception:
     return features
 
 
-def ours(features: Inception, sets: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
-    sums, score = (Moments(2048), Moments(2048)), InceptionScore(N, 1008)
-    for images, into in zip(sets, sums, strict=True):
-        x, logits = features(images)
-        into.update(x)
-        if into is sums[0]:
-            score.update(logits)
-    return fid(sums[0].gaussian(), sums[1].gaussian()), *score.result()
-
-
 def test_agrees_with_the_command_of_pytorch_fid(home, weights, folders, sets, monkeypatch) -> None:
-    import inspect
-
+    """Its mean and covariance of each folder; then its distance, in the few dimensions that so few images span."""
     from pytorch_fid import fid_score
     from scipy import linalg
 
     if "disp" not in inspect.signature(linalg.sqrtm).parameters:  # SciPy 1.18, with which the command itself crashes
         monkeypatch.setattr(fid_score.linalg, "sqrtm", lambda m, disp, root=linalg.sqrtm: (root(m), 0))
     monkeypatch.setenv("TORCH_HOME", str(home))
-    theirs = fid_score.calculate_fid_given_paths(list(folders), N, "cpu", 2048, num_workers=0)
-    found, _, _ = ours(prepared(weights, "pytorch_fid"), sets)
-    assert theirs > 10
-    assert found == pytest.approx(theirs, rel=1e-5)
+    model = library.InceptionV3([library.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
+    theirs = [fid_score.compute_statistics_of_path(f, model, N, 2048, "cpu", num_workers=0) for f in folders]
+    features, found = prepared(weights, "pytorch_fid"), [Moments(2048), Moments(2048)]
+    for images, sums, (mean, covariance) in zip(sets, found, theirs, strict=True):
+        sums.update(features(images)[0])
+        assert sums.gaussian().mean == pytest.approx(mean, rel=1e-5)
+        assert np.abs(sums.gaussian().cov - covariance).max() < 1e-5 * np.abs(covariance).max()
+    (mean1, covariance1), (mean2, covariance2) = theirs
+    basis, _ = np.linalg.qr(np.column_stack([mean1, mean2, covariance1[:, :N], covariance2[:, :N]]))
+    small = [part for mean, cov in theirs for part in (basis.T @ mean, basis.T @ cov @ basis)]
+    assert fid_score.calculate_frechet_distance(*small) > 10
+    assert fid(*(each.gaussian() for each in found)) == pytest.approx(
+        fid_score.calculate_frechet_distance(*small), rel=1e-5
+    )
 
 
 def test_the_command_agrees_with_torch_fidelity_and_prdc(home, weights, folders, tmp_path, monkeypatch) -> None:
     """`gancli eval images=A data=folder data.root=B` on what `fidelity` and `prdc` say of the same two folders."""
     torch_fidelity, prdc = pytest.importorskip("torch_fidelity"), pytest.importorskip("prdc")
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
-    whole = ["data.test=0", "data.validation=0", "split=train", "runtime=cpu", "floor=false"]
+    whole = ["data.test=0", "data.validation=0", "split=train", "runtime=cpu", "floor=false", "bootstrap=0"]
     found = evaluate(
         config.compose(
             "eval",
