@@ -1,11 +1,19 @@
 """What several test files need: a tiny run, and a guard against waiting for the device."""
 
+import copy
+import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import hydra
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancli.config import compose
+from gancli.config import check, composition, conf_dir
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.train import train
@@ -66,6 +74,36 @@ def small(model: str = "dcgan") -> list[str]:
 def overrides(model: str = "dcgan", *more: str) -> list[str]:
     """Return the overrides of a run that takes a moment."""
     return [f"model={model}", *small(model), *SIZES.get(model, []), "samples.n=4", *more]
+
+
+def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """As gancli.config.compose, in a tenth of its time: Hydra composes each choice of groups once.
+
+    Values are set in a copy of what it made of them, as Hydra does; test_config.py compares the two.
+    """
+    folders = tuple(composition.user_folders())
+    is_value = [re.match(r"([\w.]+)=", each) and not _is_group(each.partition("=")[0], folders) for each in overrides]
+    cfg = copy.deepcopy(_composed(verb, tuple(o for o, v in zip(overrides, is_value) if not v), folders))
+    for key, value in (_parsed(o) for o, v in zip(overrides, is_value) if v):
+        OmegaConf.update(cfg, key, value)
+    return check(cfg)
+
+
+def _is_group(key: str, folders: Sequence[Path]) -> bool:
+    return any((folder / key).is_dir() for folder in (conf_dir(), *folders))
+
+
+@cache
+def _composed(verb: str, choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+    composition.setup()
+    with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
+        return hydra.compose(verb, overrides=list(choices))
+
+
+@cache
+def _parsed(override: str) -> tuple[str, Any]:
+    found = OverridesParser.create().parse_override(override)
+    return found.key_or_group, found.value()
 
 
 def drawn(model: Model, n: int, seed: int) -> torch.Tensor:

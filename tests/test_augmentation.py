@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import NoHostSync, overrides, run, tensors
+from helpers import NoHostSync, compose, overrides, run, tensors
 from torch import Tensor
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN
 from gancli.losses.augmentation import ADA, PIPE, POLICY, DiffAugment

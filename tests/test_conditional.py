@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import overrides, run
+from helpers import compose, overrides, run
 from PIL import Image
 from torch import Tensor, nn
 
@@ -80,7 +80,7 @@ def test_between_real_and_generated_images_all_have_the_batchs_labels():
 
 
 def test_the_loaders_labels_reach_both_networks(monkeypatch):
-    parts = build(config.compose("train", overrides("cgan")))
+    parts = build(compose("train", overrides("cgan")))
     seen = {"generate": [], "score": []}
     for name in seen:
         original = getattr(parts.model, name)
@@ -95,7 +95,7 @@ def test_the_loaders_labels_reach_both_networks(monkeypatch):
 
 def test_data_without_classes_is_refused_in_one_line():
     with pytest.raises(UsageError, match="CGAN draws images of a class.*data=mnist.*model=dcgan") as error:
-        build(config.compose("train", overrides("cgan", "data.num_classes=0")))
+        build(compose("train", overrides("cgan", "data.num_classes=0")))
     assert "\n" not in str(error.value)
 
 
@@ -140,7 +140,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def take(trained: Path, out: Path, *more: str) -> np.lib.npyio.NpzFile:
-    sample(config.compose("sample", [f"ckpt={trained}", f"out={out}", "n=23", "runtime=cpu", "format=npz", *more]))
+    sample(compose("sample", [f"ckpt={trained}", f"out={out}", "n=23", "runtime=cpu", "format=npz", *more]))
     return np.load(out / "images.npz")
 
 

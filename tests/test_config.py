@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import helpers
 import pytest
+from helpers import overrides
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
@@ -28,6 +30,25 @@ def test_every_option_composes_and_fits_its_target(option: str) -> None:
 @pytest.mark.parametrize("name", [file.stem for file in sorted((CONF / "experiment").glob("*.yaml"))])
 def test_every_experiment_composes(name: str) -> None:
     assert compose("train", [f"experiment={name}"]).images >= 1
+
+
+ALIKE = [
+    (
+        "train",
+        overrides(
+            "pixelcnn_pp_paper", "images=20k", "optimizer.lr=1e-4", "likelihood@model.likelihood=logistic_mixture"
+        ),
+    ),
+    ("train", overrides("cyclegan", "penalty=[r1,drift]", "loss.gan=2", "loss.penalties.r1.gamma=3")),
+    ("train", ["experiment=objectives", "objective=hinge", "data=fake", "optimizer.overrides.generator.lr=1e-3"]),
+    ("train", ["+optimizer.amsgrad=true", "eval.metrics=[fid,is]", "clip=null"]),
+    ("eval", ["ckpt='a b.pt'", "n=1k", "features=inception", "data=mnist"]),
+]
+
+
+@pytest.mark.parametrize("verb, words", ALIKE, ids=["likelihood", "domains", "experiment", "plus", "eval"])
+def test_the_tests_own_compose_is_hydras(verb: str, words: list[str]) -> None:
+    assert to_yaml(helpers.compose(verb, words)) == to_yaml(compose(verb, words))
 
 
 @pytest.mark.parametrize("verb", ["eval", "sample"])

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers import NoHostSync, drawn, overrides, run, tensors
+from helpers import NoHostSync, compose, drawn, overrides, run, tensors
 
 from gancli import checkpoint
-from gancli.config import compose, conf_dir, target_class
+from gancli.config import conf_dir, target_class
 from gancli.config import options as options_of
 from gancli.ema import EMA
 from gancli.errors import UsageError
@@ -24,17 +24,6 @@ def options(group: str) -> list[str]:
 MODELS = options("model")
 CLASSES = {name: target_class(node, Model) for name, node in options_of("model").items()}
 TRAINED = [name for name in MODELS if CLASSES[name].sampled]  # the others are fitted before the first step
-
-
-@pytest.mark.parametrize(
-    "group",
-    ["data", "model", "loss", "penalty", "stabilizer", "optimizer", "schedule", "runtime", "features", "experiment"],
-)
-def test_every_option_composes_and_passes_the_check(group):
-    assert options(group)
-    for name in options(group):
-        cfg = compose("train", [f"{group}={name}", *(["data.root=x"] if name in ("folder", "domains") else [])])
-        assert cfg.images > 0
 
 
 @pytest.mark.parametrize("model", TRAINED)
@@ -107,25 +96,25 @@ def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
 def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
     """N + M images in one go against N, kill, M: every tensor of the checkpoint, with grids on the way."""
     more = [
-        "checkpoint.every=40",
-        "samples.every=16",
+        "checkpoint.every=32",
+        "samples.every=40",
         "log.every=24",
         "data.flip=true",
         "ema.half_life=50",
         "schedule.warmup=64",
     ]
-    run(tmp_path / "whole", "images=160", "checkpoint.keep=9", *more, model=model)
-    cfg = compose("train", overrides(model, "images=160", *more))
+    run(tmp_path / "whole", "images=112", "checkpoint.keep=9", *more, model=model)
+    cfg = compose("train", overrides(model, "images=112", *more))
     parts = build(cfg)  # the first part, then gone without a word: as if killed right after its checkpoint
 
     class Silent:
         def add(self, scalars): ...
 
-    while parts.images < 80:
+    while parts.images < 64:  # in the second epoch
         advance(parts, Silent(), measure=True)
-    checkpoint.save(tmp_path / "parts" / "checkpoints" / checkpoint.name(80), parts.state())
+    checkpoint.save(tmp_path / "parts" / "checkpoints" / checkpoint.name(64), parts.state())
     torch.manual_seed(999)  # whatever the next process starts from
-    run(tmp_path / "parts", "images=160", f"resume={tmp_path / 'parts'}", *more, model=model)
+    run(tmp_path / "parts", "images=112", f"resume={tmp_path / 'parts'}", *more, model=model)
     whole, resumed = (tensors(checkpoint.load(tmp_path / name).state) for name in ("whole", "parts"))
     assert whole.keys() == resumed.keys() and len(whole) > 20
     assert [k for k in whole if not torch.equal(whole[k], resumed[k])] == []

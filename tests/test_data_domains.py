@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NoHostSync, overrides
+from helpers import NoHostSync, compose, overrides
 from pictures import numbers, shades, write
 from PIL import Image
 
 from gancli import config
-from gancli.config import compose
 from gancli.data.domains import Domains, Paired, Unpaired
 from gancli.data.edges import Edges, edges
 from gancli.data.fake import FakeImages

@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
-from helpers import overrides, run, tensors
+from helpers import compose, overrides, run, tensors
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.console import RunProgress
 from gancli.doctor.chart import Chart
 from gancli.errors import TrainingDiverged

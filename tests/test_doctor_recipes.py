@@ -11,8 +11,9 @@ What all fifteen runs of these recipes said (2026-11-20, two CPU cores, torch 2.
 """
 
 import pytest
+from helpers import compose
 
-from gancli.config import compose, conf_dir
+from gancli.config import conf_dir
 from gancli.doctor.chart import Chart
 from gancli.files import json_lines
 from gancli.train import train

@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
+from helpers import compose
 
-from gancli.config import compose
 from gancli.doctor.chart import Chart
 from gancli.doctor.rules import RULES, VITAL, History, Rule, Sign
 from gancli.files import json_lines

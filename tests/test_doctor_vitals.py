@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import NoHostSync, overrides, tensors
+from helpers import NoHostSync, compose, overrides, tensors
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli import runtime
-from gancli.config import compose
 from gancli.data.digits import Digits
 from gancli.data.spec import ImageSpec
 from gancli.doctor import vitals as module

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import compose, run
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gancli import checkpoint, config, console, evaluate
+from gancli import checkpoint, console, evaluate
 from gancli.data.fake import FakeImages
 from gancli.errors import UsageError
 from gancli.metrics.classifier import Classifier
@@ -57,7 +57,7 @@ def folder(trained: Path, tmp_path: Path) -> Path:
 
 
 def evaluated(folder: Path, *overrides: str) -> dict[str, float]:
-    return evaluate.evaluate(config.compose("eval", [f"ckpt='{folder}'", "runtime=cpu", *overrides]))
+    return evaluate.evaluate(compose("eval", [f"ckpt='{folder}'", "runtime=cpu", *overrides]))
 
 
 def results(folder: Path) -> dict[str, dict]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import compose, run
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gancli import checkpoint, config
+from gancli import checkpoint
 from gancli.data.digits import Digits
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate
@@ -42,7 +42,7 @@ def _outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def score(*overrides: str) -> dict[str, float]:
-    return evaluate(config.compose("eval", list(overrides)))
+    return evaluate(compose("eval", list(overrides)))
 
 
 def newest(folder: Path) -> dict:

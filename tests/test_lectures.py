@@ -4,9 +4,9 @@ import json
 import signal
 
 import pytest
+from helpers import compose
 from test_contract import options
 
-from gancli.config import compose
 from gancli.errors import Interrupted
 from gancli.lectures.base import FIGURE, NUMBERS, Lecture, give
 from gancli.train import train

@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from helpers import overrides
+from helpers import compose, overrides
 from torch import Tensor
 
-from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN, Hinge, Minimax, NonSaturating, Wasserstein, verdicts
 from gancli.losses.relativistic import Relativistic

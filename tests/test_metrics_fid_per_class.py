@@ -9,11 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import compose, run
 from PIL import Image
 from scipy import linalg
 
-from gancli import config
 from gancli.data.digits import Digits
 from gancli.data.fake import FakeImages
 from gancli.errors import UsageError
@@ -86,7 +85,7 @@ def test_pictures_in_class_folders_from_the_command(tmp_path, monkeypatch) -> No
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(split.pixels[i, 0]).save(place / f"{i:04d}.png")
     settings = ["data=digits", "features.epochs=1", "runtime=cpu", "metrics=[fid,fid_per_class]"]
-    values = evaluate(config.compose("eval", [f"images={tmp_path / 'named'}", *settings]))
+    values = evaluate(compose("eval", [f"images={tmp_path / 'named'}", *settings]))
     assert values["fid_per_class"] > values["fid"] > 0
     (file,) = (tmp_path / "outputs" / "images" / "named").glob("*.json")
     per_class = json.loads(file.read_text())["details"]["fid_per_class"]
@@ -99,8 +98,6 @@ def test_pictures_in_class_folders_from_the_command(tmp_path, monkeypatch) -> No
 def test_models_without_classes_and_data_without_labels_are_refused(tmp_path) -> None:
     run(tmp_path / "run", "images=8", "features.epochs=1")
     with pytest.raises(UsageError, match="fid_per_class needs to know of what class.*model=cgan"):
-        evaluate(
-            config.compose("eval", [f"ckpt='{tmp_path / 'run'}'", "runtime=cpu", "metrics=[fid_per_class]", "n=12"])
-        )
+        evaluate(compose("eval", [f"ckpt='{tmp_path / 'run'}'", "runtime=cpu", "metrics=[fid_per_class]", "n=12"]))
     with pytest.raises(UsageError, match="needs labelled data"):
         FIDPerClass().check(None, FakeImages(n=10, size=8, channels=1, num_classes=0).split("train"))

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import compose
 from PIL import Image
 from torch import Tensor, nn
 
-from gancli import config
 from gancli.data.folder import FolderImages
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate
@@ -119,7 +119,7 @@ def test_the_command_agrees_with_torch_fidelity_and_prdc(home, weights, folders,
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
     whole = ["data.test=0", "data.validation=0", "split=train", "runtime=cpu", "floor=false", "bootstrap=0"]
     found = evaluate(
-        config.compose(
+        compose(
             "eval",
             [
                 f"images='{folders[0]}'", "data=folder", f"data.root='{folders[1]}'", *whole, f"batch_size={N}",

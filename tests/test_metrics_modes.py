@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import compose
 from torch import Tensor
 
-from gancli.config import compose
 from gancli.data.points import Gaussians1D, Grid, Points, Ring, SwissRoll
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import compose
 from test_scorer import drawn, scorer, stream
 
-from gancli import card, config
+from gancli import card
 from gancli.data.digits import Digits
 from gancli.data.source import Images
 from gancli.evaluate import evaluate
@@ -72,9 +73,9 @@ def test_the_card_of_pictures_holds_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
     np.savez(tmp_path / "some.npz", images=torch.from_numpy(Digits().split("train").pixels[:80]).permute(0, 2, 3, 1))
     settings = [f"images={tmp_path / 'some.npz'}", "data=digits", "features.epochs=1", "runtime=cpu", "metrics=[fid]"]
-    values = evaluate(config.compose("eval", settings))
+    values = evaluate(compose("eval", settings))
     (file,) = (tmp_path / "outputs" / "images" / "some").glob("*.json")
     spread = json.loads(file.read_text())["spread"]["fid"]
     assert spread["low"] < values["fid"] < spread["high"] and spread["std"] > 0
-    assert evaluate(config.compose("eval", [*settings, "bootstrap=0"])) == values
+    assert evaluate(compose("eval", [*settings, "bootstrap=0"])) == values
     assert json.loads(file.read_text())["spread"] == {}

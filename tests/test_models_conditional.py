@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import SMALL, overrides
+from helpers import SMALL, compose, overrides
 from torch import nn
 from torch.nn.functional import log_softmax, softplus
 
-from gancli.config import compose
 from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
 from gancli.losses.acgan import ACGAN as ACGANLoss

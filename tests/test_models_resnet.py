@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from helpers import SMALL, overrides, run
+from helpers import SMALL, compose, overrides, run
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.fgan import FGANNets

@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import SMALL, overrides
+from helpers import SMALL, compose, overrides
 from torch import nn
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.sngan import SNGAN

@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import compose, run
 
-from gancli import config
 from gancli.data.digits import Digits
 from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
@@ -67,7 +66,7 @@ def test_what_has_no_likelihood_or_one_of_other_images_is_refused(likelihood, te
 
 
 def score(folder, *overrides):
-    return evaluate(config.compose("eval", [f"ckpt='{folder}'", "runtime=cpu", "metrics=[nll]", *overrides]))
+    return evaluate(compose("eval", [f"ckpt='{folder}'", "runtime=cpu", "metrics=[nll]", *overrides]))
 
 
 def test_training_keeps_the_best_by_validation_nats_and_eval_gives_the_same_number(tmp_path):

@@ -4,11 +4,10 @@ import re
 
 import pytest
 import torch
-from helpers import overrides, tensors
+from helpers import compose, overrides, tensors
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.losses.penalties import DRAGAN, R1, R2, Drift, Game, GradientPenalty, Orthogonal, WeightClipping
 from gancli.run import build

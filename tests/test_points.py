@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers import NoHostSync
+from helpers import NoHostSync, compose
 from sklearn.datasets import make_moons, make_swiss_roll
 
-from gancli.config import build_data, compose
+from gancli.config import build_data
 from gancli.data.loader import Loader
 from gancli.data.points import Gaussians1D, Grid, Line, Points, Ring, SwissRoll, TwoMoons
 from gancli.errors import UsageError

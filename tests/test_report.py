@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from helpers import compose
 from PIL import Image
 
-from gancli import config
 from gancli.errors import UsageError
 from gancli.metrics.scorer import METRICS
 from gancli.report import curves, grouping, runs, sheet, text
@@ -114,7 +114,7 @@ def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def reported(*overrides: str, **values: Any) -> None:
     words = [f"{key}='{value}'" for key, value in values.items()]
-    report(config.compose("report", [*words, *overrides]))
+    report(compose("report", [*words, *overrides]))
 
 
 def read(folder: Path, name: str = "table.csv") -> list[dict[str, str]]:

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers import run
+from helpers import compose, run
 from PIL import Image
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.errors import UsageError
 from gancli.grids import quantise
 from gancli.sample import STEPS, draw, sample, walk

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers import tensors
+from helpers import compose, tensors
 from PIL import Image
 from torch import nn
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate

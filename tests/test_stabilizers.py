@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from helpers import overrides
+from helpers import compose, overrides
 
-from gancli.config import compose
 from gancli.losses.adversarial import LSGAN, Hinge, NonSaturating
 from gancli.losses.relativistic import Relativistic
 from gancli.losses.stabilizers import FlipLabels, InstanceNoise, NoisyLabels, SmoothLabels

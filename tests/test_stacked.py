@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers import NoHostSync
+from helpers import NoHostSync, compose
 from test_data_torchvision import write_mnist
 
-from gancli.config import build_data, compose
+from gancli.config import build_data
 from gancli.data.digits import Digits
 from gancli.data.loader import Loader
 from gancli.data.stacked import Stacked

@@ -9,11 +9,10 @@ import time
 
 import pytest
 import torch
-from helpers import overrides, run
+from helpers import compose, overrides, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gancli import checkpoint, config
-from gancli.config import compose
 from gancli.console import RunProgress, StopSignal
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating

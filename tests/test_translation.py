@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import overrides
+from helpers import compose, overrides
 from PIL import Image
 
 from gancli import checkpoint, config
-from gancli.config import compose
 from gancli.data.edges import Edges
 from gancli.data.reading import verdict
 from gancli.data.shapes import Shapes, render

@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import overrides, run, tensors
+from helpers import compose, overrides, run, tensors
 from torch.nn.functional import softplus
 
 from gancli import checkpoint
-from gancli.config import compose
 from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN, Hinge, NonSaturating, Wasserstein

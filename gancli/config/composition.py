@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import sha1
 from itertools import product
 from pathlib import Path
@@ -155,13 +156,29 @@ def setup() -> None:
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
+    ConfigStore.instance().__deepcopy__ = _itself
     for group, keys in INNER.items():
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
-            _store(name, {"defaults": [{f"/{group}@_here_": name}]}, group=f"{group}/{key}")
-    for verb, root in schema.VERBS.items():
-        _store(verb, _schema(root), group=SCHEMAS)
+            _store_inner(group, key, name)
+    for verb in schema.VERBS:
+        _store_schema(verb)
         _store(verb, {}, group=BASES, package="_global_")
+
+
+def _itself(memo: dict[int, Any]) -> ConfigStore:
+    """Copy nothing of the store, which Hydra would do for each config and each group that --help lists: it took 2 s."""
+    return ConfigStore.instance()
+
+
+@cache  # what is stored stays
+def _store_inner(group: str, key: str, name: str) -> None:
+    _store(name, {"defaults": [{f"/{group}@_here_": name}]}, group=f"{group}/{key}")
+
+
+@cache
+def _store_schema(verb: str) -> None:
+    _store(verb, _schema(schema.VERBS[verb]), group=SCHEMAS)
 
 
 def _store(name: str, node: Any, **where: str) -> None:
