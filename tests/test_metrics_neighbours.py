@@ -20,7 +20,7 @@ def normal(n: int, dim: int, seed: int, scale: float = 1) -> Tensor:
     return scale * torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("n", [256, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [256, 2 * BLOCK + 300])
 @pytest.mark.parametrize("k", [3, 5])
 def test_equal_counts_to_prdc(n, k) -> None:
     real, fake = normal(n, 32, 0), normal(n, 32, 1, 0.8)

@@ -64,14 +64,22 @@ def test_only_the_first_thousand_validation_images_choose_the_width() -> None:
     assert Parzen().details(sets)["sigma"] == pytest.approx(0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(MNIST is None, reason="no ../shared/data/MNIST")
 def test_training_images_as_the_generator_on_mnist() -> None:
-    """The first 10,000 training images against the test images; width by the first of the last 10,000."""
+    """The first 10,000 training images against test images; width by the first of the last 10,000.
+
+    Of all 10,000 test images the mean is 241.19 with a standard error of 2.13; of 1,500 it lies within three of theirs.
+    """
     read = lambda name: np.fromfile(MNIST / "data/MNIST/raw" / name, np.uint8)[16:].reshape(-1, 784)  # noqa: E731
     train, test = (torch.from_numpy(read(f"{name}-images-idx3-ubyte")).double() / 255 for name in ("train", "t10k"))
     sigma = width(train[:10_000], train[50_000:51_000])
-    likelihoods = log_likelihood(test, train[:10_000], sigma)
+    likelihoods = log_likelihood(test[::6][:1500], train[:10_000], sigma)
     assert sigma == pytest.approx(0.16681, abs=1e-5)
-    assert likelihoods.mean().item() == pytest.approx(241.19, abs=0.05)
-    assert likelihoods.std().item() / 100 == pytest.approx(2.13, abs=0.01)
+    error = likelihoods.std().item() / math.sqrt(1500)
+    assert abs(likelihoods.mean().item() - 241.19) < 3 * error and error * math.sqrt(0.15) == pytest.approx(
+        2.13, rel=0.1
+    )
+    for row in (0, 1499):  # by differences: no matrix product, no blocks
+        exponents = -(train[:10_000] - test[6 * row]).square().sum(1) / (2 * sigma**2)
+        density = exponents.logsumexp(0) - math.log(10_000) - 784 * math.log(sigma * math.sqrt(2 * math.pi))
+        assert likelihoods[row].item() == pytest.approx(density.item(), rel=1e-9)

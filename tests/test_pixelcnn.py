@@ -148,14 +148,15 @@ def test_probabilities_of_all_images_sum_to_one(spec, likelihood):
     assert log_p.std() > 0.1  # not just the uniform distribution
 
 
-@pytest.mark.parametrize("sampler", PixelCNN.SAMPLERS)
-def test_samples_have_the_enumerated_probabilities(sampler):
+def test_samples_have_the_enumerated_probabilities():
+    """Those of one sampler do, and the others draw the same ones."""
     spec, n = ImageSpec(1, 3, 3, levels=2), 50_000
     model = make(spec, Bernoulli, kernel=3)
     with torch.no_grad():
         p = model.log_prob(all_images(spec)).exp()
     noise = model.noise(n, torch.Generator().manual_seed(0)).double()
-    images = model.paint(noise, sampler=sampler)
+    images = model.paint(noise, sampler="wavefront")
+    assert all(torch.equal(model.paint(noise[:500], sampler=s), images[:500]) for s in PixelCNN.SAMPLERS)
     index = ((images.flatten(1) > 0) * 2 ** torch.arange(8, -1, -1)).sum(1)
     counts = torch.bincount(index, minlength=512).double()
     assert chi_square_is_plausible(counts, n * p)

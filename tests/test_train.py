@@ -182,8 +182,8 @@ def test_a_second_ctrl_c_leaves_at_once():
             time.sleep(1)
 
 
-def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path):
-    """A real process, killed without warning once it has checkpoints, then resumed to the end by another."""
+def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path, cli):
+    """A real process, killed without warning once it has checkpoints, then resumed to the end by this one."""
     command = [sys.executable, "-m", "gancli", "train", *overrides("dcgan", "checkpoint.every=16", "log.every=16")]
     out = tmp_path / "run"
     process = subprocess.Popen([*command, "images=10M", f"hydra.run.dir={out}"], stderr=subprocess.DEVNULL)
@@ -196,12 +196,8 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path):
         process.wait()
     stood = checkpoint.load(out).images
     assert stood >= 32
-    done = subprocess.run(
-        [sys.executable, "-m", "gancli", "train", f"resume={out}", f"images={stood + 64}"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    answer = cli("train", f"resume={out}", f"images={stood + 64}")
+    assert answer.code == 0, answer.err
     assert checkpoint.load(out).images == stood + 64
     images = [json.loads(line)["images"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert images == sorted(set(images))
