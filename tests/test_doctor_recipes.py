@@ -23,7 +23,6 @@ from gancli.train import train
     "recipe, images, alarms",
     [("vanishing", "5k", ["vanishing"]), ("collapse", "7k", ["collapse"]), ("healthy", "6k", [])],
 )
-@pytest.mark.slow
 def test_the_right_trouble_is_named(recipe, images, alarms, tmp_path):
     train(compose("train", [f"experiment=doctor/{recipe}", f"images={images}", "samples.every=0"]), tmp_path)
     chart = Chart(json_lines(tmp_path / "metrics.jsonl"))
