@@ -125,8 +125,31 @@ def test_relativistic_generators_loss_sees_the_real_images_and_the_means_carry_g
         values.append(sum(parts.loss.generator_term(parts.model, batch._replace(image=image)).values()).item())
     assert values[0] != values[1]
     real, fake = (s.requires_grad_() for s in scores(4))
-    (grad,) = torch.autograd.grad(parts.loss.pair_loss(real, fake)["pair" if variant == "rsgan" else "fake"], real)
-    assert grad.abs().min() > 0
+    own, others = ("pair", "pair") if variant == "rsgan" else ("fake", "real")
+    (grad,) = torch.autograd.grad(parts.loss.pair_loss(real, fake)[own], real)
+    (of_fake,) = torch.autograd.grad(parts.loss.discriminator_loss(real, fake)[others], fake)
+    assert grad.abs().min() > 0 and of_fake.abs().min() > 0
+
+
+STATISTICS = ("D(", "score(", "accuracy", "distance", "named(", "domain accuracy", "bound", "ada/")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["dcgan", "stabilizer=ada"], ["dcgan", "loss=fgan"], ["dcgan", "loss=relativistic"], ["wgan"], ["acgan"],
+     ["cyclegan"], ["stargan"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_only_recorded_carries_no_gradient(words):
+    """A step minimises the sum of all that carries one."""
+    parts = build(compose("train", overrides(*words)))
+    values = {}
+    for step in parts.steps:
+        for term in step.phase.terms:
+            values |= term.fn(parts.model, parts.loader.next())
+    recorded = {key: value for key, value in values.items() if key.startswith(STATISTICS)}
+    assert recorded and not any(value.requires_grad for value in recorded.values())
+    assert all(value.requires_grad for key, value in values.items() if key not in recorded)
 
 
 def test_wasserstein_records_the_distance_it_estimates():
