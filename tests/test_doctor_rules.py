@@ -87,6 +87,13 @@ def test_what_only_looks_like_trouble_is_silent(changes):
     assert Chart(rows(12, **changes)).alarms == []
 
 
+def test_thresholds_from_the_silent_side():
+    small = {"grad_norm/discriminator": 0.02, "surprise": 0.9}  # a two hundredth of what it was, not a thousandth
+    assert Chart(rows(10) + rows(8, 11, **small)).alarms == []
+    early = [*rows(2), *rows(2, 3, **{"loss/generator": 5e3}), row(5000)]
+    assert Chart(early).alarms == []  # of two examinations nothing is usual yet
+
+
 def test_a_few_images_of_little_variety_are_how_training_begins():
     """Spread and classes only count against what the run has had."""
     growing = [
@@ -108,6 +115,7 @@ def test_likelihood_models_overfit_when_held_out_nats_rise_while_training_nats_f
     assert nats(falling, [92.0 - i for i in range(20)]) == []
     assert nats(falling, [92.0 - min(i, 8) + 0.8 * max(i - 8, 0) for i in range(20)]) == ["overfitting"]
     assert nats(falling, [92.0 - min(i, 8) for i in range(20)]) == []  # no better is not worse
+    assert nats([90.0 - 0.01 * i for i in range(20)], [92.0 + 0.02 * i for i in range(20)]) == []  # less than 1 %
     assert nats([90.0] * 20, [92.0 + i for i in range(20)]) == []  # training has not gained: no overfitting
 
 

@@ -40,12 +40,24 @@ def test_only_what_is_sampled_is_copied():
     assert set(ema.state_dict()) == {k for k in net.state_dict() if k.startswith("generator.")}
 
 
+def test_counters_are_those_of_the_trained_network():
+    net = model()
+    ema = EMA(net, half_life=1000)
+    net.generator(net.latent(4))
+    ema.update(4, 1000)
+    assert ema.model.generator[1].num_batches_tracked == net.generator[1].num_batches_tracked == 1
+
+
 def test_no_average_samples_the_trained_network_in_eval_mode_and_returns_it_to_training():
     net = model()
     ema = EMA(net, half_life=0)
     with ema.sampling() as sampled:
         assert sampled is net and not net.generator.training and net.discriminator.training
     assert net.generator.training and ema.state_dict() == {}
+    net.generator.eval()
+    with ema.sampling():
+        pass
+    assert not net.generator.training
 
 
 @pytest.mark.parametrize("half_life", [0, 500])

@@ -245,6 +245,10 @@ def test_when_few_is_few(n, dim, warned) -> None:
     assert bool(few(n, dim)) == warned and "singular" not in str(few(n, dim))
 
 
+def test_as_many_images_as_features_have_a_singular_covariance() -> None:
+    assert "singular" in few(64, 64) and "singular" not in few(65, 64)
+
+
 def test_the_command_prints_a_table(cli, folder) -> None:
     answer = cli("eval", f"ckpt={folder}", "runtime=cpu", "metrics=[fid,is]")
     assert answer.code == 0, answer.err

@@ -10,6 +10,7 @@ from prdc import compute_prdc
 from torch import Tensor
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from gancli.metrics import neighbours
 from gancli.metrics.density_coverage import density_coverage
 from gancli.metrics.memorisation import auth_pct
 from gancli.metrics.neighbours import BLOCK, radii, squared
@@ -75,7 +76,9 @@ def test_auth_pct_of_copies_strangers_and_a_case_by_hand() -> None:
     assert auth_pct(torch.tensor([[0.4], [9.5], [8.5]]), torch.tensor([[0.0], [1.0], [5.0]])) == pytest.approx(100 / 3)
 
 
-def test_auth_pct_against_enumeration() -> None:
+@pytest.mark.parametrize("block", [BLOCK, 7])
+def test_auth_pct_against_enumeration(block, monkeypatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
     train, fake = normal(80, 5, 0).double().numpy(), normal(60, 5, 1).double().numpy()
     authentic = 0
     for x in fake:

@@ -48,13 +48,18 @@ def test_then_half_are_new_and_half_are_old_and_none_is_seen_that_is_not_stored(
 
 
 def test_a_batch_that_goes_over_the_rim_stores_each_image_once_at_most():
-    torch.manual_seed(1)
-    pool = Pool(7, (1, 1, 1))
-    pool(numbered(0, 5))
-    returned = shown(pool(numbered(5, 6)))  # two places are free
-    assert returned[:2] == [5, 6]
-    assert all(each in (7 + i, *range(5)) for i, each in enumerate(returned[2:]))
-    assert len(stored(pool)) == 7 and set(returned) | stored(pool) == set(range(11))
+    swapped = 0
+    for seed in range(20):
+        torch.manual_seed(seed)
+        pool = Pool(7, (1, 1, 1))
+        pool(numbered(1, 5))
+        returned = shown(pool(numbered(6, 6)))  # two places are free
+        assert returned[:2] == [6, 7]
+        assert all(each in (8 + i, *range(1, 6)) for i, each in enumerate(returned[2:]))  # no place yet to be filled
+        assert len(stored(pool)) == 7 and set(returned) | stored(pool) == set(range(1, 12))
+        assert pool.filled == 7
+        swapped += shown(pool(numbered(12, 1))) != [12]
+    assert 3 < swapped < 17  # the first image after that, too, with probability 1/2
 
 
 def test_batches_larger_than_the_pool_and_no_pool():
