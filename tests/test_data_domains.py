@@ -11,6 +11,7 @@ from pictures import numbers, shades, write
 from PIL import Image
 
 from gancli import config
+from gancli.data.digits import Digits
 from gancli.data.domains import Domains, Paired, Unpaired
 from gancli.data.edges import Edges, edges
 from gancli.data.fake import FakeImages
@@ -76,6 +77,13 @@ def test_any_two_data_sets_on_the_command_line():
     assert train.fingerprint == config.build_data(compose("train", ["data=digits"]).data)[0].split("train").fingerprint
     smaller = Unpaired(a=FakeImages(n=6, n_test=4), b=Shapes(n=9, n_test=4), size=16, load=1.25)
     assert smaller.split("test").spec.shape == (3, 16, 16) and smaller.training().pixels.shape == (8, 3, 20, 20)
+
+
+def test_resized_domains_are_known_as_what_they_are():
+    """By its fingerprint a trained classifier is found again."""
+    train = Unpaired(a=FakeImages(n=6, n_test=4), b=Digits(), size=16).split("train")
+    assert train.fingerprint == Digits(size=16).split("train").fingerprint != Digits().split("train").fingerprint
+    assert train.source.fingerprint != FakeImages(n=6, n_test=4).split("train").fingerprint
 
 
 def test_what_is_no_pair_of_domains_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from gancli.data.files import open_files
 from gancli.data.folder import FolderImages, Named
 from gancli.data.pixels import fit
-from gancli.data.source import Images, Source
+from gancli.data.source import Images, Source, fingerprint
 from gancli.errors import UsageError
 
 LARGER = 286 / 256  # how much larger than the crop that it trains on a picture is loaded (Isola et al. 2017)
@@ -149,7 +149,8 @@ class Unpaired(Source):
         if pixels.shape == images.pixels.shape:
             return images
         channels, height, width = pixels.shape[1:]
-        return replace(images, pixels=pixels, spec=replace(images.spec, channels=channels, height=height, width=width))
+        spec = replace(images.spec, channels=channels, height=height, width=width)
+        return replace(images, pixels=pixels, spec=spec, fingerprint=fingerprint(pixels, images.labels))
 
     def _larger(self, images: Images, plain: Images) -> Images:
         """Return pictures to be cropped from: those of a root as they were loaded, others enlarged."""

@@ -35,7 +35,7 @@ class _Set:
     files: tuple[str, ...]  # what must be there; {split} where every split has its own file
     archive: str = ""  # what torchvision unpacks by itself when it is put there
     by_split: bool = False  # constructor takes split="train" | "test" instead of train=True | False
-    class_names: tuple[str, ...] = ()  # where torchvision does not know them
+    class_names: tuple[str, ...] = ()  # where torchvision does not know them, or not as other sets have them
 
 
 def _idx(folder: str) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ _CIFAR100 = tuple(f"cifar-100-python/{file}" for file in ("train", "test", "meta
 _STL10 = tuple(f"stl10_binary/{file}.bin" for file in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y"))
 _CELEBA = ("celeba/list_eval_partition.txt", "celeba/img_align_celeba/")
 _SETS = {
-    "mnist": _Set("MNIST", _idx("MNIST"), "the same as .gz"),
+    "mnist": _Set("MNIST", _idx("MNIST"), "the same as .gz", class_names=_DIGITS),
     "fashion_mnist": _Set("FashionMNIST", _idx("FashionMNIST"), "the same as .gz"),
     "kmnist": _Set("KMNIST", _idx("KMNIST"), "the same as .gz"),
     "cifar10": _Set("CIFAR10", _CIFAR10, "cifar-10-python.tar.gz"),
@@ -134,7 +134,7 @@ class TorchvisionImages(Source):
             return pixels, None, ()
         labels = np.asarray(data.targets if hasattr(data, "targets") else data.labels).astype(np.int64)
         names = info.class_names or tuple(getattr(data, "classes", ())) or tuple(map(str, range(int(labels.max()) + 1)))
-        return pixels, labels, tuple(name.split(" - ")[-1] if self.name == "mnist" else name for name in names)
+        return pixels, labels, names
 
     def _open(self, part: str, kwargs: dict[str, Any]) -> Any:
         """The torchvision data set, downloaded first when files are missing."""
