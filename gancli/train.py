@@ -32,6 +32,7 @@ from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
 COMPLETED = 8  # images in a grid of completions
+SCORED_SEED = 0  # of the latents that are scored, as of gancli eval: runs of several seeds have one protocol
 
 
 class Every:
@@ -211,11 +212,11 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     settings, began = run.cfg.eval, time.monotonic()
     with runtime.undisturbed(), run.ema.sampling() as model:
         if isinstance(run.scorer, Judge):
-            values = run.scorer.means(model, seed=run.cfg.seed)
+            values = run.scorer.means(model, seed=SCORED_SEED)
         else:
-            n, seed = run.scorer.n, run.cfg.seed
-            labels = as_in(model, run.scorer.reference, n, seed=seed)
-            images = draw(model, n, seed=seed, batch_size=run.cfg.batch_size, labels=labels)
+            n = run.scorer.n
+            labels = as_in(model, run.scorer.reference, n, seed=SCORED_SEED)
+            images = draw(model, n, seed=SCORED_SEED, batch_size=run.cfg.batch_size, labels=labels)
             scores = run.scorer.score(images, likelihood_of(model))
             values = scores.values
             _keep_card(run, run_dir, scores, seconds=time.monotonic() - began)
@@ -236,7 +237,7 @@ def _keep_card(run: Run, run_dir: Path, scores: Scores, *, seconds: float) -> No
     """Write what ``gancli eval`` of these weights would, for ``gancli report``; real images are not scored."""
     scorer, cfg = run.scorer, run.cfg
     conditional = run.model.conditional
-    subject = card.drawn(seed=cfg.seed, repeats=1, ema=True, conditional=conditional, checkpoint_sha256=None)
+    subject = card.drawn(seed=SCORED_SEED, repeats=1, ema=True, conditional=conditional, checkpoint_sha256=None)
     facts = card.protocol(scorer, scorer.reference, subject, batch_size=cfg.batch_size, device=run.runtime.device)
     result = {"values": scores.values, "spread": {}, "floor": {}, "details": scores.details}
     origin = {"checkpoint": None, "images_seen": run.images}
