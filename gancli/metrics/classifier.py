@@ -66,6 +66,7 @@ class Classifier(Features):
         net = network(images.spec, self.seed)
         cached = _load(path, net)
         if cached is None:
+            net = network(images.spec, self.seed)  # a damaged file may have filled a part of the first one
             accuracy = fit(net.to(device), images, int(self._facts["epochs"]), self.seed)
             _save(path, net, accuracy)
         else:
