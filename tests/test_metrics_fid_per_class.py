@@ -67,14 +67,15 @@ def test_it_sees_wrong_labels_and_classes_without_variety_which_fid_does_not() -
     assert FIDPerClass()(wrong)["fid_per_class"] > FIDPerClass()(right)["fid_per_class"] + 10
 
 
-def test_a_class_without_images_is_infinite_and_named() -> None:
+@pytest.mark.parametrize("left", [0, 1])  # one image has no covariance
+def test_a_class_without_images_is_infinite_and_named(left) -> None:
     (x, own), (y, real) = sample(90, 0), sample(90, 1)
     lost = own != 2
-    lost[2] = True  # one image has no covariance
+    lost[2] = bool(left)
     sets = {GENERATED: kept(x[lost], own[lost]), REAL: kept(y, real)}
     assert FIDPerClass()(sets)["fid_per_class"] == math.inf
     assert "fewer than 2 images of class 2" in FIDPerClass().warn(sets)
-    assert FIDPerClass().details(sets)["2"] == {"fid": None, "generated": 1, "real": 30}
+    assert FIDPerClass().details(sets)["2"] == {"fid": None, "generated": left, "real": 30}
 
 
 def test_pictures_in_class_folders_from_the_command(tmp_path, monkeypatch) -> None:

@@ -13,7 +13,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from gancli.metrics import neighbours
 from gancli.metrics.density_coverage import density_coverage
 from gancli.metrics.memorisation import auth_pct
-from gancli.metrics.neighbours import BLOCK, radii, squared
+from gancli.metrics.neighbours import BLOCK, radii, squared, within
 from gancli.metrics.precision_recall import covered
 
 
@@ -49,6 +49,12 @@ def test_open_and_closed_balls_differ_on_the_very_same_images() -> None:
     collapsed = x[:1].repeat(50, 1)
     assert covered(collapsed, collapsed) == 1.0 and radii(collapsed, 3).eq(0).all()
     assert density_coverage(collapsed, collapsed) == (0.0, 0.0)
+
+
+def test_what_lies_on_a_ball_but_for_rounding_lies_on_it() -> None:
+    near, ball = 1 + torch.tensor([[-1e-9, -1e-12, 1e-12, 1e-9]]).double(), torch.ones(4).double()
+    assert within(near, ball, closed=True).tolist() == [[True, True, True, False]]
+    assert within(near, ball, closed=False).tolist() == [[True, False, False, False]]
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
