@@ -149,6 +149,28 @@ def test_levels_and_values_are_those_of_the_loader():
     assert torch.equal(likelihood.level(image), pixels.float()) and torch.equal(likelihood.snap(image), image)
 
 
+def test_temperature_raises_probabilities_to_its_inverse():
+    likelihood, temperature = Categorical(5), 0.6
+    x, params = every_image(likelihood, 1), random_params(likelihood, 1, 1.0)
+    p, q = (
+        torch.exp(-likelihood.nll(each.expand(5, -1, 1, 1), x))
+        for each in (params, likelihood.tempered(params, temperature))
+    )
+    assert torch.allclose(q, p ** (1 / temperature) / (p ** (1 / temperature)).sum())
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_temperature_of_a_mixture_is_that_of_its_choice_and_of_its_logistics(c):
+    likelihood, temperature = DiscretizedLogisticMixture(256, components=4), 0.6
+    params = random_params(likelihood, c, 1.0)
+    cool = likelihood._split(likelihood.tempered(params, temperature), c)
+    weights, means, log_scales, coefficients = likelihood._split(params, c)
+    p = weights.softmax(1) ** (1 / temperature)
+    assert torch.allclose(cool[0].softmax(1), p / p.sum(1, keepdim=True))
+    assert torch.allclose(cool[2].exp(), temperature * log_scales.exp())
+    assert torch.equal(cool[1], means) and torch.equal(cool[3], coefficients)
+
+
 def test_bernoulli_refuses_grey_levels():
     with pytest.raises(UsageError, match="256 levels.*data.binarise=dynamic"):
         Bernoulli(256)
