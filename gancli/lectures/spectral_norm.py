@@ -9,6 +9,7 @@ above: the estimate can only be too small.
 
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ class SpectralNorm(Lecture):
             spectra = [spectrum(layer) for layer in layers(run.model.discriminator)]
             largest = [values[0].item() for values in spectra]
             numbers[name] = {"largest": max(largest), "smallest_largest": min(largest), "per_layer": largest}
-            _draw_spectra(axes[0, i], f"singular values {name} it", spectra)
+            _draw_spectra(axes[0, i], f"{name} spectral normalisation", spectra)
         _draw_largest(axes[0, 2], curves["with"])
         numbers["with"]["images"] = [images for images, _ in curves["with"]]
         numbers["with"]["on_the_way"] = [values for _, values in curves["with"]]
@@ -109,5 +110,6 @@ def _draw_largest(axes: Axes, curve: list[tuple[int, list[float]]]) -> None:
     axes.axhspan(*BAND, color=figures.COLOURS[2], alpha=0.15, lw=0, label="1 to 1.05")
     for i, (values, colour) in enumerate(zip(zip(*(each for _, each in curve)), _shades(len(curve[0][1])))):
         axes.plot(images, values, color=colour, lw=1.5, label=f"layer {i + 1}")
-    figures.label(axes, "The largest one with it, on the way", "images seen", "largest singular value", legend=False)
+    figures.label(axes, "with it, over training", "images seen", "largest singular value", legend=False)
+    figures.over_images(axes, [np.array(BAND)])
     axes.legend(fontsize=8, ncols=2)
