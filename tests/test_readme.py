@@ -1,5 +1,6 @@
 """Every gancli command of the README runs, on small stand-ins for its data, and everything it names exists."""
 
+import csv
 import json
 import re
 import shlex
@@ -21,6 +22,7 @@ SMOKE = {  # appended: the last value of a key wins
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
     "report": [],
     "doctor": [],
+    "help": [],
 }
 
 
@@ -150,18 +152,19 @@ def test_every_picture_is_there():
     assert pictures and all((ROOT / picture).is_file() for picture in pictures)
 
 
-def test_the_table_of_results_is_what_was_measured():
-    """Every row of the table against the JSON that gancli eval wrote."""
-    rows = {int(k) * 1000: (float(fid), float(score), float(std)) for k, fid, score, std in re.findall(
-        r"^\| (\d+)k \| ([\d.]+) \| ([\d.]+) ± ([\d.]+) \|$", README, re.MULTILINE
-    )}  # fmt: skip
-    assert len(rows) == 3
-    for images, printed in rows.items():
-        result = json.loads((ROOT / "outputs" / "readme" / f"mnist-dcgan-{images // 1000}k.json").read_text())
-        assert abs(result["images_seen"] - images) < 64
-        assert printed == tuple(round(result["values"][key], 2) for key in ("fid", "is", "is_std"))
-        accuracy = result["protocol"]["features"]["held_out_accuracy"]
-        assert f"{100 * accuracy:.1f} % right" in README
+def test_the_results_are_what_was_measured():
+    """The table of objectives against the CSV of gancli report, the sentence on a longer run against eval's JSON."""
+    shown = re.findall(r"^\| `(\w+)` \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \| (\d+) \|$", README, re.MULTILINE)
+    with (ROOT / "outputs" / "readme" / "mnist-objectives.csv").open(encoding="utf-8") as file:
+        measured = {row["objective"]: row for row in csv.DictReader(file)}
+    assert {row[0] for row in shown} == set(measured) == {f.stem for f in (conf_dir() / "objective").glob("*.yaml")}
+    for name, *cells in shown:
+        keys = ("fid_last_mean", "fid_last_std", "is_last_mean", "is_last_std", "seconds")
+        values = [float(measured[name][key]) for key in keys]
+        assert cells == [f"{value:.{digits}f}" for value, digits in zip(values, (1, 1, 2, 2, 0))], name
+    longer = json.loads((ROOT / "outputs" / "readme" / "mnist-dcgan-900k.json").read_text())
+    assert f"FID {longer['values']['fid']:.2f} by" in README
+    assert f"{100 * longer['protocol']['features']['held_out_accuracy']:.1f} % right" in README
 
 
 def test_the_table_of_modes_is_what_was_measured():
@@ -184,3 +187,5 @@ def test_the_likelihoods_are_what_was_measured():
     assert result["values"]["nll"] == pytest.approx(curve[700_000], abs=1e-9) and result["images_seen"] == 700_000
     assert result["protocol"]["levels"] == "2 levels, drawn once with seed 0"
     assert f"standard error {result['values']['nll_se']:.2f}" in README
+    row_lstm = json.loads((ROOT / "outputs" / "readme" / "mnist-row_lstm-250k.json").read_text())
+    assert f"{row_lstm['values']['nll']:.2f} nats" in README and row_lstm["images_seen"] == 250_000
