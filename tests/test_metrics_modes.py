@@ -136,7 +136,8 @@ def test_training_and_eval_give_the_same_scores(tmp_path):
     values = evaluate(again)
     for key in ("modes", "high_quality", "reverse_kl"):
         assert values[key] == pytest.approx(curve[-1][f"eval/{key}"])
-    (card,) = (tmp_path / "eval").glob("*.json")
+    assert len(list((tmp_path / "eval").glob("*-modes.json"))) == 2  # training's own, of other metrics
+    (card,) = (tmp_path / "eval").glob("*-modes-*.json")
     facts = json.loads(card.read_text())
     assert facts["floor"]["values"]["modes"] == 8 and 97 < facts["floor"]["values"]["high_quality"] <= 100
     assert facts["protocol"]["modes_deviations"] == 3.0 and facts["protocol"]["features"]["modes"] == 8

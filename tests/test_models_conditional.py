@@ -46,7 +46,26 @@ def test_cgan_is_the_papers():
             assert layer.weight.abs().max() <= irange and layer.weight.std() > irange / 2 and not layer.bias.any()
     z = model.latent(2000, torch.Generator().manual_seed(0))
     assert z.min() >= 0 and z.max() <= 1 and z.mean().item() == pytest.approx(0.5, abs=0.01)
-    assert sum(isinstance(m, nn.Dropout) for m in model.modules()) == 6
+    assert sum(isinstance(m, nn.Dropout) for m in model.discriminator.modules()) == 3
+
+
+def test_cgans_dropout_is_part_of_its_latents_at_test_time_too():
+    model, label = CGAN(MNIST).eval(), torch.zeros(200, dtype=torch.int64)
+    z = model.latent(200, torch.Generator().manual_seed(0))
+    image = model.generate(z, label)
+    assert torch.equal(image, model.generate(z, label))
+    same = torch.cat([z[:1, :100].expand(200, -1), z[:, 100:]], 1)  # other units fall out, the latents stay
+    assert model.generate(same, label).std(0).mean() > 0.1 * image.std(0).mean() > 0
+    g = model.generator
+    hidden = torch.cat([g.of_latent(z[:, :100]), g.of_label.weight[:, 0] + g.of_label.bias + torch.zeros(200, 1)], 1)
+    kept = z[:, 100:1300] >= 0.5
+    assert kept.float().mean().item() == pytest.approx(0.5, abs=0.01)
+    hidden = g.joint(torch.where(kept, 2 * hidden.relu(), 0)).relu()
+    hidden = torch.where(z[:, 1300:] >= 0.5, 2 * hidden, 0)
+    slow = 2 * g.image(hidden).sigmoid().view(200, 1, 28, 28) - 1
+    assert torch.allclose(image, slow, atol=1e-5)
+    with pytest.raises(ValueError, match="drop=1"):
+        CGAN(MNIST, drop=1)
 
 
 def test_cgan_brings_its_papers_recipe():
@@ -181,7 +200,7 @@ def test_generated_images_are_of_uniform_classes_where_the_paper_has_them(make):
         (lambda: CGAN(ImageSpec(1, 28, 28)), "draws images of a class"),
         (lambda: CGAN(MNIST, latent_dim=0), "latent_dim=0"),
         (lambda: CGAN(MNIST, width=0.01), "width=0.01 leaves no units"),
-        (lambda: CGAN(MNIST, drop=1.5), "probability"),
+        (lambda: CGAN(MNIST, drop=1.5), "drop=1.5"),
         (lambda: CDCGAN(MNIST, hidden=0), "hidden=0"),
         (lambda: CDCGAN(ImageSpec(1, 30, 30, 10)), "30x30.*data.size"),
         (lambda: Projection(MNIST, discriminator_width=0), "discriminator_width=0"),

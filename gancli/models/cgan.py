@@ -5,8 +5,10 @@ Discriminator: pixels -> maxout 240x5, label -> maxout 50x5, both -> maxout 240x
 both. SGD on batches of 100, learning rate .1 divided by 1.00004 per update down to 1e-6, momentum .5 to .7.
 
 Generated images are drawn and judged with the labels of the batch, which have the data's frequencies. Dropout stands
-after every hidden layer; the paper does not say where. The paper does not tell its initialisation or the ramp of its
-momentum: those of Goodfellow et al. 2014 are taken (uniform in -.05 .. .05 and -.005 .. .005, 250 epochs).
+after every hidden layer; the paper does not say where. In the generator it stays on at test time, as in pix2pix: turned
+off after 1.5M images of MNIST, it left one image per class, for the latents proper had lost their say. The paper does
+not tell its initialisation or the ramp of its momentum: those of Goodfellow et al. 2014 are taken (uniform in -.05 ..
+.05 and -.005 .. .005, 250 epochs).
 Deviations: pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator gives a logit.
 
     gancli train model=cgan data=mnist
@@ -48,16 +50,7 @@ class CGAN(Adversarial):
             raise ValueError(f"width={width} leaves no units; it must be 0.02 or more")
         self.latent_dim = latent_dim
         pixels, classes = math.prod(spec.shape), spec.num_classes
-        of_latent, of_label, joint = (round(width * n) for n in (200, 1000, 1200))
-        self.generator = Joined(
-            nn.Sequential(nn.Linear(latent_dim, of_latent), nn.ReLU(), nn.Dropout(drop)),
-            nn.Sequential(nn.Linear(classes, of_label), nn.ReLU(), nn.Dropout(drop)),
-            nn.Sequential(
-                nn.Linear(of_latent + of_label, joint), nn.ReLU(), nn.Dropout(drop),
-                nn.Linear(joint, pixels), nn.Sigmoid(), nn.Unflatten(1, spec.shape),
-            ),
-            classes,
-        )  # fmt: skip
+        self.generator = Generating(spec, latent_dim, [round(width * n) for n in (200, 1000, 1200)], drop)
         of_image, of_label = round(width * 240), round(width * 50)
         self.discriminator = Joined(
             nn.Sequential(nn.Flatten(), Maxout(pixels, of_image, 5), nn.Dropout(drop)),
@@ -71,14 +64,45 @@ class CGAN(Adversarial):
         uniform_(self.discriminator, 0.005)
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Uniform on [0, 1]. (n, latent_dim)."""
-        return torch.rand(n, self.latent_dim, device=self.device, generator=generator)
+        """Uniform on [0, 1]: latents, and the numbers that dropout compares. (n, latent_dim + hidden units)."""
+        numbers = self.latent_dim + sum(self.generator.units)
+        return torch.rand(n, numbers, device=self.device, generator=generator)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return 2 * self.generator(z, label) - 1
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator((image + 1) / 2, label)
+
+
+class Generating(nn.Module):
+    """The generator. Its dropout is a function of the latents: it is the noise that training relies on.
+
+    Args:
+        spec: shape and classes of the images.
+        latent_dim: number of latents proper.
+        units: of the latent's, the label's and the joint hidden layer.
+        drop: share of them that is zeroed.
+    """
+
+    def __init__(self, spec: ImageSpec, latent_dim: int, units: list[int], drop: float) -> None:
+        super().__init__()
+        if not 0 <= drop < 1:
+            raise ValueError(f"drop={drop} must be 0 or more, and below 1")
+        self.latent_dim, self.units, self.drop, self.shape = latent_dim, units, drop, spec.shape
+        of_latent, of_label, joint = units
+        self.of_latent, self.of_label = nn.Linear(latent_dim, of_latent), nn.Linear(spec.num_classes, of_label)
+        self.joint, self.image = nn.Linear(of_latent + of_label, joint), nn.Linear(joint, math.prod(spec.shape))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """(N, latent_dim + units), (N,) -> (N, C, H, W) in (0, 1)."""
+        z, first, second = z.split([self.latent_dim, sum(self.units[:2]), self.units[2]], 1)
+        hidden = torch.cat([self.of_latent(z), self.of_label(one_hot(label, self.of_label.in_features))], 1)
+        hidden = self.joint(self._dropped(hidden.relu(), first)).relu()
+        return self.image(self._dropped(hidden, second)).sigmoid().unflatten(1, self.shape)
+
+    def _dropped(self, x: Tensor, numbers: Tensor) -> Tensor:
+        return x * (numbers >= self.drop) / (1 - self.drop)
 
 
 class Joined(nn.Module):
