@@ -20,7 +20,7 @@ from hydra._internal.hydra import Hydra
 
 from gancli import __version__, config
 from gancli import cli as cli_module
-from gancli.cli import catalog, status
+from gancli.cli import options, status
 from gancli.config import composition
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 
@@ -125,8 +125,8 @@ def test_help_of_a_group_explains_its_options(cli) -> None:
 
 
 def test_every_option_that_is_typed_is_explained() -> None:
-    groups = catalog._groups()
-    lines = [line for group in groups for line in catalog.catalog(group).splitlines()]
+    groups = options._groups()
+    lines = [line for group in groups for line in options.explained(group).splitlines()]
     assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
 
 

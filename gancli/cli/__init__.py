@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli import __version__
-from gancli.cli import arguments, catalog, completion, status, sweep
+from gancli.cli import arguments, completion, options, status, sweep
 from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
 
@@ -66,7 +66,7 @@ def _dispatch(argv: list[str]) -> int:
         elif argv[1] in VERBS:
             return run(argv[1], ["--help"])
         else:
-            print(*map(catalog.catalog, argv[1:]), sep="\n\n")
+            print(*map(options.explained, argv[1:]), sep="\n\n")
         return 0
     if argv[0] in ("-V", "--version"):
         print(f"gancli {__version__}")

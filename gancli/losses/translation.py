@@ -31,7 +31,8 @@ class TranslationLoss(Loss):
     Args:
         adversarial: makes the adversarial loss of ``penalties=`` and ``stabilizers=``.
         gan: weight of the generators' adversarial term.
-        discriminator: weight of the discriminators' (a half slows them down, by what the optimizer makes of it).
+        discriminator: weight of the discriminators' (the papers halve it; Adam, which divides by the gradient's size,
+            all but undoes that).
         penalties: see AdversarialLoss.
         stabilizers: see AdversarialLoss.
 

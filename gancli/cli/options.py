@@ -8,7 +8,7 @@ from gancli.errors import UsageError, did_you_mean
 WIDTH = 120  # characters of a line
 
 
-def catalog(group: str) -> str:
+def explained(group: str) -> str:
     """Return the options of a group, such as ``model`` or ``experiment/lecture``, a line or more for each.
 
     Raises:
@@ -17,11 +17,11 @@ def catalog(group: str) -> str:
     groups = _groups()
     if group not in groups:
         raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (there are: {', '.join(sorted(groups))})")
-    options = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
-    indent = max(map(len, options)) + 4
+    files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
+    indent = max(map(len, files)) + 4
     return "\n".join(
-        fill(f"  {name:<{indent - 2}}{_story(options[name])}", WIDTH, subsequent_indent=" " * indent)
-        for name in sorted(options)
+        fill(f"  {name:<{indent - 2}}{_story(files[name])}", WIDTH, subsequent_indent=" " * indent)
+        for name in sorted(files)
     )
 
 
