@@ -119,11 +119,13 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
                 progress.tick(run.images, rate, means)
                 progress.alarmed(_diagnose(chart, tracker))
             with progress.paused():
+                if done:  # the last scores can take long: whatever happens to them, nothing of the training is lost
+                    _save(run, run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
                 if grid_due(run.images, done) and not stop.signum:
                     _write_grid(run, run_dir, tracker)
                 if eval_due(run.images, done) and not stop.signum:
                     progress.scored(_evaluate(run, run_dir, tracker))
-                if save_due(run.images, done) or done:
+                if save_due(run.images, done) or done:  # after them, to know the best score
                     _save(run, run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
                     checkpoint.prune(run_dir, cfg.checkpoint.keep)
             if done:

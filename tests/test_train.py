@@ -203,6 +203,16 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path, cli):
     assert images == sorted(set(images))
 
 
+def test_what_kills_the_last_evaluation_costs_no_training(tmp_path, monkeypatch):
+    def killed(*args):
+        raise MemoryError
+
+    monkeypatch.setattr("gancli.train._evaluate", killed)
+    with pytest.raises(MemoryError):
+        run(tmp_path, "images=32", "eval.every=32", "eval.n=20", "data.validation=20", "features.epochs=1")
+    assert checkpoint.load(tmp_path).images == 32
+
+
 def test_progress_in_plain_lines(caplog, monkeypatch):
     monkeypatch.setattr("gancli.console.log.propagate", True)
     caplog.set_level("INFO")
