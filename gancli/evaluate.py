@@ -32,6 +32,7 @@ from gancli.tracker import write_scalars
 from gancli.translation import scores as translation
 
 log = logging.getLogger("gancli")
+BATCH_SIZE = 64  # unless it is typed
 
 
 class Subject(NamedTuple):
@@ -69,6 +70,7 @@ def evaluate(cfg: Any) -> dict[str, float]:
     source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
     if saved and issubclass(config.target_class(saved.config.model, Model, trust=cfg.trust), Translation):
         return translation.evaluate(cfg, saved, source, cfg.features or saved.config.features, runtime)
+    cfg.batch_size = cfg.batch_size or BATCH_SIZE
     node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
     features = config.instantiate(node, Features, trust=cfg.trust) if use_features(cfg.metrics) else Pixels()
     reference = source.split(cfg.split)

@@ -246,11 +246,15 @@ def test_pix2pix_on_edges_is_scored_against_the_true_pictures(tmp_path):
                             *TINY, "runtime=cpu", "images=8", "samples.n=4", "batch_size=4"])  # fmt: skip
     train(cfg, tmp_path / "run")
     assert len(list((tmp_path / "run" / "samples").glob("*-a2b.png"))) == 2
-    values = evaluate(compose("eval", [f"ckpt={tmp_path / 'run'}", "runtime=cpu", "metrics=[fid]", "batch_size=1",
-                                       "data=edges", "data.of.n=40", "data.of.n_test=12", "data.of.size=16",
-                                       "features=classifier", "features.epochs=1"]))  # fmt: skip
+    typed = [f"ckpt={tmp_path / 'run'}", "runtime=cpu", "metrics=[fid]", "data=edges", "data.of.n=40",
+             "data.of.n_test=12", "data.of.size=16", "features=classifier", "features.epochs=1"]  # fmt: skip
+    values, other = evaluate(compose("eval", typed)), evaluate(compose("eval", [*typed, "batch_size=12"]))
     assert 0 < values["a2b/true_l1"] < 2 and "a2b/cycle_l1" not in values
     assert 0 <= values["a2b/shape_right"] <= 1
+    cards = [json.loads(file.read_text()) for file in (tmp_path / "run" / "eval").glob("*-a2b-*.json")]
+    sizes = {card["protocol"]["batch_size"]: card["values"]["true_l1"] for card in cards}
+    assert sizes == {4: values["a2b/true_l1"], 12: other["a2b/true_l1"]}  # untyped: that of the training
+    assert sizes[4] != sizes[12]  # batch norm has seen another batch
 
 
 def test_the_pictures_of_pairs_say_what_a_true_translation_shows():

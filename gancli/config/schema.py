@@ -105,7 +105,7 @@ class EvalVerb:
     seed: int = MISSING
     repeats: int = MISSING
     bootstrap: int = MISSING
-    batch_size: int = MISSING
+    batch_size: int | None = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
     runtime: Runtime = field(default_factory=Runtime)

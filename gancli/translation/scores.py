@@ -217,6 +217,7 @@ def evaluate(cfg: Any, saved: checkpoint.Checkpoint, source: Source, node: Any, 
         Judge.means() of the last checkpoint.
     """
     run, began, judge, values = checkpoint.run_dir(saved.path), time.monotonic(), None, {}
+    cfg.batch_size = cfg.batch_size or saved.config.batch_size  # of which the batch norm of pix2pix makes its statistics
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {}
     with watched() as watch:
         for path in checkpoint.numbered(run) if cfg.which == "all" else [saved.path]:
