@@ -136,9 +136,8 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, chart: Chart) -> None:
         for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
             animate(run_dir / "samples", ending)
     if stop.signum:
-        raise Interrupted(
-            stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli train resume={run_dir}"
-        )
+        rest = f"train resume={run_dir}" if run.images < run.total else f"eval ckpt={run_dir}"
+        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli {rest}")
 
 
 def _diagnose(chart: Chart, tracker: Tracker) -> list[str]:

@@ -154,8 +154,11 @@ def test_unknown_network_in_overrides(tmp_path):
         build(compose("train", overrides("dcgan", "optimizer.overrides.critic.lr=1e-4")))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum):
+@pytest.mark.parametrize(
+    "signum, images, left",
+    [(signal.SIGINT, 800, "train resume"), (signal.SIGTERM, 800, "train resume"), (signal.SIGINT, 24, "eval ckpt")],
+)
+def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, images, left):
     from gancli.step import Step
 
     update = Step.__call__
@@ -167,8 +170,8 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum):
 
     monkeypatch.setattr(Step, "__call__", interrupted)
     before = signal.getsignal(signum)
-    with pytest.raises(Interrupted, match=f"resume={tmp_path}") as stopped:
-        run(tmp_path, "images=800")
+    with pytest.raises(Interrupted, match=f"go on with: gancli {left}={tmp_path}") as stopped:
+        run(tmp_path, f"images={images}")
     assert stopped.value.signum == signum and signal.getsignal(signum) is before
     assert checkpoint.load(tmp_path).images == 24  # the third step was finished
 

@@ -220,8 +220,8 @@ class StarLoss(TranslationLoss):
         classification: lambda_cls.
         reconstruction: lambda_rec.
         identity: weight, as a part of ``reconstruction``, of the L1 distance that pictures are moved which are asked
-            for their own domain. Not in the paper, where nothing but the way back ties a translation to its source,
-            and the way back undoes a displacement as well.
+            for their own domain. CycleGAN's, not in the paper, where nothing but the way back ties a translation to its
+            source, and the way back undoes a displacement as well.
         kwargs: see TranslationLoss.
 
     Raises:
@@ -249,9 +249,7 @@ class StarLoss(TranslationLoss):
         losses["classification"] = self.classification * cross_entropy(domain, target)
         losses["reconstruction"] = self.reconstruction * l1_loss(model.move(fake, batch.label), image)
         if self.identity:
-            own = (target == batch.label).to(image)
-            moved = (fake - image).abs().mean((1, 2, 3))
-            losses["identity"] = self.reconstruction * self.identity * (own * moved).sum() / own.sum().clamp(min=1)
+            losses["identity"] = self.reconstruction * self.identity * l1_loss(model.move(image, batch.label), image)
         return losses
 
     def discriminators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
