@@ -21,13 +21,13 @@ from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
-from gancli.metrics.scorer import METRICS, Scores
+from gancli.metrics.scorer import METRICS
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.run import Run, advance, build, note_machine, open_folder
 from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
-from gancli.translation.scores import Judge
+from gancli.translation.scores import Judge, means
 from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
@@ -210,17 +210,10 @@ def _scatter(run: Run, model: Model, drawn: torch.Tensor) -> np.ndarray:
 
 def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar."""
-    settings, began = run.cfg.eval, time.monotonic()
+    settings = run.cfg.eval
+    score = _score_ways if isinstance(run.scorer, Judge) else _score_images
     with runtime.undisturbed(), run.ema.sampling() as model:
-        if isinstance(run.scorer, Judge):
-            values = run.scorer.means(model, seed=SCORED_SEED)
-        else:
-            n = run.scorer.n
-            labels = as_in(model, run.scorer.reference, n, seed=SCORED_SEED)
-            images = draw(model, n, seed=SCORED_SEED, batch_size=run.cfg.batch_size, labels=labels)
-            scores = run.scorer.score(images, likelihood_of(model))
-            values = scores.values
-            _keep_card(run, run_dir, scores, seconds=time.monotonic() - began)
+        values = score(run, run_dir, model)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     best = next(key for key in METRICS[settings.best].values if key in values)
     value, higher = values[best], METRICS[settings.best].values[best]
@@ -234,12 +227,33 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     return text
 
 
-def _keep_card(run: Run, run_dir: Path, scores: Scores, *, seconds: float) -> None:
-    """Write what ``gancli eval`` of these weights would, for ``gancli report``; real images are not scored."""
-    scorer, cfg = run.scorer, run.cfg
+def _score_images(run: Run, run_dir: Path, model: Model) -> dict[str, float]:
+    began, scorer, batch_size = time.monotonic(), run.scorer, run.cfg.batch_size
+    labels = as_in(model, scorer.reference, scorer.n, seed=SCORED_SEED)
+    images = draw(model, scorer.n, seed=SCORED_SEED, batch_size=batch_size, labels=labels)
+    scores = scorer.score(images, likelihood_of(model))
     conditional = run.model.conditional
     subject = card.drawn(seed=SCORED_SEED, repeats=1, ema=True, conditional=conditional, checkpoint_sha256=None)
-    facts = card.protocol(scorer, scorer.reference, subject, batch_size=cfg.batch_size, device=run.runtime.device)
-    result = {"values": scores.values, "spread": {}, "floor": {}, "details": scores.details}
+    facts = card.protocol(scorer, scorer.reference, subject, batch_size=batch_size, device=run.runtime.device)
+    _keep_card(run, run_dir, "", facts, scores.values, scores.details, seconds=time.monotonic() - began)
+    return scores.values
+
+
+def _score_ways(run: Run, run_dir: Path, model: Translation) -> dict[str, float]:
+    found, judge = {}, run.scorer
+    for way in judge.ways:
+        began = time.monotonic()
+        found[way.name], details = judge.score(model, way, seed=SCORED_SEED)
+        facts = judge.protocol(way, ema=True, seed=SCORED_SEED, repeats=1, checkpoint_sha256=None)
+        _keep_card(run, run_dir, f"-{way.name}", facts, found[way.name], details, seconds=time.monotonic() - began)
+    return means(found)
+
+
+def _keep_card(
+    run: Run, run_dir: Path, ending: str, facts: dict[str, Any], values: dict[str, float], details: dict[str, Any],
+    *, seconds: float,
+) -> None:  # fmt: skip
+    """Write what ``gancli eval`` of these weights would, for ``gancli report``; real images are not scored."""
+    result = {"values": values, "spread": {}, "floor": {}, "details": details}
     origin = {"checkpoint": None, "images_seen": run.images}
-    card.write(run_dir / "eval", f"{run.images:012d}", facts, {**result, **origin}, seconds=seconds)
+    card.write(run_dir / "eval", f"{run.images:012d}{ending}", facts, {**result, **origin}, seconds=seconds)

@@ -139,7 +139,7 @@ def test_seeds_are_folded_and_what_differs_are_columns(sweep, capsys) -> None:
         assert (row["images"], row["seconds"], row["device"]) == ("3000", "30.0", "CPU (test)")
     printed = capsys.readouterr().out
     assert "| mlp_gan | lsgan | 3 |" in printed and "real images (n = 180)" in printed
-    assert "1,000 generated images against 360 of digits test" in printed
+    assert "1,000 generated images against 360 real ones of digits test" in printed
     assert "of 3 checkpoints the one with the lowest FID on the validation split" in printed
 
 
@@ -245,6 +245,26 @@ def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
     assert [float(row["fid_last_mean"]) for row in read(sweep)] == [91, 94, 97, 100]
     with pytest.raises(UsageError, match=r"only.n: no such key.*images_generated"):
         reported("only.n=50", runs=sweep)
+
+
+def test_ways_of_translations_are_rows_and_each_has_its_winner(sweep, capsys) -> None:
+    for i in range(12):
+        for file in (sweep / f"{i:02d}" / "eval").iterdir():
+            file.unlink()
+        for way, data in (("a2b", "digits"), ("b2a", "mnist")):
+            score(sweep / f"{i:02d}", 3000, 1 + i + 20 * (way == "b2a"), name=f"-{way}", way=way, dataset=data)
+            Image.new("L", (4, 4)).save(sweep / f"{i:02d}" / "samples" / f"000000003000-{way}.png")
+    reported(runs=sweep)
+    table, printed = read(sweep), capsys.readouterr().out
+    assert [row["way"] for row in table] == ["a2b", "b2a"] * 4
+    assert [float(row["fid_last_mean"]) for row in table] == [2, 22, 5, 25, 8, 28, 11, 31]
+    assert re.findall(r"\*\*(\d+)\.", printed) == ["2", "61", "22", "4"]  # mean of 100 / fid: 61.1 and 4.55
+    assert "12 runs" in (sweep / "report" / "report.html").read_text() and "do not compare ways" in printed
+    found = runs.read(sweep / "00")
+    assert [found.grid(way).stem[-3:] for way in ("a2b", "b2a", "to_red")] == ["a2b", "b2a", "000"]
+    score(sweep / "00", 3000, 1, name="-c", way="a2b", dataset="digits", seed=7)
+    with pytest.raises(UsageError, match="seed: 0 | 7"):
+        reported(runs=sweep)
 
 
 def test_best_is_chosen_on_validation_and_never_on_what_is_reported(tmp_path, capsys) -> None:

@@ -21,7 +21,7 @@ from gancli.models.translation import Cyclic, MultiDomain
 from gancli.sample import sample
 from gancli.train import train
 from gancli.translation.files import translate
-from gancli.translation.scores import Judge, by_source
+from gancli.translation.scores import Judge, by_source, means
 from gancli.translation.ways import panels, ways
 
 SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[red]", "data.b.colours=[blue]",
@@ -86,9 +86,12 @@ def test_panels_show_source_translation_reconstruction_identity_and_truth(traine
 
 
 def test_eval_writes_a_card_for_each_direction(trained, capsys):
-    values = evaluate(
-        compose("eval", [f"ckpt={trained}", "runtime=cpu", "batch_size=8", "metrics=[fid]", *SHAPES[:-4]])
-    )
+    before = {file: json.loads(file.read_text()) for file in (trained / "eval").glob("*.json")}
+    assert len(before) == 2 and not any(card["floor"] or card["checkpoint"] for card in before.values())
+    values = evaluate(compose("eval", [f"ckpt={trained}", "runtime=cpu", "metrics=[fid,classes]", *SHAPES[:-4]]))
+    for file, card in before.items():  # what training wrote on its way says the same, and less
+        after = json.loads(file.read_text())
+        assert after["checkpoint"] and after["values"] == card["values"] and after["details"] == card["details"]
     for way in ("a2b", "b2a"):
         (file,) = (trained / "eval").glob(f"*-{way}-classifier.json")
         card = json.loads(file.read_text())
@@ -141,8 +144,8 @@ def test_a_faultless_translation_has_the_best_values_and_none_at_all_the_worst()
         worst, _ = judge.score(nothing, way, seed=0)
         assert worst["colour_right"] == worst["all_right"] == 0 and worst["shape_right"] > 0.9
         assert worst["true_l1"] > 0.03 and worst["fid"] > best["fid"]
-    means = judge.means(model, seed=0)
-    assert means["true_l1"] == 0 and means["a2b/colour_right"] == 1
+    best = means({way.name: judge.score(model, way, seed=0)[0] for way in judge.ways})
+    assert best["true_l1"] == 0 and best["a2b/colour_right"] == 1
 
 
 def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):

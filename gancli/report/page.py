@@ -118,7 +118,7 @@ def _samples(table: Table) -> str:
 
 
 def _grid(row: Row, each: Scored) -> str:
-    path = each.run.grid()
+    path = each.grid()
     if path is None:
         return ""
     picture = base64.b64encode(path.read_bytes()).decode()

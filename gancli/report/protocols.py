@@ -9,6 +9,7 @@ from gancli.report.runs import Card
 
 SUBJECT = ("checkpoint_sha256", "images", "metrics")  # what is scored and by how many metrics: differs by nature
 NOTED = ("device", "versions.")  # change digits that nobody prints: they are told, and do not part rows
+WAY = "way"  # of a translation, from which pictures and features follow
 SHOWN = 4  # values of a key in a message
 
 
@@ -31,6 +32,23 @@ def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
         if len(values) > 1:
             found[key] = [json.loads(value) for value in values]
     return found
+
+
+def apart(cards: Sequence[Card]) -> dict[str, list[Any]]:
+    """Return what tells rows apart, with its values: ways, and in what evaluations of one way differ."""
+    ways = _by_way(cards)
+    found: dict[str, list[Any]] = {WAY: list(ways)} if len(ways) > 1 else {}
+    for each in ways.values():
+        for key, values in differing(each).items():
+            found[key] = found.get(key, []) + [value for value in values if value not in found.get(key, [])]
+    return found
+
+
+def _by_way(cards: Sequence[Card]) -> dict[str | None, list[Card]]:
+    ways: dict[str | None, list[Card]] = {}
+    for card in cards:
+        ways.setdefault(card.protocol.get(WAY), []).append(card)
+    return ways
 
 
 def _unasked(key: str, card: Card, cards: Iterable[Card]) -> bool:
@@ -61,8 +79,8 @@ def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
 
 
 def require_one(cards: Sequence[Card]) -> None:
-    """Refuse to go on with evaluations of several protocols. Raises UsageError, naming the keys."""
-    found = differing(cards)
+    """Refuse to go on with evaluations of several protocols, ways aside. Raises UsageError, naming the keys."""
+    found = {key: values for key, values in apart(cards).items() if key != WAY}
     if not found:
         return
     told = "; ".join(f"{key}: {' | '.join(_text(v) for v in values[:SHOWN])}" for key, values in found.items())

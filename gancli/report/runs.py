@@ -79,9 +79,10 @@ class Run:
         """Return images seen -> a scalar of the history."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
-    def grid(self) -> Path | None:
-        """Return its newest sample grid."""
-        return max((self.folder / "samples").glob("[0-9]*.png"), default=None, key=lambda p: p.stem)
+    def grid(self, way: str | None = None) -> Path | None:
+        """Return its newest sample grid, that of a way if it has one."""
+        files = sorted((self.folder / "samples").glob("[0-9]*.png"))
+        return max([file for file in files if file.stem.endswith(f"-{way}")] or files, default=None)
 
 
 def find(named: str | Sequence[str]) -> list[Path]:

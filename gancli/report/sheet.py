@@ -15,7 +15,7 @@ WIDTH = 38  # characters of a panel's title
 
 def samples(table: Table) -> Figure | None:
     """Return a panel per row, with the newest grid of its first run and that run's score; None: none has drawn one."""
-    drawn = [(row, path) for row in table.rows if (path := row.runs[0].run.grid())]
+    drawn = [(row, path) for row in table.rows if (path := row.runs[0].grid())]
     if not drawn:
         return None
     columns = min(COLUMNS, len(drawn))

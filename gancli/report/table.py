@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -32,6 +33,10 @@ class Scored:
     best: Card | None  # of the one that the validation split chose
     choice: Choice | None
     cards: tuple[Card, ...]  # all on the reported split, of one protocol
+
+    def grid(self) -> Path | None:
+        """Return the newest sample grid, of translations of this way."""
+        return self.run.grid(self.cards[0].protocol.get(protocols.WAY) if self.cards else None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Table:
     kinds: tuple[str, ...]  # of columns for each value
     better: Better
     protocol: Mapping[str, Any]  # of all rows
-    apart: Mapping[str, list[Any]]  # what it differs in, with protocols=mixed
+    apart: Mapping[str, list[Any]]  # what it differs in: ways of translations, and more with protocols=mixed
     split: str
 
     def parts(self) -> list[tuple[str, ...]]:
@@ -91,6 +96,10 @@ class Table:
             return [self.keys]
         first, rest = self.keys[: one - 1], self.keys[one - 1 :]
         return [first, *(rest[i : i + one] for i in range(0, len(rest), one))]
+
+    def way(self, row: Row) -> str | None:
+        """Return the way of a row of translations, if there are several."""
+        return row.labels[self.columns.index(protocols.WAY)] if protocols.WAY in self.apart else None
 
     def runs(self) -> list[Scored]:
         return [each for row in self.rows for each in row.runs]
@@ -126,7 +135,7 @@ def build(
     for key in (*(keys or ()), *([best] if best else [])):
         if key not in known:
             raise UsageError(f"no value {key!r} was measured{did_you_mean(key, known)} (there are: {', '.join(known)})")
-    apart = protocols.differing(cards)
+    apart = protocols.apart(cards)
     if not mixed:
         protocols.require_one(cards)
     ways = better()
@@ -139,7 +148,8 @@ def build(
     kinds = [LAST]
     if any(each.best for row in table for each in row.runs):
         kinds += [BEST, *([BEST_SEED] if any(len(row.runs) > 1 for row in table) else [])]
-    shared = {key: value for key, value in cards[0].protocol.items() if key not in apart}
+    unlike = protocols.differing(cards)
+    shared = {key: value for key, value in cards[0].protocol.items() if key not in unlike}
     return Table((*own, *apart), table, tuple(keys or known), tuple(kinds), ways, shared, apart, split)
 
 

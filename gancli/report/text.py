@@ -6,6 +6,7 @@ from statistics import median
 
 from gancli.report import words
 from gancli.report.grouping import NONE, count
+from gancli.report.protocols import WAY
 from gancli.report.table import Row, Score, Table
 
 COST = ("images", "seconds", "device")
@@ -40,10 +41,15 @@ def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
     higher = table.better.get(key)
     found = {i: score for i, row in enumerate(table.rows) if (score := row.score(key, kind, table.better))}
     rounded = {i: round(score.mean, places) for i, score in found.items()}
-    if higher is None or len(set(rounded.values())) < 2 or table.apart:
+    if higher is None or set(table.apart) - {WAY}:
         return set()
-    best = (max if higher else min)(rounded.values())
-    return {i for i, value in rounded.items() if value == best}
+    leading: set[int] = set()
+    for way in dict.fromkeys(table.way(row) for row in table.rows):
+        own = {i: value for i, value in rounded.items() if table.way(table.rows[i]) == way}
+        if len(set(own.values())) > 1:
+            best = (max if higher else min)(own.values())
+            leading |= {i for i, value in own.items() if value == best}
+    return leading
 
 
 def cells(table: Table, keys: Sequence[str], bold: Callable[[str], str]) -> list[list[str]]:

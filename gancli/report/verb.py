@@ -54,9 +54,10 @@ def report(cfg: Any) -> dict[str, float]:
 
 
 def _better(best: str | None) -> Better:
-    from gancli.metrics.scorer import METRICS  # imports torch
+    from gancli.metrics.scorer import METRICS  # they import torch
+    from gancli.translation.scores import BETTER
 
-    ways = {key: way for metric in METRICS.values() for key, way in metric.values.items()}
+    ways = BETTER | {key: way for metric in METRICS.values() for key, way in metric.values.items()}
     if best and ways.get(best) is None:
         known = [key for key, way in ways.items() if way is not None]
         raise UsageError(

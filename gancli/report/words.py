@@ -25,7 +25,7 @@ def title(table: Table, key: str) -> str:
 
 
 def heading(table: Table) -> str:
-    runs = table.runs()
+    runs = {each.run.folder for each in table.runs()}
     data = table.protocol.get("dataset", "several datasets")
     return f"{len(runs)} run{'s' * (len(runs) > 1)} on {data}"
 
@@ -33,10 +33,10 @@ def heading(table: Table) -> str:
 def caption(table: Table) -> str:
     """Say what was measured, and how, in sentences that can stand under the table."""
     facts = table.protocol
-    get = lambda key, unit="": f"{facts[key]:,}{unit}" if facts.get(key) is not None else "the"  # noqa: E731
+    count = lambda key: f"{facts[key]:,} " if facts.get(key) is not None else ""  # noqa: E731
     measured = (
-        f"{get('images_generated')} generated images against {get('images_reference')} of {facts.get('dataset', '...')}"
-        f" {table.split}; features {facts.get('features.name', '...')}"
+        f"{count('images_generated')}generated images against {count('images_reference')}real ones of "
+        f"{facts.get('dataset', 'the data sets:')} {table.split}; features {facts.get('features.name', '...')}"
     )
     if sha := facts.get("features.weights_sha256"):
         measured += f" (weights {str(sha)[:8]})"
@@ -47,8 +47,10 @@ def caption(table: Table) -> str:
         seeds = f"seed {facts['seed']}" if repeats == 1 else f"{repeats} seeds from {facts['seed']} on, their mean"
         measured += f"; latents of {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
-    if table.apart:
-        parts.append(f"Rows of different protocols: {', '.join(table.apart)}; do not compare them with each other.")
+    if protocols.WAY in table.apart:
+        parts.append("Every way has pictures and features of its own: do not compare ways with each other.")
+    if others := [key for key in table.apart if key != protocols.WAY]:
+        parts.append(f"Rows of different protocols: {', '.join(others)}; do not compare them with each other.")
     return " ".join(parts)
 
 
@@ -113,5 +115,6 @@ def cautions(table: Table, runs: Sequence[Run]) -> list[str]:
 
 
 def _line(what: str, named: Sequence[str]) -> str:
+    named = list(dict.fromkeys(named))  # a run has a row for each way
     more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
     return f"{what}: {'; '.join(named[:LISTED])}{more}" if named else ""

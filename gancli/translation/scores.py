@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +28,11 @@ from gancli.tracker import write_scalars
 from gancli.translation.ways import Way, domains, translations, ways
 
 log = logging.getLogger("gancli")
+# Of the values below, whether higher is better.
+BETTER = {
+    "cycle_l1": False, "identity_l1": False, "true_l1": False, "labels_kept": True, "domain_right": True,
+    **{f"{fact}_right": True for fact in ("colour", "shape", "place", "all")},
+}  # fmt: skip
 
 
 class Judge:
@@ -181,12 +186,23 @@ class Judge:
         facts = {"shares": shares, "rows_wanted_columns_seen": table.tolist(), "classifier": classifier.protocol()}
         return {name: float((seen == wanted).mean())}, {name: facts}
 
-    def means(self, model: Translation, *, seed: int) -> dict[str, float]:
-        """Return the values of all ways, ``<way>/<value>``, and under each value's own name the mean of the ways."""
-        each = {way.name: self.score(model, way, seed=seed)[0] for way in self.ways}
-        shared = set.intersection(*(set(values) for values in each.values()))
-        every = {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
-        return {key: fmean(values[key] for values in each.values()) for key in sorted(shared)} | every
+    def protocol(
+        self, way: Way, *, ema: bool, seed: int, repeats: int, checkpoint_sha256: str | None
+    ) -> dict[str, Any]:
+        """Return all that the values of a way depend on; of a model that still trains there is no checkpoint."""
+        subject = {
+            "way": way.name, "translated": f"{way.source.name} {way.source.split}", "sources": way.source.fingerprint,
+            "ema": ema, "seed": seed, "repeats": repeats, "checkpoint_sha256": checkpoint_sha256,
+        }  # fmt: skip
+        scorer = self.scorers[way.name]
+        return card.protocol(scorer, way.target, subject, batch_size=self.batch_size, device=self.device)
+
+
+def means(each: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the values of all ways, ``<way>/<value>``, and under each value's own name the mean of the ways."""
+    shared = set.intersection(*(set(values) for values in each.values()))
+    every = {f"{name}/{key}": value for name, values in each.items() for key, value in values.items()}
+    return {key: fmean(values[key] for values in each.values()) for key in sorted(shared)} | every
 
 
 def by_source(way: Way, pixels: np.ndarray) -> dict[str, dict[str, float]]:
@@ -214,10 +230,10 @@ def evaluate(cfg: Any, saved: checkpoint.Checkpoint, source: Source, node: Any, 
         runtime: the machine.
 
     Returns:
-        Judge.means() of the last checkpoint.
+        The values of the last checkpoint, ``<way>/<value>``.
     """
     run, began, judge, values = checkpoint.run_dir(saved.path), time.monotonic(), None, {}
-    cfg.batch_size = cfg.batch_size or saved.config.batch_size  # of which the batch norm of pix2pix makes its statistics
+    cfg.batch_size = cfg.batch_size or saved.config.batch_size  # which the batch norm of pix2pix sees
     rows: dict[str, list[tuple[int, dict[str, float]]]] = {}
     with watched() as watch:
         for path in checkpoint.numbered(run) if cfg.which == "all" else [saved.path]:
@@ -244,20 +260,16 @@ def _card(
     """Score one way by every seed, write and show its card, and return its values and protocol."""
     scores = [judge.score(model, way, seed=cfg.seed + i) for i in range(cfg.repeats)]
     values, spread = card.folded([found for found, _ in scores])
-    scorer = judge.scorers[way.name]
-    subject = {
-        "way": way.name, "translated": f"{way.source.name} {way.source.split}", "sources": way.source.fingerprint,
-        "ema": cfg.ema, "seed": cfg.seed, "repeats": cfg.repeats, "checkpoint_sha256": sha256_file(saved.path),
-    }  # fmt: skip
-    facts = card.protocol(scorer, way.target, subject, batch_size=cfg.batch_size, device=judge.device)
-    half, floor = scorer.floor()
+    checksum = sha256_file(saved.path)
+    facts = judge.protocol(way, ema=cfg.ema, seed=cfg.seed, repeats=cfg.repeats, checkpoint_sha256=checksum)
+    half, floor = judge.scorers[way.name].floor()
     result = {
         "values": values, "spread": spread, "floor": {"images": half, "values": floor} if floor else {},
         "details": scores[0][1], "checkpoint": str(saved.path.resolve()), "images_seen": saved.images,
     }  # fmt: skip
     file = card.write(run / "eval", f"{saved.images:012d}-{way.name}", facts, result, seconds=time.monotonic() - began)
     if saved.path.parent.name == checkpoint.FOLDER:  # a lone file's folder is no run
-        tag = f"eval/{way.target.split}-{scorer.features.name}-{way.name}"
+        tag = f"eval/{way.target.split}-{facts['features']['name']}-{way.name}"
         write_scalars(run, {f"{tag}-{key}": value for key, value in values.items()}, saved.images)
     print(f"{way.name}: {way.source.name} -> {way.target.name}")
     card.show(result, facts, file)
