@@ -113,8 +113,14 @@ def build(cfg: Any) -> Run:
     torch.manual_seed(cfg.seed)
     source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
     images = source.split("train")
-    if images.spec.points and not config.target_class(cfg.model, Model, trust=cfg.trust).points:
+    kind = config.target_class(cfg.model, Model, trust=cfg.trust)
+    if images.spec.points and not kind.points:
         raise UsageError(_no_points(images.name, cfg))
+    if images.spec.source_channels and not issubclass(kind, Translation):
+        raise UsageError(
+            f"these data have two domains to translate between, and {kind.__name__} learns pictures of one: choose "
+            f"model={'pix2pix' if images.spec.paired else 'cyclegan'}, or a data set by itself"
+        )
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):

@@ -242,6 +242,10 @@ def test_sampling_without_a_source_and_other_models_with_one(tmp_path):
     train(compose("train", overrides("dcgan", "images=16")), tmp_path / "run")
     with pytest.raises(UsageError, match="translates nothing"):
         sample(compose("sample", [f"ckpt={tmp_path / 'run'}", "source=x", "runtime=cpu"]))
+    for data, fitting in ((SHAPES, "cyclegan"), (["data=edges"], "pix2pix")):
+        with pytest.raises(UsageError, match=f"MLPGAN learns pictures of one: choose model={fitting}"):
+            train(compose("train", ["model=mlp_gan", *data, "runtime=cpu"]), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_pix2pix_on_edges_is_scored_against_the_true_pictures(tmp_path):
