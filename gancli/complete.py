@@ -176,7 +176,7 @@ def _images(cfg: Any, saved: checkpoint.Checkpoint, model: Model) -> tuple[list[
     label = None
     if model.conditional:
         if cfg.label is not None:
-            labels = np.full(len(pixels), cfg.label)
+            labels = np.full(len(pixels), saved.class_number(cfg.label))
         if labels is None or not (0 <= labels.min() <= labels.max() < spec.num_classes):
             raise UsageError(f"label={cfg.label}: the model completes images of a class, 0 to {spec.num_classes - 1}")
         label = torch.as_tensor(labels, dtype=torch.int64, device=model.device)

@@ -69,6 +69,7 @@ class Run:
         return {
             "config": config.to_yaml(self.cfg),
             "spec": asdict(self.model.spec),
+            "classes": list(self.source.split("train").class_names),
             "images": self.images,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),

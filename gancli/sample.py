@@ -179,18 +179,19 @@ def sample(cfg: Any) -> dict[str, float]:
     if cfg.source or cfg.direction:
         return _translate(cfg, saved, model)
     set_drawing(model, cfg.temperature, cfg.sampler)
-    labels = of_classes(model, cfg.n, cfg.label)
+    label = saved.class_number(cfg.label)
+    labels = of_classes(model, cfg.n, label)
     name = f"{saved.images:012d}-{cfg.kind}-{cfg.format}-seed{cfg.seed}-n{cfg.n}" + ("" if cfg.ema else "-raw")
-    name += "" if cfg.label is None else f"-label{cfg.label}"
+    name += "" if label is None else f"-label{label}"
     name += "" if cfg.temperature == 1 else f"-temperature{cfg.temperature}"
     out = _folder(cfg, saved, name)
     if cfg.kind == "interpolation":
-        images, width = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed, label=cfg.label), STEPS
+        images, width = walk(model, max(1, cfg.n // STEPS), seed=cfg.seed, label=label), STEPS
         labels = None if labels is None else labels[: len(images) // STEPS].repeat_interleave(STEPS)
     else:
         batches = draw(model, cfg.n, seed=cfg.seed, batch_size=cfg.batch_size, labels=labels)
         images = torch.cat([each for each, _ in batches])
-        width = columns(model, cfg.n) if cfg.label is None else None
+        width = columns(model, cfg.n) if label is None else None
     if model.spec.points:
         source, _ = config.build_data(saved.config.data, trust=cfg.trust)
         _write_points(out, model, images, source.split("train"), saved.images, cfg.format)
@@ -215,7 +216,7 @@ def _translate(cfg: Any, saved: checkpoint.Checkpoint, model: Model) -> dict[str
         raise UsageError(f"source and direction: {type(model).__name__} translates nothing; leave them away")
     if not cfg.source:
         raise UsageError("source is missing: name a folder or zip of pictures to translate, source=photos/")
-    direction = check_direction(model, cfg.direction)
+    direction = check_direction(model, cfg.direction, saved.classes)
     out = _folder(cfg, saved, f"{saved.images:012d}-{Path(cfg.source).expanduser().resolve().stem}-{direction}")
     count = translate_folder(model, cfg.source, direction, out, seed=cfg.seed)
     log.info("%d pictures of %s, %s -> %s", count, cfg.source, direction, out)

@@ -174,6 +174,17 @@ def test_a_walk_stays_in_its_class(trained, tmp_path):
     assert (rows[:, [0, -1]].int() - expected.view(2, 2, 1, 8, 8).int()).abs().max() <= 1
 
 
+def test_a_class_has_a_name_too(tmp_path):
+    class Saved:
+        path, classes = tmp_path, ["cat", "dog", "3"]
+        class_number = checkpoint.Checkpoint.class_number
+
+    assert [Saved().class_number(given) for given in (None, 1, "dog", 3, "3")] == [None, 1, 1, 3, 2]
+    for given, said in (("dgo", "did you mean 'dog'.*known are cat, dog, 3$"), (1.5, "label=1.5: no such class")):
+        with pytest.raises(UsageError, match=said):
+            Saved().class_number(given)
+
+
 @pytest.mark.parametrize("label, said", [("10", "label=10: .*0 to 9"), ("-1", "label=-1: .*0 to 9")])
 def test_labels_that_the_model_does_not_know_are_refused(trained, tmp_path, label, said):
     with pytest.raises(UsageError, match=said):

@@ -170,6 +170,15 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
     assert {"to_red/domain_right", "to_blue/shape_right", "to_green/cycle_l1"} <= values.keys()
     (card,) = (tmp_path / "run" / "eval").glob("*-to_red*.json")
     assert json.loads(card.read_text())["details"]["right_by_source"].keys() == {"green", "blue", "yellow"}
+    photographs(tmp_path / "photos")
+    words = [f"ckpt={tmp_path / 'run'}", f"source={tmp_path / 'photos'}", "runtime=cpu"]
+    for direction in ("blue", "2"):  # its name or its number
+        sample(compose("sample", [*words, f"direction={direction}", f"out={tmp_path / direction}"]))
+    files = sorted(path.relative_to(tmp_path / "2") for path in (tmp_path / "2").rglob("*.png"))
+    assert files and all((tmp_path / "2" / f).read_bytes() == (tmp_path / "blue" / f).read_bytes() for f in files)
+    for typed in ("direction=bleu", "direction=null"):
+        with pytest.raises(UsageError, match="its domains 0, 1, 2, 3, red, green, blue, yellow"):
+            sample(compose("sample", [*words, typed]))
 
 
 def test_what_is_right_is_told_by_source_too():

@@ -122,7 +122,7 @@ class SampleVerb:
     out: str | None = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
-    label: int | None = MISSING
+    label: Any = MISSING  # a class's number or name
     format: Format = MISSING
     kind: Kind = MISSING
     temperature: float = MISSING
@@ -156,7 +156,7 @@ class CompleteVerb:
     n: Any = MISSING
     out: str | None = MISSING
     split: Split = MISSING
-    label: int | None = MISSING
+    label: Any = MISSING  # a class's number or name
     seed: int = MISSING
     batch_size: int = MISSING
     temperature: float = MISSING

@@ -1,7 +1,7 @@
 """Translate a folder or zip of pictures of any size: names are kept."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -17,16 +17,15 @@ from gancli.grids import quantise, save_png, to_pil
 from gancli.models.translation import MultiDomain, Translation
 
 
-def translate_folder(model: Translation, source: str, direction: str | None, out: Path, *, seed: int) -> int:
+def translate_folder(model: Translation, source: str, direction: str, out: Path, *, seed: int) -> int:
     """Write the translation of every picture of a folder or zip into ``out``, one PNG each, and return their number.
 
     Pictures are translated one at a time, each at its own size: sides that the network cannot take are continued by
     reflection, and cut off again. Sub-folders are kept, and names but for the ending.
 
     Raises:
-        UsageError: no such folder, no pictures, one that cannot be read or is too small, or no such direction.
+        UsageError: no such folder, no pictures, one that cannot be read or is too small.
     """
-    direction = check_direction(model, direction)
     generator = torch.Generator(model.device).manual_seed(seed)
     count = 0
     for name, pixels in _pictures(model, source, direction):
@@ -35,19 +34,28 @@ def translate_folder(model: Translation, source: str, direction: str | None, out
     return count
 
 
-def check_direction(model: Translation, direction: str | None) -> str:
-    """Return the direction, or the model's first one for None, unless it has several domains.
+def check_direction(model: Translation, direction: str | None, domains: Sequence[str] = ()) -> str:
+    """Return the direction as translate() knows it: None is the first one, unless there are several domains.
+
+    Args:
+        model: knows its directions.
+        direction: one of them, or the name of the target domain.
+        domains: names of several domains.
 
     Raises:
         UsageError: the model knows no such direction.
     """
     known = model.directions
-    if direction is None and not isinstance(model, MultiDomain):
+    if isinstance(model, MultiDomain):
+        names = dict(zip(domains, known))
+        known = (*known, *names)
+        direction = names.get(direction, direction)
+    elif direction is None:
         return known[0]
     if direction not in known:
-        what = "the numbers of its domains, " if isinstance(model, MultiDomain) else ""
+        what = "its domains" if isinstance(model, MultiDomain) else "the directions"
         raise UsageError(
-            f"direction={direction}: {type(model).__name__} knows {what}{', '.join(known)}"
+            f"direction={direction}: {type(model).__name__} knows {what} {', '.join(known)}"
             f"{did_you_mean(str(direction), known)}"
         )
     return direction
