@@ -14,7 +14,7 @@ from gancli.models.projection import Projection
 from gancli.models.sngan_resnet import SNGANResNet
 from gancli.models.wgan_gp_resnet import WGANGPResNet
 from gancli.nn.norm import BatchNorm2d
-from gancli.nn.residual import DownBlock, UpBlock
+from gancli.nn.residual import DownBlock, UpBlock, glorot
 from gancli.run import build
 
 CIFAR = ImageSpec(3, 32, 32, 10)
@@ -50,6 +50,17 @@ def test_a_downward_block_is_its_formula(first, down):
     h = halved(conv2d(relu(h), block.conv2.weight, padding=1))
     assert torch.allclose(block(x), h + halved(conv2d(x, block.shortcut.weight)), atol=1e-10)  # both orders are one
     assert isinstance(DownBlock(4, 4, down=False).shortcut, nn.Identity)
+
+
+def test_branches_are_he_uniform_and_all_else_is_glorot_uniform():
+    """Uniform within gain * sqrt(6 / (fan in + fan out)): of many weights the largest is near the bound."""
+    torch.manual_seed(0)
+    for block in (UpBlock(20, 30, BatchNorm2d), DownBlock(20, 30, down=True)):
+        for conv, gain in ((block.conv1, 2**0.5), (block.conv2, 2**0.5), (block.shortcut, 1)):
+            outputs, inputs, *kernel = conv.weight.shape
+            bound = gain * (6 / ((inputs + outputs) * kernel[0] * kernel[1])) ** 0.5
+            assert 0.98 * bound < conv.weight.abs().max().item() <= bound and not conv.bias.any()
+    assert glorot(nn.Linear(50, 50)).weight.abs().max().item() == pytest.approx((6 / 100) ** 0.5, rel=0.02)
 
 
 def test_the_networks_are_the_papers_at_32_pixels():

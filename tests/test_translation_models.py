@@ -9,6 +9,7 @@ from gancli.errors import UsageError
 from gancli.models.cyclegan import CycleGAN, block
 from gancli.models.pix2pix import Pix2Pix
 from gancli.models.stargan import StarGAN
+from gancli.nn.noise import NoiseDropout, drawing
 from gancli.nn.patchgan import layers_for, patchgan, receptive_field, smallest
 
 TWO = ImageSpec(3, 16, 16, source_channels=3)
@@ -148,3 +149,15 @@ def test_stargan_has_no_norm_to_judge_by_and_forgets_no_statistics_to_translate_
     small = seeded(StarGAN, FOUR, width=4, blocks=1, discriminator_width=4)
     image = torch.randn(2, 3, 16, 16)
     assert torch.equal(small.eval().translate(image, "1"), small.train().translate(image, "1"))
+
+
+def test_dropout_as_noise_is_dropout_that_stays_on():
+    layer, x = NoiseDropout(0.25).eval(), torch.ones(4000)
+    with drawing(layer, torch.Generator().manual_seed(0)):
+        first, second = layer(x), layer(x)
+    kept = torch.rand(4000, generator=torch.Generator().manual_seed(0)) >= 0.25
+    assert torch.equal(first, kept / 0.75) and not torch.equal(first, second)
+    assert first.mean().item() == pytest.approx(1, abs=0.03)  # four standard errors
+    assert layer.generator is None and torch.equal(NoiseDropout(0)(x), x)
+    with pytest.raises(ValueError, match="p=1"):
+        NoiseDropout(1)
