@@ -18,6 +18,7 @@ from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.losses.base import Loss
+from gancli.losses.game import AdversarialLoss
 from gancli.metrics.features import Features, Pixels
 from gancli.metrics.scorer import METRICS, Scorer, check_features, check_metrics, use_features
 from gancli.models.base import Model
@@ -230,9 +231,12 @@ def _no_points(data: str, cfg: Any) -> str:
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
     losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
     fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
+    part = isinstance(model, Translation) and isinstance(loss, AdversarialLoss)
+    inside = next((name for name, each in losses.items() if part and each is type(loss)), None)
     return (
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
+        + (f", with an adversarial part of your choice (loss/adversarial={inside})" if inside else "")
     )
 
 
