@@ -1,0 +1,134 @@
+"""The page of results, outputs/results/README.md, against what eval, complete and report wrote; and every picture."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gancli.config import conf_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "outputs" / "results"
+PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def card(name: str) -> dict:
+    return json.loads((RESULTS / "eval" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def section(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", RESULTS / "README.md"], ids=["readme", "results"])
+def test_every_picture_and_link_is_there(page) -> None:
+    targets = re.findall(r"\]\((?!http)(.*?)\)", page.read_text(encoding="utf-8"))
+    assert targets
+    for target in targets:
+        path, _, heading = target.partition("#")
+        file = page.parent / path
+        assert file.exists(), target
+        if heading:
+            lines = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}, target
+
+
+def test_every_experiment_that_is_named_exists() -> None:
+    named = set(re.findall(r"experiment=([\w/]*\w)", PAGE + README))
+    assert named and all((conf_dir() / "experiment" / f"{name}.yaml").is_file() for name in named - {"lecture"})
+
+
+def test_the_objectives_are_what_was_measured() -> None:
+    """The table against the CSV of gancli report, whose rows are those of conf/objective/."""
+    shown = re.findall(r"^\| `(\w+)` \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \| (\d+) \|$", PAGE, re.MULTILINE)
+    with (RESULTS / "eval" / "mnist-objectives.csv").open(encoding="utf-8") as file:
+        measured = {row["objective"]: row for row in csv.DictReader(file)}
+    assert {row[0] for row in shown} == set(measured) == {f.stem for f in (conf_dir() / "objective").glob("*.yaml")}
+    for name, *cells in shown:
+        keys = ("fid_last_mean", "fid_last_std", "is_last_mean", "is_last_std", "seconds")
+        values = [float(measured[name][key]) for key in keys]
+        assert cells == [f"{value:.{digits}f}" for value, digits in zip(values, (1, 1, 2, 2, 0))], name
+
+
+def test_the_two_gans_are_what_was_measured() -> None:
+    told, longer, values = " ".join(PAGE.split()), card("mnist-dcgan-900k"), card("mnist-cgan-600k")["values"]
+    assert f"FID {values['fid']:.2f}, and {100 * values['accuracy']:.1f} % of the digits" in told
+    assert f"FID {longer['values']['fid']:.2f} by" in told
+    assert f"{longer['floor']['values']['fid']:.2f} to each other" in PAGE
+    assert f"{100 * longer['protocol']['features']['held_out_accuracy']:.1f} % right" in PAGE
+
+
+def test_the_modes_are_what_was_measured() -> None:
+    rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
+    assert len(rows) == 2
+    for data, cells in rows:
+        for seed, cell in enumerate(cells.split("|")):
+            values = card(f"{data}-toy_gan-{seed}")["values"]
+            assert cell.strip() == f"{values['modes']:.0f}, {values['high_quality']:.1f} %"
+
+
+def test_the_likelihoods_are_what_was_measured() -> None:
+    """The sentence on pixelcnn against the CSV and the JSON, the others against their JSONs."""
+    rows = (RESULTS / "eval" / "mnist-pixelcnn.csv").read_text().splitlines()
+    curve = {int(images): float(nats) for images, nats, *_ in (row.split(",") for row in rows[1:])}
+    told = re.findall(r"([\d.]{5}) after\s(\d+)k", PAGE)
+    assert len(told) == 4 and all(f"{curve[int(k) * 1000]:.2f}" == nats for nats, k in told)
+    table = re.findall(r"^\| `(\w+)` \| (\d+)k \| ([\d.]+) \| ([\d.]+) \|", section("Likelihoods"), re.MULTILINE)
+    assert len(table) == 4
+    for model, images, nats, error in table:
+        result = card(f"mnist-{model}-{images}k")
+        assert result["images_seen"] == 1000 * int(images)
+        assert result["protocol"]["levels"] == "2 levels, drawn once with seed 0"
+        assert (nats, error) == (f"{result['values']['nll']:.2f}", f"{result['values']['nll_se']:.2f}"), model
+
+
+def rows(columns: int) -> list[list[str]]:
+    """Return the cells of the rows with as many columns in the tables of translations."""
+    lines = re.findall(r"^\| (.*) \|$", section("Image to image"), re.MULTILINE)
+    return [cells for line in lines if len(cells := line.split(" | ")) == columns and cells[0] != "---"]
+
+
+def test_red_to_blue_is_what_was_measured() -> None:
+    found = [row for row in rows(3) if row[0].isdigit()]
+    assert len(found) == 3
+    for seed, *cells in found:
+        for way, cell in zip(("a2b", "b2a"), cells):
+            assert cell == f"{100 * card(f'red2blue-{seed}-{way}')['values']['all_right']:.2f} %"
+
+
+def test_recolouring_is_what_was_measured() -> None:
+    """Mean and worst of the twelve pairs of different colours, for each seed."""
+    found = [row for row in rows(4) if row[0].isdigit()]
+    assert len(found) == 3
+    colours = ("red", "green", "blue", "yellow")
+    for seed, mean, worst, pair in found:
+        shares = {
+            f"{source} to {target}": facts["all"]
+            for target in colours
+            for source, facts in card(f"recolour-{seed}-to_{target}")["details"]["right_by_source"].items()
+        }
+        assert len(shares) == 12
+        assert (mean, pair) == (f"{100 * sum(shares.values()) / 12:.1f} %", min(shares, key=shares.get))
+        assert worst == f"{100 * min(shares.values()):.1f} %"
+
+
+def test_edges_to_shapes_are_what_was_measured() -> None:
+    found = [row for row in rows(5) if row[0].isdigit()]
+    assert len(found) == 3
+    for seed, l1, *shares in found:
+        values = card(f"edges2shapes-{seed}")["values"]
+        right = [values[f"{key}_right"] for key in ("colour", "shape", "place")]
+        assert [l1, *shares] == [f"{values['true_l1']:.3f}", *(f"{100 * share:.1f} %" for share in right)]
+
+
+def test_kept_labels_are_what_was_measured() -> None:
+    """Every digit of both ways and three seeds."""
+    found = [row for row in rows(13) if row[1].isdigit()]
+    assert len(found) == 6
+    for way, seed, share, *digits in found:
+        result = card(f"mnist2digits-{seed}-{ {'MNIST to digits': 'a2b', 'digits to MNIST': 'b2a'}[way] }")
+        assert share == f"{100 * result['values']['labels_kept']:.1f}"
+        assert digits == [f"{100 * result['details']['labels_kept']['shares'][str(d)]:.0f}" for d in range(10)]
