@@ -19,7 +19,8 @@ from gancli import __version__
 from gancli.data.source import Images
 from gancli.files import digest, replacing
 from gancli.metrics import moments
-from gancli.metrics.scorer import METRICS, Scorer
+from gancli.metrics.registry import METRICS
+from gancli.metrics.scorer import Scorer
 
 log = logging.getLogger("gancli")
 

@@ -23,7 +23,8 @@ from gancli.files import sha256_file
 from gancli.metrics import moments
 from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Features, Pixels
-from gancli.metrics.scorer import MOST, Scorer, Stream, check_features, check_metrics, use_features
+from gancli.metrics.registry import check_features, check_metrics, use_features
+from gancli.metrics.scorer import MOST, Scorer, Stream
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.runtime import Runtime

@@ -20,7 +20,8 @@ from gancli.files import replacing
 from gancli.losses.base import Loss
 from gancli.losses.game import AdversarialLoss
 from gancli.metrics.features import Features, Pixels
-from gancli.metrics.scorer import METRICS, Scorer, check_features, check_metrics, use_features
+from gancli.metrics.registry import check_features, check_metrics, choosing, use_features
+from gancli.metrics.scorer import Scorer
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.runtime import Runtime
@@ -28,7 +29,7 @@ from gancli.sample import likelihood_of
 from gancli.schedules import Schedule
 from gancli.step import Step
 from gancli.tracker import Tracker
-from gancli.translation.scores import Judge
+from gancli.translation.scores import BETTER, Judge
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -113,9 +114,11 @@ def build(cfg: Any) -> Run:
     """
     machine = Runtime.from_config(cfg.runtime)
     torch.manual_seed(cfg.seed)
+    kind = config.target_class(cfg.model, Model, trust=cfg.trust)
+    if cfg.eval.every:
+        choosing(cfg.eval.best, cfg.eval.metrics, BETTER if issubclass(kind, Translation) else {})
     source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
     images = source.split("train")
-    kind = config.target_class(cfg.model, Model, trust=cfg.trust)
     if images.spec.points and not kind.points:
         raise UsageError(_no_points(images.name, cfg))
     if images.spec.source_channels and not issubclass(kind, Translation):
@@ -171,13 +174,8 @@ def open_folder(cfg: Any, run_dir: Path) -> None:
 
 def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer | Judge:
     """Get ready to score on the way: the reference split, and the features, trained or loaded."""
-    if cfg.eval.best not in cfg.eval.metrics:
-        raise UsageError(f"eval.best={cfg.eval.best} is none of eval.metrics=[{','.join(cfg.eval.metrics)}]")
     reference = source.split(cfg.eval.split)
     check_metrics(cfg.eval.metrics, cfg.eval.n or len(reference))
-    if METRICS[cfg.eval.best].values.get(cfg.eval.best) is None:
-        single = [name for name, metric in METRICS.items() if metric.values.get(name) is not None]
-        raise UsageError(f"eval.best={cfg.eval.best} is no single value to choose by; allowed: {', '.join(single)}")
     if isinstance(model, Translation):
         return Judge(
             cfg.eval.metrics, model, source, cfg.eval.split,

@@ -21,13 +21,13 @@ from gancli.doctor.chart import Chart
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.files import json_lines
 from gancli.grids import animate, make_grid, save_png
-from gancli.metrics.scorer import METRICS
+from gancli.metrics.registry import choosing
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.run import Run, advance, build, note_machine, open_folder
 from gancli.sample import as_in, columns, draw, likelihood_of, of_classes
 from gancli.tracker import Tracker
-from gancli.translation.scores import Judge, means
+from gancli.translation.scores import BETTER, Judge, means
 from gancli.translation.ways import panels, shown
 
 log = logging.getLogger("gancli")
@@ -215,8 +215,8 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     with runtime.undisturbed(), run.ema.sampling() as model:
         values = score(run, run_dir, model)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
-    best = next(key for key in METRICS[settings.best].values if key in values)
-    value, higher = values[best], METRICS[settings.best].values[best]
+    candidates = choosing(settings.best, settings.metrics, BETTER)
+    value, higher = next((values[key], higher) for key, higher in candidates.items() if key in values)
     # Of equals the later one: all 25 modes are found long before they are found well.
     better = run.best is None or (value >= run.best if higher else value <= run.best)
     if better:

@@ -21,7 +21,7 @@ from gancli.data.digits import Digits
 from gancli.errors import UsageError
 from gancli.evaluate import evaluate
 from gancli.metrics import moments
-from gancli.metrics.scorer import METRICS
+from gancli.metrics.registry import METRICS, choosing
 
 DIGITS = ["data=digits", "features.epochs=1", "runtime=cpu"]
 
@@ -216,6 +216,13 @@ def test_any_single_value_may_choose_the_best_checkpoint(tmp_path) -> None:
     kept = torch.load(tmp_path / "kid" / "checkpoints" / "best.pt", weights_only=True)["metrics"]["best"]
     lines = [json.loads(line) for line in (tmp_path / "kid" / "metrics.jsonl").read_text().splitlines()]
     assert kept == min(line["eval/kid"] for line in lines if "eval/kid" in line)
-    with pytest.raises(UsageError, match="precision_recall is no single value.*fid.*kid"):
+    with pytest.raises(UsageError, match="precision_recall is no single value.*allowed: precision, recall$"):
         run(tmp_path / "none", *settings, "eval.metrics=[precision_recall]", "eval.best=precision_recall")
     assert METRICS["kid"].values["kid"] is False
+    also = {"all_right": True}
+    assert choosing("recall", ["fid", "precision_recall"], also) == {"recall": True}
+    assert choosing("all_right", ["fid"], also) == also
+    assert next(iter(choosing("nll", ["nll"], {}))) == "nll"  # or what of it is measured
+    for wrong, said in (("recal", "did you mean 'recall'"), ("kid_std", "allowed: kid, precision, recall$")):
+        with pytest.raises(UsageError, match=said):
+            choosing(wrong, ["kid", "precision_recall"], {})

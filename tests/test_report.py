@@ -21,7 +21,7 @@ from helpers import compose
 from PIL import Image
 
 from gancli.errors import UsageError
-from gancli.metrics.scorer import METRICS
+from gancli.metrics.registry import METRICS
 from gancli.report import curves, grouping, runs, sheet, text
 from gancli.report.table import Score
 from gancli.report.verb import report

@@ -17,7 +17,8 @@ from gancli.errors import UsageError
 from gancli.metrics import moments
 from gancli.metrics.base import GENERATED
 from gancli.metrics.features import Features
-from gancli.metrics.scorer import METRICS, Scorer
+from gancli.metrics.registry import METRICS
+from gancli.metrics.scorer import Scorer
 
 CPU = torch.device("cpu")
 CLASSES, SIZE = 5, 4

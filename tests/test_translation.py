@@ -34,7 +34,7 @@ TINY = ["model.width=4", "model.discriminator_width=4"]
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cyclegan")
     train(compose("train", ["model=cyclegan", *SHAPES, *TINY, "model.blocks=1", "eval.every=16",
-                            "eval.metrics=[fid,classes]", "eval.split=test"]), folder)  # fmt: skip
+                            "eval.metrics=[fid,classes]", "eval.split=test", "eval.best=true_l1"]), folder)  # fmt: skip
     return folder
 
 
@@ -49,6 +49,7 @@ def test_training_shows_and_scores_both_directions(trained):
     names = sorted(p.name for p in (trained / "samples").glob("*.png"))
     assert names == [f"{n:012d}-{way}.png" for n in (0, 16) for way in ("a2b", "b2a")]
     values = lines(trained)
+    assert checkpoint.load(trained).state["metrics"]["best"] == values["eval/true_l1"]
     for way in ("a2b", "b2a"):
         for key in (
             "fid",

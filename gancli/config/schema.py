@@ -258,9 +258,6 @@ def check_ranges(values: dict[str, Any]) -> None:
     batch, accumulate = get("batch_size"), get("accumulate")
     if accumulate and batch % accumulate:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch} into equal parts; change one of them")
-    metrics, best = get("eval.metrics"), get("eval.best")
-    if get("eval.every") and best not in metrics:
-        raise UsageError(f"eval.best={best} is not among eval.metrics=[{','.join(metrics)}]; name one of them")
 
 
 def _check_eval(values: dict[str, Any]) -> None:

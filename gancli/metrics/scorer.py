@@ -10,66 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli.errors import UsageError, did_you_mean
+from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
 from gancli.metrics.base import GENERATED, MODEL, REAL, About, Batch, Likelihood, Metric, Statistic, Statistics
-from gancli.metrics.class_balance import ClassBalance
-from gancli.metrics.density_coverage import DensityCoverage
-from gancli.metrics.features import Features, Images, Pixels
-from gancli.metrics.fid import FID
-from gancli.metrics.fid_infinity import FIDInfinity
-from gancli.metrics.fid_per_class import FIDPerClass
-from gancli.metrics.inception_score import IS
-from gancli.metrics.kid import KID
-from gancli.metrics.memorisation import Memorisation
-from gancli.metrics.modes import Modes
-from gancli.metrics.nll import NLL
-from gancli.metrics.parzen import Parzen
-from gancli.metrics.precision_recall import PrecisionRecall
+from gancli.metrics.features import Features, Images
+from gancli.metrics.registry import METRICS, check_metrics
 from gancli.metrics.resampling import deviations
 
 log = logging.getLogger("gancli")
 
-_ALL = (
-    FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
-    Memorisation(), Parzen(), Modes(), NLL(),
-)  # fmt: skip
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
 MOST = 50_000  # images drawn unless n says otherwise: the papers' number
 REFERENCE_VERSION = 1  # of the cached reference statistics
 HALVES = {"half": GENERATED, "other half": REAL}  # of the real images, and what each stands for in the noise floor
 
 Watch = Callable[[str, int, int], None]  # what, done, total
 Stream = Iterable[tuple[Tensor, Tensor | None]]  # uint8 (N, C, H, W), labels (N,) int64 or None
-
-
-def check_metrics(names: Sequence[str], n: int | None) -> None:
-    """Refuse unknown metrics, and too few images for one of them; n None is not looked at. Raises UsageError."""
-    for name in names:
-        if name not in METRICS:
-            raise UsageError(
-                f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})"
-            )
-    if not names:
-        raise UsageError(f"metrics is empty: name one or more of {', '.join(METRICS)}")
-    least = max(METRICS[name].least for name in names)
-    if n is not None and n < least:
-        raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
-
-
-def check_features(features: Features, images: Images) -> None:
-    """Refuse, before they are trained or loaded, features of pictures for points and the reverse. Raises UsageError."""
-    if features.points != images.spec.points and not isinstance(features, Pixels):
-        what, fitting = ("points", "points") if images.spec.points else ("pictures", "inception")
-        raise UsageError(
-            f"features={features.name} are not for {images.name}, which are {what}: use features={fitting}"
-        )
-
-
-def use_features(names: Sequence[str]) -> bool:
-    """Return whether any of these metrics looks at features; if none does, ``features.Pixels`` will do."""
-    return any(each.network for name in names for statistics in METRICS[name].needs.values() for each in statistics)
 
 
 class Scores(NamedTuple):

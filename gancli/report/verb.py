@@ -54,7 +54,7 @@ def report(cfg: Any) -> dict[str, float]:
 
 
 def _better(best: str | None) -> Better:
-    from gancli.metrics.scorer import METRICS  # they import torch
+    from gancli.metrics.registry import METRICS  # they import torch
     from gancli.translation.scores import BETTER
 
     ways = BETTER | {key: way for metric in METRICS.values() for key, way in metric.values.items()}
