@@ -222,7 +222,7 @@ def _evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     if better:
         run.best = value
         _save(run, run_dir / checkpoint.FOLDER / checkpoint.BEST)
-    text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+    text = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "/" not in key)  # each way: in the logs
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
 
