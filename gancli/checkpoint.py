@@ -139,6 +139,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         config = from_yaml(state["config"])
         config.trust = []  # what a file says of its own trustworthiness counts for nothing
         _ = state["model"] | state["ema"]  # a changed byte in a key leaves the rest readable
+        _ = "".join(state.get("classes", []))  # names
         return Checkpoint(file, config, ImageSpec(**state["spec"]), int(state["images"]), state)
     except DAMAGED as error:
         raise UsageError(f"{file} is an incomplete checkpoint: {type(error).__name__} {error}") from error

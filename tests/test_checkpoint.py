@@ -96,6 +96,15 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
     assert not (tmp_path / "ran").exists() and "\n" not in str(error.value)
 
 
+SPEC = {"channels": 1, "height": 8, "width": 8}
+WHOLE = {"format": checkpoint.FORMAT, "config": "a: 1", "spec": SPEC, "images": 1, "model": {}, "ema": {}}
+
+
+def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
+    torch.save(WHOLE, tmp_path / "x.pt")
+    assert checkpoint.load(tmp_path / "x.pt").classes == []
+
+
 @pytest.mark.parametrize(
     "content, says",
     [
@@ -104,6 +113,8 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
         (b"root:x:0:0:root:/root:/bin/bash\n", "cannot be read"),
         ({"format": checkpoint.FORMAT}, "incomplete"),
         ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "incomplete"),
+        (WHOLE | {"classes": [3, 4]}, "incomplete"),
+        (WHOLE | {"classes": 7}, "incomplete"),
         ({"format": "gancli-99"}, "gancli-99.*gancli-1"),
         ({"state_dict": {}}, "no gancli checkpoint"),
         ([1, 2], "no gancli checkpoint"),
