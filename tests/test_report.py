@@ -260,8 +260,15 @@ def test_ways_of_translations_are_rows_and_each_has_its_winner(sweep, capsys) ->
     assert [float(row["fid_last_mean"]) for row in table] == [2, 22, 5, 25, 8, 28, 11, 31]
     assert re.findall(r"\*\*(\d+)\.", printed) == ["2", "61", "22", "4"]  # mean of 100 / fid: 61.1 and 4.55
     assert "12 runs" in (sweep / "report" / "report.html").read_text() and "do not compare ways" in printed
+    shown = lambda: re.findall(r'img alt="samples of ([^"]*)"', (sweep / "report" / "report.html").read_text())  # noqa: E731
+    assert len(shown()) == 24 and sum("a2b" in name for name in shown()) == 12
+    assert "first pictures of the split" in (sweep / "report" / "report.html").read_text() and "latents" not in printed
     found = runs.read(sweep / "00")
     assert [found.grid(way).stem[-3:] for way in ("a2b", "b2a", "to_red")] == ["a2b", "b2a", "000"]
+    for file in sweep.glob("*/samples/*-?2?.png"):
+        file.unlink()
+    reported(runs=sweep)  # one picture of all ways: once
+    assert len(shown()) == 12 and not any("2" in name.split(", seed")[0] for name in shown())
     score(sweep / "00", 3000, 1, name="-c", way="a2b", dataset="digits", seed=7)
     with pytest.raises(UsageError, match="seed: 0 | 7"):
         reported(runs=sweep)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from gancli import __version__
 from gancli.report import curves, text, words
 from gancli.report.grouping import NONE, count
-from gancli.report.table import LAST, Row, Scored, Table
+from gancli.report.table import LAST, Grid, Table
 
 STYLE = """
 body { font: 15px/1.5 "Latin Modern Roman", "STIX Two Text", Georgia, "Times New Roman", serif; color: #111;
@@ -28,7 +28,7 @@ td.path { white-space: normal; word-break: break-all; min-width: 16em; font-size
 .figures { display: flex; flex-wrap: wrap; gap: 1.2em 1.6em; align-items: flex-start; } figure { margin: 0; }
 .curves img { width: 34em; max-width: 100%; height: auto; }
 figcaption { font-size: .9em; color: #333; text-align: center; }
-.grid img { width: 262px; border: 1px solid #ddd; }
+.grid img { width: 262px; border: 1px solid #ddd; } .grid.wide img { width: 540px; }
 details { margin: .8em 0; } summary { cursor: pointer; font-size: .95em; } .small { font-size: .82em; }
 @media print { body { margin: 0; max-width: none; } details { break-inside: avoid; } }
 """
@@ -103,26 +103,22 @@ def _figures(drawn: Mapping[str, Figure]) -> str:
 
 def _samples(table: Table) -> str:
     """Show the first seed's grid of every row, and the other seeds' below: nobody chose them."""
-    first = "".join(_grid(row, row.runs[0]) for row in table.rows)
-    others = "".join(_grid(row, each) for row in table.rows for each in row.runs[1:])
+    first, others = ("".join(_grid(each) for each in table.grids() if each.first == wanted) for wanted in (True, False))
     if not first:
         return ""
-    more = (
-        f'<details><summary>Other seeds</summary><div class="figures grid">{others}</div></details>' if others else ""
-    )
-    note = "Uncurated: the first latents of each run, at the end of its training"
+    kind = "figures grid wide" if table.translated else "figures grid"  # rows of translations have names to be read
+    more = f'<details><summary>Other seeds</summary><div class="{kind}">{others}</div></details>' if others else ""
+    first_of = "pictures of the split" if table.translated else "latents of each run"
+    note = f"Uncurated: the first {first_of}, at the end of the training"
     note += (
         ", from its averaged weights." if any(each.run.settings.get("ema.half_life") for each in table.runs()) else "."
     )
-    return f'<h2>Samples</h2><div class="figures grid">{first}</div><p class="caption">{note}</p>{more}'
+    return f'<h2>Samples</h2><div class="{kind}">{first}</div><p class="caption">{note}</p>{more}'
 
 
-def _grid(row: Row, each: Scored) -> str:
-    path = each.grid()
-    if path is None:
-        return ""
-    picture = base64.b64encode(path.read_bytes()).decode()
-    name = ", ".join([*row.labels, f"seed {each.run.seed}"])
+def _grid(grid: Grid) -> str:
+    picture = base64.b64encode(grid.path.read_bytes()).decode()
+    name = ", ".join([*grid.labels, f"seed {grid.run.run.seed}"])
     source = f'<img alt="samples of {escape(name)}" src="data:image/png;base64,{picture}">'
     return f"<figure>{source}<figcaption>{escape(name)}</figcaption></figure>"
 

@@ -7,28 +7,33 @@ from PIL import Image
 
 from gancli import figures
 from gancli.report import words
-from gancli.report.table import Row, Table
+from gancli.report.table import Grid, Table
 
 COLUMNS = 4
+PANEL = 2.7  # inches, the side of a square one
 WIDTH = 38  # characters of a panel's title
 
 
 def samples(table: Table) -> Figure | None:
     """Return a panel per row, with the newest grid of its first run and that run's score; None: none has drawn one."""
-    drawn = [(row, path) for row in table.rows if (path := row.runs[0].grid())]
+    drawn = [each for each in table.grids() if each.first]
     if not drawn:
         return None
-    columns = min(COLUMNS, len(drawn))
-    figure, axes = figures.panels(-(-len(drawn) // columns), columns, size=(2.7, 3.0))
+    with Image.open(drawn[0].path) as picture:
+        aspect = picture.width / picture.height
+    wide = min(max(aspect, 1), COLUMNS)  # rows of translations: broader panels, fewer beside each other
+    columns = min(int(COLUMNS / wide), len(drawn))
+    size = PANEL * wide, PANEL * wide / aspect + 0.5  # and the title
+    figure, axes = figures.panels(-(-len(drawn) // columns), columns, size=size)
     for panel in axes.flat:
         panel.axis("off")
-    for panel, (row, path) in zip(axes.flat, drawn):
-        with Image.open(path) as picture:
+    for panel, grid in zip(axes.flat, drawn):
+        with Image.open(grid.path) as picture:
             panel.imshow(picture.convert("RGB"), interpolation="nearest")
-        panel.set_title(_title(table, row), fontsize=9)
+        panel.set_title(_title(table, grid), fontsize=9)
     return figure
 
 
-def _title(table: Table, row: Row) -> str:
-    name, key, last = fill(", ".join(row.labels) or "samples", WIDTH), table.keys[0], row.runs[0].last
-    return f"{name}\n{words.name(key)} {last.values[key]:.4g}" if last and key in last.values else name
+def _title(table: Table, grid: Grid) -> str:
+    name = fill(", ".join(grid.labels) or "samples", WIDTH)
+    return name if grid.score is None else f"{name}\n{words.name(table.keys[0])} {grid.score:.4g}"

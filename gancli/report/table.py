@@ -16,6 +16,16 @@ WIDEST = 9  # score columns of one table
 Better = Mapping[str, bool | None]  # value -> whether higher is better; None: neither
 
 
+class Grid(NamedTuple):
+    """A sample grid and what it shows."""
+
+    path: Path
+    labels: tuple[str, ...]  # of its row, without the way if it shows all ways
+    run: "Scored"
+    first: bool  # of its row's runs
+    score: float | None  # the first value of its row, unless it shows all ways
+
+
 class Score(NamedTuple):
     """One cell: a value over seeds."""
 
@@ -97,9 +107,28 @@ class Table:
         first, rest = self.keys[: one - 1], self.keys[one - 1 :]
         return [first, *(rest[i : i + one] for i in range(0, len(rest), one))]
 
+    @property
+    def translated(self) -> bool:
+        """Whether its images are translations, of pictures instead of latents."""
+        return protocols.WAY in self.apart or protocols.WAY in self.protocol
+
     def way(self, row: Row) -> str | None:
         """Return the way of a row of translations, if there are several."""
         return row.labels[self.columns.index(protocols.WAY)] if protocols.WAY in self.apart else None
+
+    def grids(self) -> list[Grid]:
+        """Return the newest sample grid of every run, one that shows all ways only once."""
+        found: dict[tuple[Path, tuple[str, ...]], Grid] = {}
+        for row in self.rows:
+            for each in row.runs:
+                path, way = each.grid(), self.way(row)
+                if path is None:
+                    continue
+                whole = way is not None and not path.stem.endswith(f"-{way}")
+                labels = tuple(label for label in row.labels if not (whole and label == way))
+                score = None if whole or each.last is None else each.last.values.get(self.keys[0])
+                found[path, labels] = Grid(path, labels, each, each is row.runs[0], score)
+        return list(found.values())
 
     def runs(self) -> list[Scored]:
         return [each for row in self.rows for each in row.runs]

@@ -45,7 +45,7 @@ def caption(table: Table) -> str:
     if "seed" in facts:
         repeats = facts.get("repeats", 1)
         seeds = f"seed {facts['seed']}" if repeats == 1 else f"{repeats} seeds from {facts['seed']} on, their mean"
-        measured += f"; latents of {seeds}"
+        measured += f"; {seeds}" if table.translated else f"; latents of {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
     if protocols.WAY in table.apart:
         parts.append("Every way has pictures and features of its own: do not compare ways with each other.")
