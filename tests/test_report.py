@@ -262,7 +262,9 @@ def test_ways_of_translations_are_rows_and_each_has_its_winner(sweep, capsys) ->
     assert "12 runs" in (sweep / "report" / "report.html").read_text() and "do not compare ways" in printed
     shown = lambda: re.findall(r'img alt="samples of ([^"]*)"', (sweep / "report" / "report.html").read_text())  # noqa: E731
     assert len(shown()) == 24 and sum("a2b" in name for name in shown()) == 12
-    assert "first pictures of the split" in (sweep / "report" / "report.html").read_text() and "latents" not in printed
+    page = (sweep / "report" / "report.html").read_text()
+    assert "first pictures of the split" in page and "latents" not in printed
+    assert page.split("Other seeds")[1].count("samples of") == 16  # of the first seed eight
     found = runs.read(sweep / "00")
     assert [found.grid(way).stem[-3:] for way in ("a2b", "b2a", "to_red")] == ["a2b", "b2a", "000"]
     for file in sweep.glob("*/samples/*-?2?.png"):
