@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gancli.config import check, composition, conf_dir
 from gancli.models.base import Model
 from gancli.models.translation import Translation
-from gancli.train import train
+from gancli.training.loop import train
 
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
 SIZES = {

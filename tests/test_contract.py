@@ -4,17 +4,17 @@ import pytest
 import torch
 from helpers import NoHostSync, compose, drawn, overrides, run, tensors
 
-from gancli import checkpoint
 from gancli.config import conf_dir, target_class
 from gancli.config import options as options_of
-from gancli.ema import EMA
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.base import Model
-from gancli.models.painting import Given
-from gancli.run import build
-from gancli.train import advance, train
+from gancli.models.pixel_sampling import Given
+from gancli.training import checkpoint
+from gancli.training.ema import EMA
+from gancli.training.loop import run_turn, train
+from gancli.training.run import build
 
 
 def options(group: str) -> list[str]:
@@ -57,7 +57,7 @@ def test_all_samplers_of_a_model_of_pixels_in_order_draw_the_same_images(model):
     given = Given(net.likelihood.snap(torch.rand(3, *net.spec.shape) * 2 - 1).double(), torch.rand(8, 8) < 0.3)
     for temperature, known in ((1.0, None), (0.7, given)):
         net.temperature = temperature
-        naive, *others = (net.paint(noise, label, sampler=s, given=known) for s in net.SAMPLERS)
+        naive, *others = (net.from_noise(noise, label, sampler=s, given=known) for s in net.SAMPLERS)
         assert len(naive.unique(dim=0)) == 3 and all(torch.equal(naive, each) for each in others)
 
 
@@ -69,8 +69,8 @@ def test_nothing_in_a_step_waits_for_the_device(model, tmp_path):
 
     parts = build(compose("train", overrides(model, "optimizer=adam")))
     with NoHostSync():
-        advance(parts, Silent(), measure=True)
-        advance(parts, Silent(), measure=False)
+        run_turn(parts, Silent(), measure=True)
+        run_turn(parts, Silent(), measure=False)
     assert parts.images > 0
 
 
@@ -111,7 +111,7 @@ def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
         def add(self, scalars): ...
 
     while parts.images < 64:  # in the second epoch
-        advance(parts, Silent(), measure=True)
+        run_turn(parts, Silent(), measure=True)
     checkpoint.save(tmp_path / "parts" / "checkpoints" / checkpoint.name(64), parts.state())
     torch.manual_seed(999)  # whatever the next process starts from
     run(tmp_path / "parts", "images=112", f"resume={tmp_path / 'parts'}", *more, model=model)

@@ -186,26 +186,26 @@ def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
     """Import and call a verb; torch is imported here and not earlier."""
     gc.enable()
     if verb == "train":
-        from gancli.train import train
+        from gancli.verbs.train import train
 
         return train(cfg, folder)
     if verb == "eval":
-        from gancli.evaluate import evaluate
+        from gancli.verbs.evaluate import evaluate
 
         return evaluate(cfg)
     if verb == "report":
-        from gancli.report.verb import report as write_report
+        from gancli.verbs.report.verb import report as write_report
 
         return write_report(cfg)
     if verb == "doctor":
-        from gancli.doctor.verb import doctor
+        from gancli.verbs.doctor import doctor
 
         return doctor(cfg)
     if verb == "complete":
-        from gancli.complete import complete
+        from gancli.verbs.complete import complete
 
         return complete(cfg)
-    from gancli.sample import sample
+    from gancli.verbs.sample import sample
 
     return sample(cfg)
 

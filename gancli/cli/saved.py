@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gancli import checkpoint, config
+from gancli import config
 from gancli.cli import status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
+from gancli.training import checkpoint
 
 CONFIG = "config.yaml"
 FIXED = ("data", "model", "loss", "optimizer", "recipe", "experiment")  # a resumed run keeps these

@@ -14,6 +14,7 @@ from yaml import YAMLError
 from gancli.config import composition, schema, targets
 from gancli.config.check import check_keys, check_values
 from gancli.config.composition import conf_dir
+from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
 
@@ -100,7 +101,7 @@ def from_yaml(text: str) -> DictConfig:
         raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, DictConfig):
         raise UsageError("a saved config cannot be read: it holds no keys")
-    return cfg
+    return OmegaConf.create(renewed(OmegaConf.to_container(cfg, resolve=False)))
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:

@@ -71,10 +71,10 @@ class Quantised(Source):
         if split == "train" and self.binarise == "dynamic":
             spec = replace(images.spec, levels=2)
             return {split: replace(images, spec=spec, probabilities=True, levels="2 levels, drawn at every access")}
-        return {split: drawn(replace(images, probabilities=True))}
+        return {split: binarized(replace(images, probabilities=True))}
 
 
-def drawn(images: Images) -> Images:
+def binarized(images: Images) -> Images:
     """Return the images as they are, or one fixed draw where their pixels are probabilities."""
     return _with_pixels(images, _draw(images), 2, FIXED_DRAW) if images.probabilities else images
 

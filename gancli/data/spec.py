@@ -48,3 +48,8 @@ def dequantised(image: Tensor, levels: int, generator: Generator | None) -> Tens
     level = ((image + 1) * ((levels - 1) / 2)).round()
     noise = torch.rand(image.shape, dtype=image.dtype, device=image.device, generator=generator)
     return (level + noise) * (2 / levels) - 1
+
+
+def quantise(image: Tensor) -> Tensor:
+    """Map [-1, 1] to uint8 by rounding: the bytes an image file holds, and what every metric is computed on."""
+    return ((image.float() + 1) * 127.5).clamp_(0, 255).round_().to(torch.uint8)

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from gancli import config, figures
+from gancli import config
 from gancli.console import StopSignal, setup_logging, watched
 from gancli.errors import Interrupted
 from gancli.files import replacing
-from gancli.run import Run, build, open_folder
-from gancli.runtime import Runtime
-from gancli.tracker import Tracker
+from gancli.training.run import Run, build, open_folder
+from gancli.training.runtime import Runtime
+from gancli.training.tracker import Tracker
+from gancli.views import figures
 
 log = logging.getLogger("gancli")
 
@@ -31,7 +32,7 @@ FIGURE, NUMBERS = "figure.png", "numbers.json"
 
 
 @dataclass(frozen=True)
-class Stage:
+class LectureContext:
     """What a lecture is given besides its own parameters.
 
     Args:
@@ -57,11 +58,11 @@ class Lecture(ABC):
     """One figure, and the numbers in it; its constructor's arguments are the parameters."""
 
     @abstractmethod
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         """Compute and draw: the figure, and numbers in nested dicts and lists (seeded: the same every time)."""
 
 
-def give(cfg: Any, run_dir: Path) -> dict[str, float]:
+def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
     """Give the lecture that ``cfg.lecture`` describes, write its figure and its numbers, and return those with a name.
 
     Raises:
@@ -80,7 +81,7 @@ def give(cfg: Any, run_dir: Path) -> dict[str, float]:
                 raise Interrupted(stop.signum, f"stopped before {run_dir / FIGURE} was drawn")
             show(what, done, total)
 
-        figure, numbers = lecture.give(Stage(cfg, runtime, shown))
+        figure, numbers = lecture.draw(LectureContext(cfg, runtime, shown))
     figures.save(figure, run_dir / FIGURE)
     with replacing(run_dir / NUMBERS) as temporary:
         temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")

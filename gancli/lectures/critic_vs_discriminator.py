@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.optimal_discriminator import best_logit
 from gancli.lectures.players import Line, Shifted, critic_alone, scores, slope
 from gancli.losses.adversarial import Minimax
+from gancli.views import figures
 
 LABELS = {"penalised": "gradient penalty", "clipped": "weights clipped, over its K"}
 
@@ -38,15 +38,15 @@ class CriticVsDiscriminator(Lecture):
             raise ValueError(f"distance={distance} must be above 0")
         self.players, self.distance = players, distance
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         d = self.distance
         line = Line.over(-4, d + 4, 2001)
         learned: dict[str, tuple[Tensor, Tensor]] = {}  # score and its slope at the points
         for i, (name, nodes) in enumerate(self.players.items()):
-            run = stage.build(**nodes)
+            run = context.build(**nodes)
             run.model.generator = Shifted(d).to(run.model.device)
             for _ in critic_alone(run):
-                stage.show("players", i * run.total + run.images, len(self.players) * run.total)
+                context.show("players", i * run.total + run.images, len(self.players) * run.total)
             learned[name] = scores(run.model, line.x), slope(run.model, line.x)
         numbers = {name: measure(line, d, *found, name) for name, found in learned.items()}
         best = best_logit(line.x, d)

@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from gancli import figures
 from gancli.data.spec import Batch, ImageSpec
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.losses.adversarial import AdversarialLoss
 from gancli.models.base import Adversarial
+from gancli.views import figures
 
 REACH = 2.2  # of the axes
 
@@ -78,13 +78,13 @@ class DiracGAN(Lecture):
         self.methods, self.titles, self.steps, self.rate = methods, titles, steps, rate
         self.samples, self.consensus = samples, consensus
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         rows = math.ceil(len(self.methods) / 3)
         figure, axes = figures.panels(rows, 3, size=(3.6, 3.5), sharex=True, sharey=True)
         radii: dict[str, dict[str, float]] = {}
         for i, (name, loss) in enumerate(self.methods.items()):
-            stage.show("Dirac-GAN", i, len(self.methods))
-            game = Game(loss, self.samples, self.consensus if name == "consensus" else 0.0)
+            context.show("Dirac-GAN", i, len(self.methods))
+            game = PenaltyInputs(loss, self.samples, self.consensus if name == "consensus" else 0.0)
             paths = {how: self._descend(game, how) for how in ("simultaneous", "alternating")}
             radii[name] = {how: path[-1].norm().item() for how, path in paths.items()}
             _draw(axes.flat[i], self.titles.get(name, name), paths, game)
@@ -98,7 +98,7 @@ class DiracGAN(Lecture):
         figures.source(figure, f"Mescheder, Geiger & Nowozin 2018; {self.steps} Euler steps of {self.rate}")
         return figure, {"steps": self.steps, "rate": self.rate, "radius": radii}
 
-    def _descend(self, game: "Game", how: str) -> Tensor:
+    def _descend(self, game: "PenaltyInputs", how: str) -> Tensor:
         """Return the path, (steps + 1, 2)."""
         path = [game.bounded(torch.ones(2, dtype=torch.float64))]
         for _ in range(self.steps):
@@ -112,7 +112,7 @@ class DiracGAN(Lecture):
         return torch.stack(path)
 
 
-class Game:
+class PenaltyInputs:
     """What gradient descent adds to (theta, psi), per unit of the rate.
 
     Args:
@@ -164,7 +164,7 @@ class Game:
         return -slope.squeeze()
 
 
-def _draw(axes: Axes, title: str, paths: dict[str, Tensor], game: Game) -> None:
+def _draw(axes: Axes, title: str, paths: dict[str, Tensor], game: PenaltyInputs) -> None:
     line = torch.linspace(-2, 2, 9, dtype=torch.float64)
     spots = torch.cartesian_prod(line, line)
     arrows = torch.stack([game.field(spot) for spot in spots])

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import Line, Shifted, critic_alone, jsd, log_normal, scores
 from gancli.losses.fgan import FGAN
+from gancli.views import figures
 
 NATS = ("kl", "reverse_kl", "jensen_shannon", "gan")
 
@@ -42,12 +42,12 @@ class FGANBounds(Lecture):
             raise ValueError(f"looks={looks} must be 1 or more")
         self.divergences, self.titles, self.distance, self.looks = divergences, titles, distance, looks
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         known = true_divergences(self.distance)
         figure, axes = figures.panels(2, math.ceil(len(self.divergences) / 2), size=(4.2, 3.2))
         numbers = {}
         for i, (name, node) in enumerate(self.divergences.items()):
-            curve = self._learn(stage, name, node, i)
+            curve = self._learn(context, name, node, i)
             bounds = [bound for _, bound, _ in curve]
             truth = known[node["divergence"]]
             numbers[name] = {
@@ -65,9 +65,9 @@ class FGANBounds(Lecture):
         figures.source(figure, f"Nowozin, Cseke & Tomioka 2016, eq. 4; N(0, 1) and N({self.distance:g}, 1)")
         return figure, {"d": self.distance, **numbers}
 
-    def _learn(self, stage: Stage, name: str, node: Any, i: int) -> list[tuple[int, float, float]]:
+    def _learn(self, context: LectureContext, name: str, node: Any, i: int) -> list[tuple[int, float, float]]:
         """Return (updates, bound, the batch's estimate of it), looked at ever more rarely."""
-        run = stage.build(loss=node)
+        run = context.build(loss=node)
         assert isinstance(run.loss, FGAN)
         run.model.generator = Shifted(self.distance).to(run.model.device)
         line = Line.over(-12, 12 + self.distance, 4001)
@@ -75,7 +75,7 @@ class FGANBounds(Lecture):
         due = set(torch.logspace(0, math.log10(last), self.looks).round().int().tolist()) | {last}
         curve = []
         for updates, scalars in enumerate(critic_alone(run), 1):
-            stage.show(name, updates, last)
+            context.show(name, updates, last)
             if updates in due:
                 estimate = scalars["discriminator/bound"].item()
                 curve.append((updates, bound(run.loss, line, scores(run.model, line.x), self.distance), estimate))

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Generator
 
-from gancli import figures, scatter
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import play
-from gancli.run import Run
+from gancli.training.run import Run
+from gancli.views import figures, scatter
 
 COLUMNS = 4
 
@@ -41,16 +41,16 @@ class ModeCollapse(Lecture):
             raise ValueError(f"points={points} must be 1 or more")
         self.objectives, self.scenes, self.titles, self.points = objectives, scenes, titles, points
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         rows = math.ceil(len(self.objectives) / COLUMNS)
         figure, axes = figures.panels(rows * len(self.scenes), COLUMNS, size=(3.1, 3.2))
         numbers: dict[str, Any] = {scene: {} for scene in self.scenes}
         done, all_runs = 0, len(self.scenes) * len(self.objectives)
         for i, (scene, data) in enumerate(self.scenes.items()):
             for j, (name, nodes) in enumerate(self.objectives.items()):
-                run = stage.build(**nodes, data=data)
+                run = context.build(**nodes, data=data)
                 for images in play(run):
-                    stage.show(f"objectives ({scene}, {name})", done * run.total + images, all_runs * run.total)
+                    context.show(f"objectives ({scene}, {name})", done * run.total + images, all_runs * run.total)
                 done += 1
                 panel = axes[i * rows + j // COLUMNS, j % COLUMNS]
                 numbers[scene][name] = self._score(panel, run, self.titles.get(name, name))
@@ -58,7 +58,7 @@ class ModeCollapse(Lecture):
                 spare.set_axis_off()
         handles = axes[0, 0].collections
         figure.legend(handles, ("real", "generated"), loc="outside upper center", ncols=2, markerscale=4)
-        each = f"{stage.cfg.images:,} images (discriminator updates times batch) for each"
+        each = f"{context.cfg.images:,} images (discriminator updates times batch) for each"
         figures.source(figure, f"scenes: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
         return figure, numbers
 

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import Line, Shifted, critic_alone, jsd, log_normal, scores
 from gancli.losses.adversarial import AdversarialLoss, Minimax, NonSaturating
+from gancli.views import figures
 
 
 class OptimalDiscriminator(Lecture):
@@ -39,12 +39,12 @@ class OptimalDiscriminator(Lecture):
             raise ValueError(f"distances={distances} and shown={shown}: name at least one, of 0 or more")
         self.distances, self.shown, self.learned = sorted(distances), shown, learned
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         wanted = sorted({*self.distances, self.shown})
         table = {d: closed_form(d) for d in wanted}
         logits = {}
         for i, d in enumerate(wanted if self.learned else ()):
-            logits[d], line = self._learn(stage, d, i, len(wanted)), _line(d)
+            logits[d], line = self._learn(context, d, i, len(wanted)), _line(d)
             table[d]["V_learned"] = value(line, logits[d], d)
         figure, (left, middle, right) = (lambda f, a: (f, a[0]))(*figures.panels(1, 3, size=(4.6, 3.9)))
         _draw_discriminator(left, self.shown, logits.get(self.shown))
@@ -53,12 +53,12 @@ class OptimalDiscriminator(Lecture):
         figures.source(figure, "Goodfellow et al. 2014, proposition 1, theorem 1 and section 3")
         return figure, {"by_d": {f"{d:g}": table[d] for d in wanted}}
 
-    def _learn(self, stage: Stage, d: float, i: int, n: int) -> Tensor:
+    def _learn(self, context: LectureContext, d: float, i: int, n: int) -> Tensor:
         """Return the logits that a discriminator learns, on the quadrature's points."""
-        run = stage.build()
+        run = context.build()
         run.model.generator = Shifted(d).to(run.model.device)
         for _ in critic_alone(run):
-            stage.show("discriminators", i * run.total + run.images, n * run.total)
+            context.show("discriminators", i * run.total + run.images, n * run.total)
         return scores(run.model, _line(d).x)
 
 

@@ -14,10 +14,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import Line, Upright, critic_alone, jsd, log_normal
 from gancli.losses.adversarial import AdversarialLoss
+from gancli.views import figures
 
 TICKS = (-1, -0.5, 0, 0.5, 1)
 
@@ -40,15 +40,15 @@ class ParallelLines(Lecture):
             raise ValueError(f"points={points} must be odd and 3 or more, noise={list(noise)} above 0")
         self.players, self.points, self.learned, self.noise = players, points, learned, noise
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         thetas = torch.linspace(-1, 1, self.points, dtype=torch.float64).tolist()
         known = {theta: distances(theta) for theta in thetas}
         found: dict[str, dict[float, float]] = {name: {} for name in self.players}
         spots = torch.linspace(-1, 1, self.learned).tolist() if self.learned else []
         for i, theta in enumerate(spots):
             for j, (name, nodes) in enumerate(self.players.items()):
-                stage.show("discriminators and critics", i * len(self.players) + j, len(spots) * len(self.players))
-                found[name][theta] = _learn(stage, nodes, theta)
+                context.show("discriminators and critics", i * len(self.players) + j, len(spots) * len(self.players))
+                found[name][theta] = _learn(context, nodes, theta)
         noisy = {sigma: {theta: noisy_jsd(theta, sigma) for theta in thetas} for sigma in self.noise}
         figure, axes = figures.panels(1, 3, size=(4.6, 3.9))
         _draw_lines(axes[0, 0])
@@ -76,12 +76,12 @@ def noisy_jsd(theta: float, sigma: float) -> float:
     return jsd(log_normal(line.x, 0, sigma), log_normal(line.x, theta, sigma), line)
 
 
-def _learn(stage: Stage, nodes: dict[str, Any], theta: float) -> float:
+def _learn(context: LectureContext, nodes: dict[str, Any], theta: float) -> float:
     """Return what a trained player says of the distance: JS in nats of a discriminator, K W of a critic.
 
     A gradient penalty of weight lambda balances at K = 1 + W / (2 lambda).
     """
-    run = stage.build(**nodes)
+    run = context.build(**nodes)
     run.model.generator = Upright(theta).to(run.model.device)
     for _ in critic_alone(run):
         pass

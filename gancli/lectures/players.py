@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.models.base import Adversarial
-from gancli.run import Run, advance
+from gancli.training.run import Run, run_turn
 
 
 class Line(NamedTuple):
@@ -88,7 +88,7 @@ class Unrecorded:
 def play(run: Run) -> Iterator[int]:
     """Train both players as any run does until all images are seen; yield the images."""
     while run.images < run.total:
-        advance(run, Unrecorded(), measure=False)
+        run_turn(run, Unrecorded(), measure=False)
         yield run.images
 
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import play
-from gancli.run import Run
+from gancli.training.run import Run
+from gancli.views import figures
 
 BAND = (1.0, 1.05)  # where the largest singular value is to be, once the estimate has warmed up
 
@@ -40,16 +40,16 @@ class SpectralNorm(Lecture):
             raise ValueError(f"looks={looks} must be 1 or more")
         self.looks = looks
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         figure, axes = figures.panels(1, 3, size=(4.6, 3.9))
         numbers: dict[str, Any] = {}
         curves = {}
         for i, name in enumerate(("without", "with")):
-            run = stage.build()
+            run = context.build()
             if name == "without":
                 for layer in normalised(run.model.discriminator):
                     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-            curves[name] = self._watch(run, stage, name)
+            curves[name] = self._watch(run, context, name)
             spectra = [spectrum(layer) for layer in layers(run.model.discriminator)]
             largest = [values[0].item() for values in spectra]
             numbers[name] = {"largest": max(largest), "smallest_largest": min(largest), "per_layer": largest}
@@ -60,11 +60,11 @@ class SpectralNorm(Lecture):
         figures.source(figure, "Miyato et al. 2018, section 2.1; W has one row per output channel")
         return figure, numbers
 
-    def _watch(self, run: Run, stage: Stage, name: str) -> list[tuple[int, list[float]]]:
+    def _watch(self, run: Run, context: LectureContext, name: str) -> list[tuple[int, list[float]]]:
         """Train, and return the largest singular value of every layer at some numbers of images."""
         curve, every = [], max(run.total // self.looks, 1)
         for images in play(run):
-            stage.show(f"{name} spectral normalisation", images, run.total)
+            context.show(f"{name} spectral normalisation", images, run.total)
             if images // every > len(curve) or images >= run.total:
                 curve.append((images, [spectrum(layer)[0].item() for layer in layers(run.model.discriminator)]))
         return curve

@@ -17,12 +17,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gancli import figures
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import critic_alone, play
 from gancli.losses.adversarial import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from gancli.models.base import Adversarial
-from gancli.run import Run
+from gancli.training.run import Run
+from gancli.views import figures
 
 Curve = list[tuple[int, dict[str, float]]]  # (updates, values)
 
@@ -49,10 +49,10 @@ class VanishingGradient(Lecture):
         self.players, self.freezes, self.updates = players, sorted(freezes), updates
         self.looks, self.latents = looks, latents
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         curves: dict[int, dict[str, Curve]] = {}
-        for images, weights in self._frozen(stage):
-            curves[images] = {name: self._learn(stage, name, weights, images) for name in self.players}
+        for images, weights in self._frozen(context):
+            curves[images] = {name: self._learn(context, name, weights, images) for name in self.players}
         figure, axes = figures.panels(1, 4, size=(4.0, 3.9))
         panels = (
             ("discriminator", "saturating", "from a discriminator: log(1 - D)", True),
@@ -72,23 +72,23 @@ class VanishingGradient(Lecture):
         figures.source(figure, "Arjovsky & Bottou 2017, figures 2 and 3")
         return figure, {str(images): _numbers(found) for images, found in curves.items()}
 
-    def _frozen(self, stage: Stage) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    def _frozen(self, context: LectureContext) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
         """Train a GAN and yield the generator's weights at each freeze."""
-        run = stage.build(images=self.freezes[-1])
+        run = context.build(images=self.freezes[-1])
         due = list(self.freezes)
         for images in play(run):
-            stage.show("GAN", images, run.total)
+            context.show("GAN", images, run.total)
             while due and images >= due[0]:
                 yield due.pop(0), {k: v.clone() for k, v in run.model.generator.state_dict().items()}
 
-    def _learn(self, stage: Stage, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:
+    def _learn(self, context: LectureContext, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:
         """Train a player from scratch; return what the generator would get from it on the way."""
-        run = stage.build(**self.players[name], images=self.updates * stage.cfg.batch_size)
+        run = context.build(**self.players[name], images=self.updates * context.cfg.batch_size)
         run.model.generator.load_state_dict(weights)
         due = set(torch.logspace(0, math.log10(self.updates), self.looks).round().int().tolist()) | {self.updates}
         curve = []
         for updates, scalars in enumerate(critic_alone(run), 1):
-            stage.show(f"{name} against {images:,} images", updates, self.updates)
+            context.show(f"{name} against {images:,} images", updates, self.updates)
             if updates in due:
                 curve.append((updates, gradients(run, self.latents)))
                 if name == "discriminator":

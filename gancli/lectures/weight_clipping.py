@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from gancli import figures, scatter
-from gancli.lectures.base import Lecture, Stage
+from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import critic_alone
-from gancli.run import Run
+from gancli.training.run import Run
+from gancli.views import figures, scatter
 
 SHOWN, GRID, LEVELS = 1000, 121, 12  # real points, points per side of the surface, lines of equal score
 
@@ -44,23 +44,23 @@ class WeightClipping(Lecture):
             raise ValueError(f"noise={noise} must be above 0")
         self.players, self.scenes, self.titles, self.noise = players, scenes, titles, noise
 
-    def give(self, stage: Stage) -> tuple[Figure, dict[str, Any]]:
+    def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         figure, axes = figures.panels(len(self.players), len(self.scenes) + 1, size=(3.9, 3.6))
         numbers: dict[str, Any] = {name: {} for name in self.players}
         for i, (name, nodes) in enumerate(self.players.items()):
             for j, (scene, data) in enumerate(self.scenes.items()):
-                run = stage.build(**nodes, data=data)
-                self._learn(run, stage, i * len(self.scenes) + j)
+                run = context.build(**nodes, data=data)
+                self._learn(run, context, i * len(self.scenes) + j)
                 numbers[name][scene] = measure(run)
                 _draw_surface(axes[i, j], run, f"{self.titles.get(scene, scene)}: {self.titles.get(name, name)}")
             _draw_weights(axes[i, -1], run, f"weights: {self.titles.get(name, name)}")
         figures.source(figure, "Gulrajani et al. 2017, figure 1; lines of equal f(x), own scale in each panel")
         return figure, numbers
 
-    def _learn(self, run: Run, stage: Stage, i: int) -> None:
+    def _learn(self, run: Run, context: LectureContext, i: int) -> None:
         run.model.generator = Blurred(run.source.split("train").fresh, self.noise, run.model.device)
         for _ in critic_alone(run):
-            stage.show("critics", i * run.total + run.images, len(self.players) * len(self.scenes) * run.total)
+            context.show("critics", i * run.total + run.images, len(self.players) * len(self.scenes) * run.total)
 
 
 class Blurred(nn.Module):

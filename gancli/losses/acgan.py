@@ -52,7 +52,7 @@ class ACGAN(NonSaturating):
         return super().phases(model)
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        wanted = model.wanted(batch.label)
+        wanted = model.target_labels(batch.label)
         fake = self.seen(self._generated(model, wanted, batch), batch)
         s_real, c_real = model.judge(self.seen(batch.image, batch))
         s_fake, c_fake = model.judge(fake)

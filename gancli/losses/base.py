@@ -45,7 +45,7 @@ class Loss(nn.Module, ABC):
     def phases(self, model: Model) -> list[Phase]:
         """Return the updates of one training step, in order."""
 
-    def cautions(self, model: Model, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    def warnings(self, model: Model, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Return one line, with its source, for each choice that contradicts the paper it comes from.
 
         Args:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.penalties import Game, Regularizer, cautions, penalty_terms, projection
+from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.base import Adversarial
 
@@ -118,11 +118,11 @@ class AdversarialLoss(Loss):
             Phase("generator", ("generator",), (Term(self.generator_term),)),
         ]
 
-    def cautions(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        return cautions(self.penalties, model.discriminator, settings["discriminator"])
+    def warnings(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        return warnings(self.penalties, model.discriminator, settings["discriminator"])
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        wanted = model.wanted(batch.label)
+        wanted = model.target_labels(batch.label)
         fake = self.seen(self._generated(model, wanted, batch), batch)
         # Two forwards, not one on the concatenation: batch norm must not see real and fake images mixed (DCGAN).
         s_real = model.score(self.seen(batch.image, batch), batch.label)
@@ -141,7 +141,7 @@ class AdversarialLoss(Loss):
         From latents of its own: none is used twice.
         """
         label = batch.label if batch.label is None else batch.label.repeat(self.generator_batch)
-        wanted = model.wanted(label)
+        wanted = model.target_labels(label)
         fake = model.generate(model.latent(self.generator_batch * len(batch.image)), wanted)
         return self.seen(fake, batch), wanted
 
@@ -177,8 +177,8 @@ class AdversarialLoss(Loss):
         # Cross-entropy, and squares up to a constant, are affine in the label: this is the soft-label loss itself.
         return label * self.on_real(score) + (1 - label) * self.on_fake(score)
 
-    def _games(self, model: Adversarial, batch: Batch) -> dict[str, Game]:
-        game = Game(
+    def _games(self, model: Adversarial, batch: Batch) -> dict[str, PenaltyInputs]:
+        game = PenaltyInputs(
             critic=model.discriminator,
             score=partial(model.score, label=batch.label),
             real=self.seen(batch.image, batch),

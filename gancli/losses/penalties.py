@@ -18,7 +18,7 @@ from gancli.data.spec import Batch
 from gancli.losses.base import Term
 
 
-class Game(NamedTuple):
+class PenaltyInputs(NamedTuple):
     """What a penalty is given: the critic and the two kinds of images, (N, C, H, W), as it sees them."""
 
     critic: nn.Module
@@ -30,7 +30,7 @@ class Game(NamedTuple):
 class Regularizer:
     """A penalty or a projection of the critic."""
 
-    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+    def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         """Return one line if the critic or its optimizer's settings contradict the paper."""
         return None
 
@@ -54,7 +54,7 @@ class Penalty(Regularizer, ABC):
         self.interval = interval
 
     @abstractmethod
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         """Return the penalty, a scalar."""
 
 
@@ -79,7 +79,9 @@ def between(start: Tensor, end: Tensor) -> Tensor:
     return torch.lerp(start, end, share)
 
 
-Games = Callable[[Any, Batch], dict[str, Game]]  # of a model and a batch, by the endings of their scalars' names
+Games = Callable[
+    [Any, Batch], dict[str, PenaltyInputs]
+]  # of a model and a batch, by the endings of their scalars' names
 
 
 def penalty_terms(penalties: Mapping[str, Regularizer], games: Games) -> tuple[Term, ...]:
@@ -103,9 +105,9 @@ def projection(penalties: Mapping[str, Regularizer], network: str) -> Callable[[
     return project if found else None
 
 
-def cautions(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
+def warnings(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
     """Return what the penalties say of a critic and of what its optimizer was told."""
-    return [line for each in penalties.values() if (line := each.caution(critic, settings))]
+    return [line for each in penalties.values() if (line := each.warning(critic, settings))]
 
 
 class GradientPenalty(Penalty):
@@ -124,14 +126,14 @@ class GradientPenalty(Penalty):
         super().__init__(interval)
         self.weight, self.target, self.one_sided = weight, target, one_sided
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         return self._excess(slopes(game.score, between(game.fake(), game.real)))
 
     def _excess(self, gradient: Tensor) -> Tensor:
         excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
         return self.weight * (relu(excess) if self.one_sided else excess).square().mean()
 
-    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+    def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
             return (
                 "a gradient penalty on a critic with batch norm: its slopes then depend on the whole batch; "
@@ -147,7 +149,7 @@ class DRAGAN(GradientPenalty):
     way to it, one number per sample.
     """
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         noise = 0.5 * game.real.std(correction=0) * torch.rand_like(game.real)
         return self._excess(slopes(game.score, between(game.real, game.real + noise)))
 
@@ -166,17 +168,17 @@ class R1(Penalty):
         super().__init__(interval)
         self.gamma = gamma
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         return self._flat(game, game.real)
 
-    def _flat(self, game: Game, image: Tensor) -> Tensor:
+    def _flat(self, game: PenaltyInputs, image: Tensor) -> Tensor:
         return self.gamma / 2 * slopes(game.score, image).square().sum(1).mean()
 
 
 class R2(R1):
     """Mescheder et al. 2018: flat at generated images."""
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         return self._flat(game, game.fake())
 
 
@@ -194,7 +196,7 @@ class Drift(Penalty):
         super().__init__(interval)
         self.weight = weight
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         return self.weight * game.score(game.real).square().mean()
 
 
@@ -214,7 +216,7 @@ class Orthogonal(Penalty):
         super().__init__(interval)
         self.weight = weight
 
-    def __call__(self, game: Game) -> Tensor:
+    def __call__(self, game: PenaltyInputs) -> Tensor:
         matrices = [p.flatten(1) for p in game.critic.parameters() if p.ndim > 1]
         return self.weight * sum(self._distance(w if w.shape[0] <= w.shape[1] else w.T) for w in matrices)
 
@@ -245,7 +247,7 @@ class WeightClipping(Projection):
         torch._foreach_clamp_min_(parameters, -self.c)
         torch._foreach_clamp_max_(parameters, self.c)
 
-    def caution(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+    def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         momentum = settings.get("momentum") or (settings.get("betas") or (0.0,))[0]
         if not momentum:
             return None

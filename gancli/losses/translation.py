@@ -17,7 +17,7 @@ from gancli.data.spec import Batch
 from gancli.errors import UsageError
 from gancli.losses.base import Loss, Phase, Term
 from gancli.losses.game import AdversarialLoss
-from gancli.losses.penalties import Game, cautions, penalty_terms, projection
+from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection, warnings
 from gancli.losses.pool import Pool
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.translation import Cyclic, MultiDomain, Paired, Translation
@@ -61,10 +61,12 @@ class TranslationLoss(Loss):
             if value < 0:
                 raise ValueError(f"{name}={value} must be 0 or more")
 
-    def cautions(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        return cautions(self.adversarial.penalties, model.discriminators, settings["discriminators"])
+    def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        return warnings(self.adversarial.penalties, model.discriminators, settings["discriminators"])
 
-    def _discriminators(self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, Game]]) -> Phase:
+    def _discriminators(
+        self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
+    ) -> Phase:
         """Return the discriminators' phase: their own term, and the penalties."""
         terms = (Term(term), *penalty_terms(self.adversarial.penalties, games))
         after = projection(self.adversarial.penalties, "discriminators")
@@ -151,9 +153,9 @@ class CycleLoss(TranslationLoss):
         with torch.no_grad():
             return model.translate(batch.source, "a2b") if to == "b" else model.translate(batch.image, "b2a")
 
-    def _games(self, model: Cyclic, batch: Batch) -> dict[str, Game]:
+    def _games(self, model: Cyclic, batch: Batch) -> dict[str, PenaltyInputs]:
         return {
-            f"/{to}": Game(
+            f"/{to}": PenaltyInputs(
                 critic=model.discriminators[to],
                 score=partial(model.score, domain=to),
                 real=self.adversarial.seen(real, batch),
@@ -203,11 +205,11 @@ class PairLoss(TranslationLoss):
         with torch.no_grad():
             return model.translate(batch.source, "a2b")
 
-    def _games(self, model: Paired, batch: Batch) -> dict[str, Game]:
+    def _games(self, model: Paired, batch: Batch) -> dict[str, PenaltyInputs]:
         # Moved by one draw: what lies between a real and a generated picture has to belong to one source.
         images = batch.image, self._generated(model, batch)
         source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
-        return {"": Game(model.discriminators, partial(model.score, source), real, lambda: fake)}
+        return {"": PenaltyInputs(model.discriminators, partial(model.score, source), real, lambda: fake)}
 
 
 class StarLoss(TranslationLoss):
@@ -264,8 +266,8 @@ class StarLoss(TranslationLoss):
         with torch.no_grad():
             return model.move(batch.image, shuffled(batch.label))
 
-    def _games(self, model: MultiDomain, batch: Batch) -> dict[str, Game]:
-        game = Game(
+    def _games(self, model: MultiDomain, batch: Batch) -> dict[str, PenaltyInputs]:
+        game = PenaltyInputs(
             critic=model.discriminators,
             score=lambda image: model.judge(image)[0],
             real=self.adversarial.seen(batch.image, batch),

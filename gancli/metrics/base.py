@@ -52,7 +52,7 @@ class Likelihood(NamedTuple):
 
 
 @dataclass(frozen=True)
-class About:
+class SetInfo:
     """What a statistic is told before the first image of its set."""
 
     n: int  # images to come
@@ -69,7 +69,7 @@ class Statistic(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         """Return the statistic of a set that is about to come."""
 
     @abstractmethod

@@ -7,20 +7,20 @@ from typing import Any, Self
 import torch
 
 from gancli.errors import UsageError
-from gancli.metrics.base import GENERATED, REAL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.base import GENERATED, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 
 
 class Predictions(Statistic):
     """How often each class was predicted, and how often that was the image's label."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: SetInfo) -> None:
         self.counts = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
         self.right = torch.zeros((), dtype=torch.int64, device=about.device)
         self.labelled = 0
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about)
 
     def add(self, batch: Batch) -> None:

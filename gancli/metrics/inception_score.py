@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gancli.errors import UsageError
-from gancli.metrics.base import GENERATED, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.base import GENERATED, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 
 SPLITS = 10
@@ -29,7 +29,7 @@ class InceptionScore(Statistic):
         self._plogp = torch.zeros(splits, dtype=torch.float64, device=device)
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about.n, about.classes, about.device)
 
     def add(self, batch: Batch) -> None:

@@ -6,18 +6,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from gancli.metrics.base import About, Batch, Statistic
+from gancli.metrics.base import Batch, SetInfo, Statistic
 
 
 class KeptFeatures(Statistic):
     """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 of Inception."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: SetInfo) -> None:
         self._rows = torch.empty(about.n, about.dim, device=about.device)
         self.n = 0
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about)
 
     def add(self, batch: Batch) -> None:
@@ -38,7 +38,7 @@ class Parts(Statistic):
         self.parts: list[Tensor] = []
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls()
 
 
@@ -75,7 +75,7 @@ class Hashes(Statistic):
         self.list: list[bytes] = []
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls()
 
     def add(self, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 
 from gancli.errors import UsageError
-from gancli.metrics.base import GENERATED, REAL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.base import GENERATED, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.class_balance import kl_uniform
 from gancli.metrics.features import Features, Images
 from gancli.metrics.points import NearestMode
@@ -24,12 +24,12 @@ DEVIATIONS = 3.0
 class NearestModes(Statistic):
     """How often each mode was the nearest, by all points and by those of high quality."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: SetInfo) -> None:
         self.all = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
         self.good = torch.zeros_like(self.all)
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about)
 
     def add(self, batch: Batch) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gancli.files import replacing
-from gancli.metrics.base import About, Batch, Statistic
+from gancli.metrics.base import Batch, SetInfo, Statistic
 
 ROWS = 500  # rows gathered before x^T x: ten times fewer would be five times slower
 UNKNOWN = 2**31 - 1  # images of statistics that do not say: taken as enough for full rank
@@ -32,7 +32,7 @@ class Moments(Statistic):
         self._waiting: list[Tensor] = []
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about.dim, about.device)
 
     def add(self, batch: Batch) -> None:
@@ -82,7 +82,7 @@ def load(path: Path) -> Gaussian:
         return Gaussian(int(file["n"]) if "n" in file else UNKNOWN, file["mu"], file["sigma"])
 
 
-class Fixed(NamedTuple):
+class Precomputed(NamedTuple):
     """A Gaussian read from a file, in place of the Moments it was made from."""
 
     known: Gaussian

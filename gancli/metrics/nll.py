@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 
-from gancli.metrics.base import MODEL, About, Batch, Metric, Statistic, Statistics
+from gancli.metrics.base import MODEL, Batch, Metric, SetInfo, Statistic, Statistics
 
 
 class Nats(Statistic):
@@ -19,14 +19,14 @@ class Nats(Statistic):
 
     network = False
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: SetInfo) -> None:
         self.n, self.density, self.spread = 0, False, 0
         self.pixels = 0  # of an image, every colour one
         self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
         self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
 
     @classmethod
-    def of(cls, about: About) -> Self:
+    def of(cls, about: SetInfo) -> Self:
         return cls(about)
 
     def add(self, batch: Batch) -> None:

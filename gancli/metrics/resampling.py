@@ -14,7 +14,7 @@ from statistics import stdev
 import numpy as np
 import torch
 
-from gancli.metrics.base import GENERATED, About, Batch, Metric, Statistics
+from gancli.metrics.base import GENERATED, Batch, Metric, SetInfo, Statistics
 
 SEED = 0
 CHUNK = 1000  # images at a time
@@ -25,7 +25,7 @@ def deviations(
     metrics: Sequence[Metric],
     images: Batch,
     others: Mapping[str, Statistics],
-    about: Callable[[int], About],
+    about: Callable[[int], SetInfo],
     draws: int,
 ) -> dict[str, float]:
     """Return the standard deviation of each value over sets of as many images as these.

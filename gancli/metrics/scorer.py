@@ -13,7 +13,7 @@ from torch import Tensor
 from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
-from gancli.metrics.base import GENERATED, MODEL, REAL, About, Batch, Likelihood, Metric, Statistic, Statistics
+from gancli.metrics.base import GENERATED, MODEL, REAL, Batch, Likelihood, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 from gancli.metrics.registry import METRICS, check_metrics
 from gancli.metrics.resampling import deviations
@@ -172,7 +172,7 @@ class Scorer:
         order = np.random.RandomState(0).permutation(len(self.reference))
         rows = {half: np.sort(order[i * self._half : (i + 1) * self._half]) for i, half in enumerate(halves)}
         if self.known:
-            found: dict[str, Statistics] = {REAL: {moments.Moments: moments.Fixed(self.known)}}
+            found: dict[str, Statistics] = {REAL: {moments.Moments: moments.Precomputed(self.known)}}
         else:
             both = {REAL: wanted.get(REAL, []), **halves}
             found = self._look(self.reference, both, rows, "reference images")
@@ -189,7 +189,7 @@ class Scorer:
         for name, types in wanted.items():
             n = len(rows.get(name, images))
             cached = self._cached(images, name, n) if moments.Moments in types else None
-            found[name] = {moments.Moments: moments.Fixed(cached)} if cached else {}
+            found[name] = {moments.Moments: moments.Precomputed(cached)} if cached else {}
             missing[name] = {each: each.of(self._about(n)) for each in types if each not in found[name]}
         collected = [statistic for each in missing.values() for statistic in each.values()]
         for start in range(0, len(images), self._batch_size) if collected else ():
@@ -210,8 +210,8 @@ class Scorer:
             return Batch(pixels, None, None, labels)
         return Batch(pixels, *self.features(pixels), labels)
 
-    def _about(self, n: int) -> About:
-        return About(n, self.features.dim, self.features.classes, self._device)
+    def _about(self, n: int) -> SetInfo:
+        return SetInfo(n, self.features.dim, self.features.classes, self._device)
 
     def _path(self, images: Images, name: str, n: int) -> Any:
         facts = {

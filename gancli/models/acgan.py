@@ -55,7 +55,7 @@ class ACGAN(NormalPrior):
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.judge(image)[0]
 
-    def wanted(self, label: Tensor) -> Tensor:
+    def target_labels(self, label: Tensor) -> Tensor:
         """Uniform classes, whatever the data's frequencies."""
         return torch.randint_like(label, self.spec.num_classes)
 

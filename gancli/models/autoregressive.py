@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
-from gancli.models.painting import Given, Kept, Painter, check_recorded, fixed_point
+from gancli.models.pixel_sampling import Given, Kept, PixelSampler, check_recorded, fixed_point
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
 
@@ -86,9 +86,9 @@ class Autoregressive(Explicit):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        return self.paint(self.noise(n, generator), label)
+        return self.from_noise(self.noise(n, generator), label)
 
-    def paint(
+    def from_noise(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
         """Turn noise() into images, (N, C, H, W) in [-1, 1]; ``sampler`` None is the model's own.
@@ -101,8 +101,8 @@ class Autoregressive(Explicit):
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
             else:
-                painter = self._painter(sampler, noise, label, given)
-                image, recorded = painter(noise, label, given), painter.stepper.recorded()
+                pixel_sampler = self._pixel_sampler(sampler, noise, label, given)
+                image, recorded = pixel_sampler(noise, label, given), pixel_sampler.stepper.recorded()
                 if recorded is not None:
                     check_recorded(recorded, self(image, label), sampler)
         return image.clone()  # outside of inference mode: a tensor like any other
@@ -113,22 +113,24 @@ class Autoregressive(Explicit):
             return Whole(self, image, self.order())
         return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
 
-    def _painter(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> Painter:
-        """Return a painter, the last one if it suits."""
+    def _pixel_sampler(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> PixelSampler:
+        """Return a pixel_sampler, the last one if it suits."""
 
-        def make() -> Painter:
+        def make() -> PixelSampler:
             image = noise.new_zeros(len(noise), *self.spec.shape)
             settings = {"temperature": self.temperature, "given": given is not None, "like": image}
             stepper = self.stepper(sampler, image, label)
-            return Painter(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
+            return PixelSampler(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
 
         key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
-        return self._kept.painter((*key, self.order().numpy().tobytes()), make)
+        return self._kept.pixel_sampler((*key, self.order().numpy().tobytes()), make)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        return self.paint(self.noise(len(image), generator), label, given=Given(self.likelihood.snap(image), ~mask))
+        return self.from_noise(
+            self.noise(len(image), generator), label, given=Given(self.likelihood.snap(image), ~mask)
+        )
 
     def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
         image = self.likelihood.snap(image)

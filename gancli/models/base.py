@@ -22,7 +22,7 @@ class Model(nn.Module, ABC):
     """
 
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
-    remarks: tuple[str, ...] = ()  # what the log should say of it
+    notes: tuple[str, ...] = ()  # what the log should say of it
     conditional: bool = False  # its images depend on a label
     points: ClassVar[bool] = False  # can draw points, too
 
@@ -78,7 +78,7 @@ class Adversarial(Model):
         """Return the discriminator's logits, (N,): no sigmoid, so that losses can be written in stable form."""
         return self.discriminator(image)
 
-    def wanted(self, label: Tensor | None) -> Tensor | None:
+    def target_labels(self, label: Tensor | None) -> Tensor | None:
         """Return the labels that training draws images for, given those of a batch, (N,): the same, from the data."""
         return label
 

@@ -62,7 +62,7 @@ class CycleGAN(Cyclic):
         self.discriminators = nn.ModuleDict(
             {name: patchgan(c, discriminator_width, layers, nn.InstanceNorm2d) for name, c in (("a", a), ("b", b))}
         )
-        self.remarks = (f"discriminators of {layers} layers judge patches of {receptive_field(layers)} pixels",)
+        self.notes = (f"discriminators of {layers} layers judge patches of {receptive_field(layers)} pixels",)
         self.apply(dcgan_)
 
 

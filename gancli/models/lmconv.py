@@ -21,7 +21,7 @@ from torch.nn.functional import elu
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.autoregressive import Autoregressive
-from gancli.models.painting import Given
+from gancli.models.pixel_sampling import Given
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
 from gancli.nn.masked import MaskedConv2d
@@ -113,7 +113,7 @@ class LMConv(Autoregressive):
         finally:
             self.current = before
 
-    def paint(
+    def from_noise(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
         """Turn noise into images; each draws its order from the first number of its noise, and then uses the rest.
@@ -133,7 +133,7 @@ class LMConv(Autoregressive):
             mine = (chosen == i).nonzero()[:, 0]
             part = None if given is None else Given(given.image[mine], given.mask)
             with self.following(orders[i]):
-                images[mine] = super().paint(noise[mine], None, sampler, part)
+                images[mine] = super().from_noise(noise[mine], None, sampler, part)
         return images
 
     def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:

@@ -60,7 +60,7 @@ class Pix2Pix(Paired):
         self.generators = nn.ModuleDict({"a2b": UNet(spec.source_channels, spec.channels, widths, dropout)})
         both = spec.source_channels + spec.channels
         self.discriminators = nn.ModuleDict({"b": patchgan(both, discriminator_width, layers, norm)})
-        self.remarks = (f"the discriminator of {layers} layers judges patches of {receptive_field(layers)} pixels",)
+        self.notes = (f"the discriminator of {layers} layers judges patches of {receptive_field(layers)} pixels",)
         self.apply(dcgan_)
 
     def translate(self, source: Tensor, direction: str = "a2b", generator: Generator | None = None) -> Tensor:

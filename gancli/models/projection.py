@@ -54,7 +54,7 @@ class Projection(NormalPrior):
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(image, label)
 
-    def wanted(self, label: Tensor) -> Tensor:
+    def target_labels(self, label: Tensor) -> Tensor:
         """Uniform classes, whatever the data's frequencies."""
         return torch.randint_like(label, self.spec.num_classes)
 

@@ -15,9 +15,9 @@ import torch
 from bench_loop import seconds
 
 from gancli.config import compose
-from gancli.run import build
-from gancli.tracker import Tracker
-from gancli.train import advance
+from gancli.training.loop import run_turn
+from gancli.training.run import build
+from gancli.training.tracker import Tracker
 
 ROUNDS = 9
 SHAPE = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam"]
@@ -29,10 +29,10 @@ def share(name: str, steps: int, *more: str) -> None:
     tracker = Tracker(Path(tempfile.mkdtemp()))
 
     def step() -> None:
-        advance(parts, tracker, measure=False)
+        run_turn(parts, tracker, measure=False)
 
     def examine() -> None:
-        tracker.add(parts.vitals(0.5))
+        tracker.add(parts.measurements(0.5))
 
     seconds(step, 5), seconds(examine, 2)
     start, turn = parts.images, []

@@ -20,9 +20,9 @@ import torch
 
 from gancli.config import compose
 from gancli.errors import TrainingDiverged
-from gancli.run import advance, build
-from gancli.sample import draw
-from gancli.tracker import Tracker
+from gancli.models.sampling import draw
+from gancli.training.run import build, run_turn
+from gancli.training.tracker import Tracker
 
 ROWS = {
     "nonsaturating + r1 (toy_gan)": [],
@@ -53,15 +53,15 @@ def one(data: str, overrides: list[str], seconds: float, seed: int) -> dict[str,
     )
     run, tracker = build(cfg), Tracker(Path(tempfile.mkdtemp()))
     for _ in range(WARM):
-        advance(run, tracker, measure=False)
+        run_turn(run, tracker, measure=False)
     start = time.process_time()
     for _ in range(MEASURED):
-        advance(run, tracker, measure=False)
+        run_turn(run, tracker, measure=False)
     each = (time.process_time() - start) / MEASURED
     run.total = round(max(seconds / each, 2 * MEASURED)) * cfg.batch_size * run.batches()
     try:
         while run.images < run.total and time.process_time() - start < seconds:
-            advance(run, tracker, measure=False)
+            run_turn(run, tracker, measure=False)
             if run.turn % TICK == 0:
                 tracker.tick(run.images)
         with run.ema.sampling() as model:

@@ -29,11 +29,11 @@ def ratio(model: LMConv, order: torch.Tensor, noise: torch.Tensor, rounds: int) 
     """Return the naive sampler's seconds over the cached one's, the median of rounds."""
     model.orders, found = order[None], []
     with model.following(order):
-        images = model.paint(noise, sampler="cache")  # the first allocates
-        assert torch.equal(images, model.paint(noise, sampler="jacobi")), "the cached sampler draws other images"
+        images = model.from_noise(noise, sampler="cache")  # the first allocates
+        assert torch.equal(images, model.from_noise(noise, sampler="jacobi")), "the cached sampler draws other images"
         for _ in range(rounds):
             naive = seconds(lambda: some_steps(model, noise)) * SIZE * SIZE / STEPS
-            found.append(naive / seconds(lambda: model.paint(noise, sampler="cache")))
+            found.append(naive / seconds(lambda: model.from_noise(noise, sampler="cache")))
     return statistics.median(found)
 
 

@@ -17,9 +17,9 @@ import torch
 from torch.nn.functional import softplus
 
 from gancli.config import compose
-from gancli.run import build
-from gancli.tracker import Tracker
-from gancli.train import advance
+from gancli.training.loop import run_turn
+from gancli.training.run import build
+from gancli.training.tracker import Tracker
 
 ROUNDS = 9
 
@@ -80,7 +80,7 @@ def compare(name: str, steps: int) -> None:
     ours, twin = (build(compose("train", [f"model={name}", *shape])) for _ in range(2))
     pixels = torch.from_numpy(np.array(twin.source.split("train").pixels)).to(twin.runtime.device)
     tracker = Tracker(Path(tempfile.mkdtemp()))
-    competitors = {"bare": bare(twin, pixels, 64, 2e-4), "gancli": lambda: advance(ours, tracker, measure=False)}
+    competitors = {"bare": bare(twin, pixels, 64, 2e-4), "gancli": lambda: run_turn(ours, tracker, measure=False)}
     times = {key: [] for key in competitors}
     for step in competitors.values():
         seconds(step, 5)

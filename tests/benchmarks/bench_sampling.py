@@ -46,15 +46,15 @@ def compare(name: str, model: Autoregressive, goals: dict[str, int]) -> bool:
         parameter.requires_grad_(False)
     model.eval()
     noise = model.noise(BATCH, torch.Generator().manual_seed(0))
-    naive = model.paint(noise[:2], sampler="naive")
+    naive = model.from_noise(noise[:2], sampler="naive")
     times: dict[str, list[float]] = {"naive": [], **{sampler: [] for sampler in goals}}
     for sampler in goals:
-        assert torch.equal(model.paint(noise[:2], sampler=sampler), naive), f"{sampler} draws other images"
+        assert torch.equal(model.from_noise(noise[:2], sampler=sampler), naive), f"{sampler} draws other images"
     for _ in range(ROUNDS):
         times["naive"].append(seconds(lambda: some_steps(model, noise)) * SIZE * SIZE / STEPS)
         for sampler in goals:
-            model.paint(noise, sampler=sampler)  # the first of a size allocates
-            times[sampler].append(seconds(lambda sampler=sampler: model.paint(noise, sampler=sampler)))
+            model.from_noise(noise, sampler=sampler)  # the first of a size allocates
+            times[sampler].append(seconds(lambda sampler=sampler: model.from_noise(noise, sampler=sampler)))
     usual = statistics.median(times["naive"])
     for sampler, goal in goals.items():
         ratio = statistics.median(n / s for n, s in zip(times["naive"], times[sampler]))

@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers import overrides, run
 
-from gancli import checkpoint
 from gancli.config import compose
-from gancli.run import build
-from gancli.train import advance
+from gancli.training import checkpoint
+from gancli.training.loop import run_turn
+from gancli.training.run import build
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -31,12 +31,12 @@ def test_trains_and_samples(model, more, tmp_path):
 def test_no_step_waits_for_the_device(resident):
     """CUDA's own guard: any synchronising call raises."""
     parts = build(compose("train", overrides("dcgan", "runtime=cuda", f"data.resident={resident}".lower())))
-    advance(parts, Silent(), measure=True)  # the first step allocates and picks algorithms
+    run_turn(parts, Silent(), measure=True)  # the first step allocates and picks algorithms
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            advance(parts, Silent(), measure=True)
+            run_turn(parts, Silent(), measure=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert parts.images == 32
@@ -89,7 +89,7 @@ def test_samplers_draw_the_same_images_and_the_cached_ones_are_one_graph():
             for parameter in model.parameters():
                 torch.nn.init.normal_(parameter, std=0.5)
             noise = model.noise(8, torch.Generator("cuda").manual_seed(seed))
-            images = [model.paint(each, sampler=sampler) for each in (noise, noise.flip(0))]
-            assert model._kept.painter[1].graph is not None
+            images = [model.from_noise(each, sampler=sampler) for each in (noise, noise.flip(0))]
+            assert model._kept.pixel_sampler[1].graph is not None
             assert torch.equal(images[0], images[1].flip(0))
-            assert torch.equal(images[0], model.paint(noise, sampler="naive"))
+            assert torch.equal(images[0], model.from_noise(noise, sampler="naive"))

@@ -1,0 +1,51 @@
+"""The scores of all checkpoints of a run against the images it had seen, with their noise floor, as a figure.
+
+gancli eval ckpt=latest which=all
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gancli.metrics.scorecard import Point, named
+from gancli.views import figures
+
+COLUMNS = 3  # panels side by side
+
+
+def draw(points: Sequence[Point], floor: Mapping[str, Any], facts: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG with a panel per value; seeds that were repeated give error bars of one deviation.
+
+    Args:
+        points: one per checkpoint.
+        floor: images and values of real images against other real ones; empty if they were not scored.
+        facts: the protocol.
+        path: of the PNG.
+    """
+    keys = dict.fromkeys(key for each in points for key in each.values if not key.endswith(("_std", "_se")))
+    columns = min(COLUMNS, len(keys))
+    figure, axes = figures.panels(-(-len(keys) // columns), columns, size=(4.2, 3.2))
+    for axis, key in zip(axes.flat, keys):
+        found = [each for each in points if np.isfinite(each.values.get(key, np.nan))]
+        y = np.array([each.values[key] for each in found])
+        errors = [each.spread.get(key, {}).get("std", 0.0) for each in found]
+        bars = errors if any(errors) else None
+        axis.errorbar([each.images for each in found], y, bars, marker="o", markersize=4, capsize=3, label="this run")
+        drawn = [y]
+        if key in floor.get("values", {}):
+            level = floor["values"][key]
+            axis.axhline(level, color="black", linestyle="--", label=f"real images, n = {floor['images']:,}")
+            drawn.append(np.array([level]))
+        if len(y):
+            figures.over_images(axis, drawn)
+        figures.label(axis, named(key), "images seen", named(key))
+    for axis in list(axes.flat)[len(keys) :]:
+        axis.set_axis_off()
+    figures.source(
+        figure,
+        f"{facts['images_generated']:,} images against {facts['dataset']} {facts['split']}, "
+        f"features {facts['features']['name']}",
+    )
+    figures.save(figure, path)

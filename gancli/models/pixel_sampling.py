@@ -1,0 +1,193 @@
+"""From noise to images, pixel by pixel, whatever gives the parameters of a step's pixels."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.fx.proxy import TraceError
+
+from gancli.errors import UsageError
+from gancli.nn.cached import Cached
+from gancli.nn.incremental import Plan
+from gancli.nn.likelihoods import Likelihood
+from gancli.nn.stepper import Stepper
+
+log = logging.getLogger("gancli")
+
+MOST_BYTES = 256 * 2**20  # of a pixel_sampler that is kept for the next batch
+
+
+class Given(NamedTuple):
+    """Pixels that are not drawn, but taken from images."""
+
+    image: Tensor  # (n, C, H, W) on the grid
+    mask: Tensor  # (H, W) bool, true where a pixel is given
+
+
+class PixelSampler:
+    """Draws images step by step, each pixel from the parameters that the stepper gives for it.
+
+    On a GPU all steps are captured as one CUDA graph, which further batches replay.
+
+    Args:
+        stepper: gives parameters and takes pixels.
+        likelihood: turns parameters and noise into pixels.
+        shape: of the noise, (n, likelihood.noise_channels(C), H, W).
+        channels: C.
+        temperature: see Likelihood.tempered.
+        given: whether some pixels will be given.
+        like: a tensor of the device and type to work in.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        likelihood: Likelihood,
+        shape: tuple[int, ...],
+        channels: int,
+        *,
+        temperature: float,
+        given: bool,
+        like: Tensor,
+    ) -> None:
+        self.stepper, self.likelihood, self.temperature = stepper, likelihood, temperature
+        self.colours, n, pixels = likelihood.groups(channels), shape[0], shape[2] * shape[3]
+        sizes = [len(p) * n for p in stepper.pixels]
+        self.noise = like.new_zeros(pixels * n, shape[1])
+        self.image = like.new_zeros(pixels * n, channels)
+        self.mask = torch.zeros(pixels * n, 1, dtype=torch.bool, device=like.device)
+        self.rows = [each.split(sizes) for each in (self.noise, self.image, self.mask)]
+        self.given = given
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
+        """Return the images of (n, K, H, W) uniform noise, (n, C, H, W)."""
+        self.stepper.start(label)
+        self.noise.copy_(self.stepper.rows(noise))
+        if given is not None:
+            self.image.copy_(self.stepper.rows(given.image))
+            self.mask.copy_(self.stepper.rows(given.mask.to(noise.device).expand(len(noise), 1, -1, -1)))
+        if not noise.is_cuda or self.stepper.recorded() is None:  # the whole network for every pixel is not captured
+            self._draw()
+        elif self.graph is None:
+            self.graph = self._capture(label)
+            self.graph.replay()
+        else:
+            self.graph.replay()
+        return self.stepper.images()
+
+    def _draw(self) -> None:
+        noise, image, mask = self.rows
+        for step in range(len(noise)):
+            for colour in range(self.colours):
+                params = self.stepper.params(step, colour)
+                if self.temperature != 1:
+                    params = self.likelihood.tempered(params, self.temperature)
+                drawn = self.likelihood.sample(params, noise[step])
+                if self.given:
+                    drawn = torch.where(mask[step], image[step], drawn)
+                self.stepper.put(step, drawn)
+
+    def _capture(self, label: Tensor | None) -> torch.cuda.CUDAGraph:
+        """Record all steps, once they have run for the libraries' own set-up."""
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            self._draw()
+        torch.cuda.current_stream().wait_stream(aside)
+        self.stepper.start(label)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._draw()
+        return graph
+
+
+def fixed_point(
+    network: Callable[[Tensor, Tensor | None], Tensor],
+    likelihood: Likelihood,
+    noise: Tensor,
+    label: Tensor | None,
+    given: Given | None,
+    channels: int,
+    temperature: float,
+) -> Tensor:
+    """Return the images that the network, given them, draws again from the noise, (n, C, H, W).
+
+    All pixels are drawn at once from the images of the last round (Song et al. 2021, Jacobi iteration). Round k has
+    the first k pixels (or colours) of the order right, most often far more: it ends after H * W * colours + 1 rounds
+    at the latest, with the images that drawing them one by one gives. How many it took goes to the log.
+    """
+    image = noise.new_zeros(len(noise), channels, *noise.shape[2:])
+    rounds = 0
+    while True:
+        before, rounds = image, rounds + 1
+        params = network(before, label)
+        if temperature != 1:
+            params = likelihood.tempered(params, temperature)
+        image = likelihood.sample(params, noise)
+        if given is not None:
+            image = torch.where(given.mask, given.image, image)
+        if torch.equal(image, before):
+            evaluations = noise[0, 0].numel() * likelihood.groups(channels)
+            log.info("sampler=jacobi: %d evaluations of the network, where naive takes %d", rounds, evaluations)
+            return image
+
+
+class Kept:
+    """What a model keeps for its next batch: plans, and the last pixel_sampler. Copies of the model start without."""
+
+    def __init__(self) -> None:
+        self.plans: dict[tuple, Plan] = {}
+        self.last: tuple[tuple, PixelSampler] | None = None
+
+    def pixel_sampler(self, key: tuple, make: Callable[[], PixelSampler]) -> PixelSampler:
+        """Return the last pixel_sampler if it was made for the same key, or another."""
+        if self.last is not None and self.last[0] == key:
+            return self.last[1]
+        self.last = None  # its memory is needed
+        pixel_sampler = make()
+        if pixel_sampler.stepper.nbytes() < MOST_BYTES:
+            self.last = key, pixel_sampler
+        return pixel_sampler
+
+    def stepper(
+        self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool
+    ) -> Cached:
+        """Return the cached evaluation of a network, planned at most once for each order.
+
+        Raises:
+            UsageError: the network cannot be evaluated at single pixels.
+        """
+        labelled, key = label is not None, (together, label is None, order.numpy().tobytes())
+        try:
+            if key not in self.plans:
+                self.plans[key] = Plan(network, *image.shape[2:], order, labelled=labelled, together=together)
+            return Cached(self.plans[key], network, len(image), image.shape[1], label)
+        except (TraceError, IndexError, RuntimeError, TypeError) as error:
+            raise UsageError(
+                f"{type(network).__name__} has no cached sampler, as it is not made of pixelwise operations and Local "
+                f"layers alone ({str(error).splitlines()[0]}): use sampler=naive"
+            ) from error
+
+    def __deepcopy__(self, memo: dict) -> "Kept":
+        return Kept()  # a pixel_sampler is bound to the weights that it was made from
+
+    def __reduce__(self) -> tuple:
+        return Kept, ()
+
+
+def check_recorded(recorded: Tensor, params: Tensor, sampler: str) -> None:
+    """Compare what was drawn from with what the whole network says of the images that came out.
+
+    Raises:
+        UsageError: they differ by more than rounding.
+    """
+    scale = params.abs().amax().clamp(min=1)
+    error = float((recorded - params).abs().amax() / scale)
+    if not error <= 1e4 * torch.finfo(params.dtype).eps:
+        raise UsageError(
+            f"sampler={sampler}: the cached network differs from the whole one by {error:.2g} of its largest output; "
+            "some layer is not pixelwise (batch normalisation, say), or a mask is wrong: use sampler=naive"
+        )

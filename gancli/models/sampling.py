@@ -1,0 +1,113 @@
+"""Images of a model in batches, the labels they are drawn for, and how a model draws."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gancli.data.source import Images
+from gancli.data.spec import quantise
+from gancli.errors import TrainingDiverged, UsageError
+from gancli.models.autoregressive import Autoregressive
+from gancli.models.base import Model
+
+
+@torch.no_grad()
+def draw(
+    model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Draw n images in batches, with their labels: a function of seed, batch size and labels alone.
+
+    Args:
+        model: what draws.
+        n: images.
+        seed: of the latents.
+        batch_size: images per batch.
+        labels: of a conditional model, (n,) int64: class_labels() or labels_like(); None draws without labels.
+
+    Yields:
+        Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
+
+    Points are (b, D, 1, 1) float32.
+
+    Raises:
+        TrainingDiverged: an image is not finite, which as bytes would look like any other.
+    """
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for start in range(0, n, batch_size):
+        size = min(batch_size, n - start)
+        label = None if labels is None else labels[start : start + size].to(model.device)
+        images = model.sample(size, label=label, generator=generator)
+        if not images.isfinite().all():
+            raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
+        yield finished(model, images), label
+
+
+def class_labels(model: Model, n: int, label: int | None = None) -> Tensor | None:
+    """Return labels for n images, (n,) int64: all of one class, or the classes in turn; None: the model knows none.
+
+    Raises:
+        UsageError: a label that the model does not know.
+    """
+    classes = model.spec.num_classes
+    if not model.conditional:
+        if label is not None:
+            raise UsageError(
+                f"label={label}: {type(model).__name__} draws images of any class; leave label away, or train a "
+                "conditional model, such as model=cgan"
+            )
+        return None
+    if label is None:
+        return torch.arange(n) % classes
+    if not 0 <= label < classes:
+        raise UsageError(f"label={label}: the model was trained on {classes} classes, 0 to {classes - 1}")
+    return torch.full((n,), label)
+
+
+def labels_like(model: Model, data: Images, n: int, *, seed: int) -> Tensor | None:
+    """Draw labels for n images, (n,) int64, as frequent as in a split; None: the model knows no classes.
+
+    Raises:
+        UsageError: the split has other classes, or none.
+    """
+    if not model.conditional:
+        return None
+    if data.labels is None or data.spec.num_classes != model.spec.num_classes:
+        raise UsageError(
+            f"{type(model).__name__} draws as often of each class as {data.name} has it, and {data.name} has "
+            f"{data.spec.num_classes} classes where the model knows {model.spec.num_classes}: choose its own data"
+        )
+    rows = torch.randint(len(data), (n,), generator=torch.Generator().manual_seed(seed))
+    return torch.from_numpy(data.labels)[rows]
+
+
+def columns(model: Model, n: int) -> int | None:
+    """Return how wide a grid of n images with class_labels() is: a column per class; None: a square, as of no classes.
+
+    A square, too, where there are more classes than images.
+    """
+    classes = model.spec.num_classes
+    return classes if model.conditional and n >= classes else None
+
+
+def finished(model: Model, images: Tensor) -> Tensor:
+    """Return images as bytes, which is what files hold and metrics see; points as they are."""
+    return images if model.spec.points else quantise(images)
+
+
+def set_drawing(model: Model, temperature: float, sampler: str | None) -> None:
+    """Set how a model of pixels in order draws.
+
+    Raises:
+        UsageError: no such sampler, or another kind of model.
+    """
+    if not isinstance(model, Autoregressive):
+        if temperature != 1 or sampler:
+            raise UsageError(
+                f"temperature= and sampler= are for models of pixels in order; {type(model).__name__} is none"
+            )
+        return
+    model.temperature = temperature
+    if sampler:
+        model.check_sampler(sampler)
+        model.sampler = sampler

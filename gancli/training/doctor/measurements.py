@@ -1,0 +1,235 @@
+"""What the doctor measures: a few numbers per examination, computed on the device, that no step waits for.
+
+Almost all are shares or ratios: they mean the same for every loss, whatever the scale of its scores, and for every kind
+of image. ``spread nearest duplicates classes`` compare generated images with each other, ``copies distance`` with
+training images; ``auc known surprise feedback`` are of the scores. rules.py tells what follows from them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from gancli.data.levels import binarized
+from gancli.data.source import Images, permutation
+from gancli.data.spec import Batch, scaled
+from gancli.losses.base import Loss
+from gancli.losses.game import AdversarialLoss
+from gancli.metrics.neighbours import radii
+from gancli.models.base import Adversarial, Model
+from gancli.training import runtime
+from gancli.training.runtime import Runtime
+
+PREFIX = "doctor/"
+N = 128  # generated images per examination, and as many real ones
+N_LIKELIHOOD = 64  # images whose likelihood is computed; a forward of such a model is most of its step
+KNOWN = 2048  # training images among which a generated one's nearest is looked for
+FEWEST = 16  # training images, below which pictures are not compared
+SIDE = 16  # pixels: distances are those of images averaged down to this, which bounds their cost
+SAME = 0.2  # of the distance between nearest real images: generated ones nearer to each other are twins
+COPY = 0.2  # of the distance from a training image to the next one: what is nearer to it is its copy
+PER_CLASS = 8  # real images of each class that a conditional model is examined with
+
+
+class Measurements:
+    """The examination of one model.
+
+    Args:
+        model: what is trained.
+        loss: what it is trained by.
+        train: the training split.
+        held_out: the validation split; None where there is none.
+        machine: device and precision.
+        batch_size: most images per forward, as in training.
+    """
+
+    def __init__(
+        self, model: Model, loss: Loss, train: Images, held_out: Images | None, machine: Runtime, batch_size: int
+    ) -> None:
+        self.model, self.loss, self.machine, self.batch_size = model, loss, machine, batch_size
+        self.adversarial = isinstance(model, Adversarial) and isinstance(loss, AdversarialLoss)
+        self.grouped = self.adversarial and model.conditional
+        rows = _choice(train, self.grouped)
+        images, labels = _taken(train, rows, machine.device)
+        n = self._whole(min(N, len(rows)))
+        self.real = Batch(images[:n], None if labels is None else labels[:n])
+        self.held_out = None
+        if held_out is not None and len(held_out) > 1:
+            some = permutation(len(held_out), 0)[: self._whole(min(N, len(held_out)))]
+            self.held_out = Batch(*_taken(held_out, some, machine.device))
+        self.pictures = self.adversarial and len(rows) >= FEWEST
+        if self.pictures:
+            self._know(images, labels, 0 if self.grouped else train.spec.num_classes)
+            share = len(rows) / len(train)
+            # Independent points come close to each other, and data drawn anew cannot be learned by heart.
+            self.known_share = None if train.spec.points or train.fresh else share
+
+    def __call__(self, progress: float) -> dict[str, Tensor]:
+        """Return ``doctor/<name>`` scalars on the device; weights, buffers and random states stay as they were.
+
+        Args:
+            progress: share of the run that is done, from 0 to 1.
+        """
+        weights = list(self.model.parameters())
+        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
+            found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
+            found |= self._game(progress) if self.adversarial else self._likelihood()
+        return {PREFIX + name: value for name, value in found.items()}
+
+    def _whole(self, n: int) -> int:
+        """Return n less what would be a rest of a forward: batch norm has no use for a single image."""
+        return n if n < self.batch_size else n - n % self.batch_size
+
+    def _know(self, images: Tensor, labels: Tensor | None, classes: int) -> None:
+        """Take in what real images are like: once, before the first step."""
+        self.known, self.known_labels = flat(images), labels
+        self.own = radii(self.known, 1).sqrt().float()  # (M,): from each to the next of them
+        n = len(self.real.image)
+        self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): which are compared
+        if self.grouped:
+            self.pairs &= self.real.label[:, None] == self.real.label
+        self.real_spread, nearest = self._crowd(self.known[:n])
+        self.real_nearest = nearest.median()
+        self.classes = torch.arange(classes, device=images.device) if labels is not None else None
+        self.real_classes = self._effective(labels[:n]) if classes and labels is not None else None
+
+    def _game(self, progress: float) -> dict[str, Tensor]:
+        """Examine both players, with images drawn as in training."""
+        done = torch.full((), progress, device=self.machine.device)
+        fake = self.real._replace(image=torch.cat([self._generated(each) for each in self._parts(self.real)]))
+        real, generated = self._score(self.real, done), self._score(fake, done)
+        found = {
+            "auc": ahead(real, generated),
+            "surprise": self._surprise(real, generated),
+            "feedback": self._feedback(real, generated),
+        }
+        if self.held_out is not None:
+            found["known"] = ahead(real, self._score(self.held_out, done))
+        return found | (self._compare(flat(fake.image)) if self.pictures else {})
+
+    def _compare(self, fake: Tensor) -> dict[str, Tensor]:
+        """Compare generated images, (N, D), with each other and with training images."""
+        spread, nearest = self._crowd(fake)
+        distance, index = torch.cdist(fake, self.known).min(1)
+        found = {
+            "spread": spread / self.real_spread,
+            "nearest": nearest.median() / self.real_nearest,
+            "duplicates": (nearest < SAME * self.real_nearest).float().mean(),
+            "distance": distance.median() / self.own.median(),
+        }
+        if self.known_share is not None:
+            found["copies"] = (distance < COPY * self.own[index]).float().mean() / self.known_share
+        if self.real_classes is not None:
+            found["classes"] = self._effective(self.known_labels[index]) / self.real_classes
+        return found
+
+    def _likelihood(self) -> dict[str, Tensor]:
+        """Return what training and held-out images cost, in nats, where the loss knows it."""
+        found = {}
+        for name, batch in (("nats", self.real), ("nats_held_out", self.held_out)):
+            if batch is not None:
+                first = next(self._parts(batch, N_LIKELIHOOD))
+                with self.machine.autocast():
+                    nats = self.loss.nats(self.model, first)
+                if nats is not None:
+                    found[name] = nats.float().mean()
+        return found
+
+    def _crowd(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean distance of the pairs among (N, D) images, (), and of each to its nearest other, (N,)."""
+        distance = torch.cdist(images, images)
+        mean = torch.where(self.pairs, distance, 0).sum() / self.pairs.sum()
+        return mean, torch.where(self.pairs, distance, torch.inf).min(1).values
+
+    def _effective(self, labels: Tensor) -> Tensor:
+        """Return the effective number of classes, exp(entropy), of labels (N,)."""
+        return torch.special.entr((labels[:, None] == self.classes).float().mean(0)).sum().exp()
+
+    def _generated(self, like: Batch) -> Tensor:
+        with self.machine.autocast():
+            return self.model.generate(self.model.latent(len(like.image)), like.label).float()
+
+    def _score(self, batch: Batch, progress: Tensor) -> Tensor:
+        """Return the scores of images as the discriminator sees them in training, (N,) float32."""
+        scores = []
+        for part in self._parts(batch):
+            with self.machine.autocast():
+                seen = self.loss.seen(part.image, part._replace(progress=progress))
+                scores.append(self.model.score(seen, part.label).float())
+        return torch.cat(scores)
+
+    def _surprise(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return how steep the discriminator's loss is in the scores, relative to scores that tell nothing."""
+        undecided = (torch.full_like(each, self.loss.threshold) for each in (real, fake))
+        pays = self.loss.discriminator_loss
+        return steepness(pays, (real, fake), (0, 1)) / steepness(pays, tuple(undecided), (0, 1))
+
+    def _feedback(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return how steep the generator's loss is in its scores, relative to scores near the threshold."""
+        level = torch.full_like(real, self.loss.threshold), torch.full_like(fake, self.loss.threshold)
+        pays = self.loss.generator_pays
+        # At the threshold or one below it: some least-squares generators aim at the threshold itself.
+        near = torch.stack([steepness(pays, (level[0], level[1] - below), (1,)) for below in (0, 1)]).amax()
+        return steepness(pays, (real, fake), (1,)) / near
+
+    def _parts(self, batch: Batch, size: int | None = None) -> Iterator[Batch]:
+        """Cut a batch into parts that a forward takes."""
+        size = min(self.batch_size, size or self.batch_size)
+        for start in range(0, len(batch.image), size):
+            part = slice(start, start + size)
+            yield Batch(batch.image[part], None if batch.label is None else batch.label[part])
+
+
+def steepness(pays: Callable[..., dict[str, Tensor]], scores: Sequence[Tensor], of: Sequence[int]) -> Tensor:
+    """Return the mean over ``of`` of sum |dL/ds|, L being the sum of what ``pays(*scores)`` returns."""
+    with torch.enable_grad():
+        leaves = [each.detach().requires_grad_() for each in scores]
+        total = sum(value for value in pays(*leaves).values() if value.requires_grad)
+        slopes = torch.autograd.grad(total, [leaves[i] for i in of])
+    return torch.stack([each.abs().sum() for each in slopes]).mean()
+
+
+def flat(images: Tensor) -> Tensor:
+    """Average (N, C, H, W) images down to at most SIDE x SIDE pixels, (N, D) float32."""
+    return adaptive_avg_pool2d(images.float(), [min(SIDE, size) for size in images.shape[2:]]).flatten(1)
+
+
+def ahead(high: Tensor, low: Tensor) -> Tensor:
+    """Return the probability that one score of ``high`` exceeds one of ``low`` (the area under the ROC curve)."""
+    difference = high[:, None] - low
+    return (difference > 0).float().mean() + (difference == 0).float().mean() / 2
+
+
+@contextmanager
+def unchanged(*modules: torch.nn.Module) -> Iterator[None]:
+    """Put the buffers (batch-norm statistics, power iterations) back as they were."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before):
+            buffer.copy_(value)
+
+
+def _choice(images: Images, grouped: bool) -> np.ndarray:
+    """Return the rows of KNOWN images, always the same; if grouped, the first N are PER_CLASS each of some classes."""
+    order = permutation(len(images), 0)
+    if not grouped:
+        return order[:KNOWN]
+    labels = images.labels[order]
+    groups = [order[labels == each][:PER_CLASS] for each in np.unique(labels)]
+    first = np.concatenate([group for group in groups if len(group) > 1][: N // PER_CLASS])
+    return np.concatenate([first, order[~np.isin(order, first)]])[:KNOWN]
+
+
+def _taken(images: Images, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return images (N, C, H, W) float32 in [-1, 1] and labels (N,) on the device."""
+    labels = None if images.labels is None else images.labels[rows]
+    some = binarized(replace(images, pixels=np.ascontiguousarray(images.pixels[rows]), labels=labels))
+    pixels = scaled(torch.from_numpy(some.pixels).to(device))
+    return pixels, None if labels is None else torch.from_numpy(labels).to(device)

@@ -1,0 +1,137 @@
+"""The training loop, one for every family of models.
+
+gancli train model=dcgan data=mnist
+"""
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from gancli import config
+from gancli.console import RunProgress, StopSignal, setup_logging
+from gancli.errors import Interrupted, UsageError
+from gancli.files import json_lines
+from gancli.training import checkpoint
+from gancli.training.doctor.history import History
+from gancli.training.evaluation import evaluate
+from gancli.training.run import Run, build, note_machine, open_folder, run_turn
+from gancli.training.samples import write_samples
+from gancli.training.tracker import Tracker
+from gancli.views.grids import animate
+
+log = logging.getLogger("gancli")
+
+
+class Cadence:
+    """True once per ``every`` images and at the end; never, if ``every`` is 0."""
+
+    def __init__(self, every: int, images: int) -> None:
+        self.every, self.next = every, 0
+        self._set(images)
+
+    def _set(self, images: int) -> None:
+        self.next = (images // self.every + 1) * self.every if self.every else 0
+
+    def __call__(self, images: int, done: bool) -> bool:
+        if not self.every or not (done or images >= self.next):
+            return False
+        self._set(images)
+        return True
+
+
+def train(cfg: Any, run_dir: Path) -> dict[str, float]:
+    """Train the model that ``cfg`` describes and return the last losses and scores.
+
+    Args:
+        cfg: the resolved config of ``conf/train.yaml``.
+        run_dir: where everything is written.
+
+    Raises:
+        UsageError: data, model, loss and settings do not go together.
+        TrainingDiverged: a loss or a weight is not finite; the last good checkpoint stays.
+        Interrupted: a signal came; the step was finished and saved.
+    """
+    setup_logging()
+    saved = checkpoint.load(cfg.resume) if cfg.resume else None
+    run = build(cfg)
+    if saved is not None:
+        run.restore(saved)
+        if run.images >= run.total:
+            raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
+    open_folder(cfg, run_dir)
+    note_machine(run, run_dir)
+    log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    for line in run.model.notes:
+        log.info("%s", line)
+    for line in run.warnings():
+        log.warning("%s", line)
+    with ExitStack() as stack:
+        stack.callback(run.loader.close)
+        tracker = Tracker(run_dir, run.images)
+        stack.callback(tracker.close)
+        tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
+        history = History(json_lines(tracker.path))  # of a resumed run what it has seen before
+        stack.callback(_summarise, history)
+        _loop(run, run_dir, tracker, history)
+        final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
+        tracker.hparams(config.flat(cfg), final)
+        log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
+        return final
+
+
+def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
+    """Step until all images are seen: maintenance first, the exit in the middle, the step last."""
+    cfg, batch_size = run.cfg, run.cfg.batch_size
+    log_due, save_due, grid_due, eval_due, doctor_due = (
+        Cadence(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
+    )
+    if run.images == 0 and cfg.samples.every:
+        write_samples(run, run_dir, tracker)
+    with ExitStack() as stack:
+        progress = RunProgress(run.total, run.images)
+        stack.callback(progress.close)
+        stop = stack.enter_context(StopSignal())
+        while True:
+            done = run.images >= run.total or bool(stop.signum)
+            if run.measurements is not None and doctor_due(run.images, done):
+                tracker.add(run.measurements(min(run.images / run.total, 1.0)))
+            if log_due(run.images, done):
+                rate = progress.rate(run.images)
+                extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
+                means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
+                progress.tick(run.images, rate, means)
+                progress.alarmed(_diagnose(history, tracker))
+            with progress.paused():
+                if done:  # the last scores can take long: whatever happens to them, nothing of the training is lost
+                    run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
+                if grid_due(run.images, done) and not stop.signum:
+                    write_samples(run, run_dir, tracker)
+                if eval_due(run.images, done) and not stop.signum:
+                    progress.scored(evaluate(run, run_dir, tracker))
+                if save_due(run.images, done) or done:  # after them, to know the best score
+                    run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
+                    checkpoint.prune(run_dir, cfg.checkpoint.keep)
+            if done:
+                break
+            run_turn(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
+            progress.step(run.images)
+    if cfg.samples.every and not stop.signum:
+        for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
+            animate(run_dir / "samples", ending)
+    if stop.signum:
+        rest = f"train resume={run_dir}" if run.images < run.total else f"eval ckpt={run_dir}"
+        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli {rest}")
+
+
+def _diagnose(history: History, tracker: Tracker) -> list[str]:
+    """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
+    for alarm in history.add(tracker.row):
+        log.warning("doctor: %s", alarm.line())
+        tracker.text("doctor", alarm.line(), alarm.until or alarm.last)
+    return [alarm.title for alarm in history.lasting]
+
+
+def _summarise(history: History) -> None:
+    for line in history.summary():
+        log.info("%s", line)

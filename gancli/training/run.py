@@ -1,0 +1,255 @@
+"""Everything a training run is made of, and how it is built from a config."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gancli import __version__, config
+from gancli.console import setup_logging
+from gancli.data.levels import binarized
+from gancli.data.loader import Loader
+from gancli.data.source import Images, Source
+from gancli.errors import TrainingDiverged, UsageError
+from gancli.files import replacing
+from gancli.losses.base import Loss
+from gancli.losses.game import AdversarialLoss
+from gancli.metrics.features import Features, Pixels
+from gancli.metrics.held_out import likelihood_of
+from gancli.metrics.registry import check_features, check_metrics, choosing, use_features
+from gancli.metrics.scorer import Scorer
+from gancli.metrics.translation import BETTER, Judge
+from gancli.models.base import Model
+from gancli.models.translation import Translation
+from gancli.training import checkpoint, runtime
+from gancli.training.checkpoint import Checkpoint
+from gancli.training.doctor.measurements import Measurements
+from gancli.training.ema import EMA
+from gancli.training.runtime import Runtime
+from gancli.training.schedules import Schedule
+from gancli.training.step import Step
+from gancli.training.tracker import Tracker
+
+FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
+
+
+@dataclass
+class Run:
+    """The parts of a run and its clock, built before anything is written."""
+
+    cfg: Any
+    runtime: Runtime
+    source: Source
+    loader: Loader
+    model: Model
+    loss: Loss
+    schedule: Schedule
+    steps: list[Step]
+    ema: EMA
+    total: int  # images of the whole run
+    scorer: Scorer | Judge | None  # of the evaluations on the way
+    measurements: Measurements | None  # of the doctor's examinations; None: none
+    images: int = 0  # seen so far: the clock
+    best: float | None = None  # best value of eval.best so far
+
+    @property
+    def turn(self) -> int:
+        """How often all phases have had their updates: one of them has one each time."""
+        return min(step.updates for step in self.steps)
+
+    def batches(self) -> int:
+        """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
+        return 1 + sum(step.phase.updates(self.turn) - 1 for step in self.steps)
+
+    def warnings(self) -> list[str]:
+        """Return one line for each choice that contradicts the paper it comes from."""
+        return self.loss.warnings(self.model, {k: v for step in self.steps for k, v in step.settings().items()})
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            "config": config.to_yaml(self.cfg),
+            "spec": asdict(self.model.spec),
+            "classes": list(self.source.split("train").class_names),
+            "images": self.images,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
+            "loss": self.loss.state_dict(),
+            "rng": runtime.rng_state(),
+            "loader": self.loader.state_dict(),
+            "metrics": {"best": self.best},
+            "versions": {"gancli": __version__, "torch": str(torch.__version__)},
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, but never one that could not be resumed from."""
+        for name, net in self.model.named_children():
+            if not all(torch.isfinite(p).all() for p in net.parameters()):
+                raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
+        checkpoint.save(path, self.state())
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue where a checkpoint stands, bit for bit on the CPU.
+
+        Raises:
+            UsageError: the checkpoint belongs to other networks or another loss.
+        """
+        state = saved.state
+        if {step.phase.name for step in self.steps} != set(state["optimizers"]):
+            phases = ", ".join(state["optimizers"])
+            raise UsageError(f"{saved.path} was trained in the phases {phases}; resume with its own loss")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.loss.load_state_dict(state["loss"])
+            for step in self.steps:
+                step.load_state_dict(state["optimizers"][step.phase.name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
+        self.loader.load_state_dict(state["loader"])
+        self.images, self.best = saved.images, state["metrics"]["best"]
+        runtime.set_rng_state(state["rng"])
+
+
+def build(cfg: Any) -> Run:
+    """Build every part of a run; what may fail fails here, before the first file is written.
+
+    Raises:
+        UsageError: missing data, a loss of another family, sizes that do not fit, no CUDA.
+    """
+    machine = Runtime.from_config(cfg.runtime)
+    torch.manual_seed(cfg.seed)
+    kind = config.target_class(cfg.model, Model, trust=cfg.trust)
+    if cfg.eval.every:
+        choosing(cfg.eval.best, cfg.eval.metrics, BETTER if issubclass(kind, Translation) else {})
+    source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
+    images = source.split("train")
+    if images.spec.points and not kind.points:
+        raise UsageError(_no_points(images.name, cfg))
+    if images.spec.source_channels and not issubclass(kind, Translation):
+        raise UsageError(
+            f"these data have two domains to translate between, and {kind.__name__} learns pictures of one: choose "
+            f"model={'pix2pix' if images.spec.paired else 'cyclegan'}, or a data set by itself"
+        )
+    model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
+    loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
+    if not isinstance(model, loss.family):
+        raise UsageError(_wrong_family(model, loss, cfg))
+    if not cfg.resume:
+        model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
+    machine.place(model), loss.to(machine.device)
+    optimizer = config.instantiate(
+        {k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer, trust=cfg.trust
+    )
+    schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
+    steps = _steps(cfg, model, loss, optimizer, machine)
+    scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
+    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
+    total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
+    ema = EMA(model, cfg.ema.half_life)
+    measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, measurements)
+    if not steps:  # fit_data has done it all: every image was seen once
+        run.images = run.total = len(images)
+    return run
+
+
+def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
+    """Do one step of every phase. Nothing here waits for the device."""
+    batch, drawn = None, 0
+    rates, turn = run.schedule(run.images, run.total), run.turn
+    for step in run.steps:
+        step.set_rates(rates)
+        for i in range(step.phase.updates(turn)):
+            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
+                batch = run.loader.next(run.images / run.total)
+                drawn += len(batch.image)
+            tracker.add(step(batch, measure=measure))
+    run.images += drawn
+    run.ema.update(drawn, run.images)
+
+
+def open_folder(cfg: Any, run_dir: Path) -> None:
+    """Make the folder of a run, with its config, and log into it from now on."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(run_dir / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
+    setup_logging(run_dir / "log.txt")
+
+
+def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer | Judge:
+    """Get ready to score on the way: the reference split, and the features, trained or loaded."""
+    reference = source.split(cfg.eval.split)
+    check_metrics(cfg.eval.metrics, cfg.eval.n or len(reference))
+    if isinstance(model, Translation):
+        return Judge(
+            cfg.eval.metrics, model, source, cfg.eval.split,
+            lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
+            n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
+        )  # fmt: skip
+    networked = use_features(cfg.eval.metrics)
+    features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
+    check_features(features, images)
+    features.prepare(lambda: images, machine.device)
+    scorer = Scorer(
+        cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
+        splits=source.split,
+    )  # fmt: skip
+    scorer.check(likelihood_of(model), type(model).__name__, labelled=model.conditional)
+    return scorer
+
+
+def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Measurements:
+    """Get ready for the doctor's examinations, with held-out images if there are any."""
+    try:
+        held_out = source.split("validation")
+    except UsageError:  # nothing is held out
+        held_out = None
+    return Measurements(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
+
+
+def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:
+    """Make the steps of all phases, refusing optimizer overrides for networks that no phase updates."""
+    phases = loss.phases(model)
+    networks = sorted({name for phase in phases for name in phase.networks})
+    overrides = {name: dict(values) for name, values in cfg.optimizer.overrides.items()}
+    for name in overrides:
+        if name not in networks:
+            known = ", ".join(networks)
+            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {known}")
+    options = {"overrides": overrides, "accumulate": cfg.accumulate, "clip": cfg.clip}
+    try:
+        return [Step(model, phase, optimizer, machine, **options) for phase in phases]
+    except (ValueError, RuntimeError) as error:  # the optimizer's own checks, of a negative learning rate say
+        raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
+
+
+def _no_points(data: str, cfg: Any) -> str:
+    models = {name: config.target_class(each, Model, trust=cfg.trust) for name, each in config.options("model").items()}
+    fitting = ", ".join(name for name, each in models.items() if each.points)
+    name = cfg.model._target_.rpartition(".")[2]
+    return f"data={data} are points, and {name} draws pictures; the models of points are: {fitting} (model=...)"
+
+
+def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
+    losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
+    fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
+    part = isinstance(model, Translation) and isinstance(loss, AdversarialLoss)
+    inside = next((name for name, each in losses.items() if part and each is type(loss)), None)
+    return (
+        f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
+        f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
+        + (f", with an adversarial part of your choice (loss/adversarial={inside})" if inside else "")
+    )
+
+
+def note_machine(run: Run, run_dir: Path) -> None:
+    """Add this machine to machine.json: a resumed run may have seen several."""
+    path = run_dir / "machine.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

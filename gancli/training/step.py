@@ -1,0 +1,143 @@
+"""One phase update: forward of its terms, backward, clip, optimizer step."""
+
+import logging
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gancli.data.spec import Batch
+from gancli.losses.base import Phase, Term
+from gancli.models.base import Model
+from gancli.training.runtime import Runtime
+from gancli.training.schedules import Rates
+
+log = logging.getLogger("gancli")
+
+
+class Step:
+    """Update the networks of one phase, and no others, by its terms.
+
+    Args:
+        model: the model whose children the phase names.
+        phase: what to update, and by which terms.
+        optimizer: makes the optimizer of parameter groups, one group per network.
+        runtime: device and precision.
+        overrides: per network, optimizer arguments that differ (``optimizer.overrides``).
+        accumulate: micro-batches per update; it must divide the batch.
+        clip: largest norm of the phase's gradient; None for no clipping.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        phase: Phase,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        runtime: Runtime,
+        *,
+        overrides: dict[str, dict[str, Any]] | None = None,
+        accumulate: int = 1,
+        clip: float | None = None,
+    ) -> None:
+        self.model, self.phase, self.runtime, self.accumulate, self.clip = model, phase, runtime, accumulate, clip
+        groups = [
+            {"params": list(model.get_submodule(name).parameters()), **(overrides or {}).get(name, {})}
+            for name in phase.networks
+        ]
+        self.optimizer = optimizer(groups)
+        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.params = list(chain.from_iterable(group["params"] for group in groups))
+        mine = {id(p) for p in self.params}
+        self.others = [p for p in model.parameters() if id(p) not in mine]
+        self.terms = [_compiled(term) if runtime.compile and not term.second_order else term for term in phase.terms]
+        self.updates = 0
+
+    def __call__(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
+        """Do one update and return its scalars, detached, on the device.
+
+        Args:
+            batch: (N, C, H, W) images; split into ``accumulate`` micro-batches.
+            measure: also return the gradient's norm per network (one more pass over the gradients).
+        """
+        for p in self.others:
+            p.requires_grad_(False)
+        for p in self.params:
+            p.requires_grad_(True)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
+        scalars = parts[0] if len(parts) == 1 else {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}
+        if measure:
+            scalars |= self._gradient_norms()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.params, self.clip)
+        self.optimizer.step()
+        if self.phase.after is not None:
+            with torch.no_grad():
+                self.phase.after(self.model)
+        self.updates += 1
+        return scalars
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Run the due terms and add their gradients; return ``loss/<phase>`` and ``<phase>/<name>`` scalars."""
+        name, scalars, total = self.phase.name, {}, None
+        for term in self.terms:
+            if self.updates % term.interval:
+                continue
+            with self.runtime.autocast(not term.second_order):
+                values = term.fn(self.model, batch)
+            for key, value in values.items():
+                scalars[f"{name}/{key}"] = value.detach()
+                if value.requires_grad:
+                    scaled = value * term.interval if term.interval > 1 else value
+                    total = scaled if total is None else total + scaled
+        scalars[f"loss/{name}"] = total.detach()
+        (total / self.accumulate if self.accumulate > 1 else total).backward()
+        return scalars
+
+    def _gradient_norms(self) -> dict[str, Tensor]:
+        groups = zip(self.phase.networks, self.optimizer.param_groups)
+        return {
+            f"grad_norm/{name}": torch.nn.utils.get_total_norm([p.grad for p in g["params"] if p.grad is not None])
+            for name, g in groups
+        }
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return per network what the optimizer was told."""
+        return dict(zip(self.phase.networks, self.optimizer.param_groups))
+
+    def set_rates(self, rates: Rates) -> None:
+        """Set the next update's learning rates (times each group's own) and, where there is one, the momentum."""
+        for group, base in zip(self.optimizer.param_groups, self.base_lr):
+            group["lr"] = base * rates.lr
+            if rates.momentum is not None and "momentum" in group:
+                group["momentum"] = rates.momentum
+
+    def rates(self) -> dict[str, float]:
+        """Return ``lr/<network>`` as it stands."""
+        return {f"lr/{name}": g["lr"] for name, g in zip(self.phase.networks, self.optimizer.param_groups)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore moments and counts; the hyper-parameters stay those of the config, which a resume may change."""
+        fresh = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, values in zip(self.optimizer.param_groups, fresh):
+            group.update(values)
+        self.updates = state["updates"]
+
+
+def _compiled(term: Term) -> Term:
+    # The term and not the module: torch.compile(module) would add "_orig_mod." to every key of the checkpoint.
+    return term._replace(fn=torch.compile(term.fn))
+
+
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    """Cut every (N, ...) tensor of a batch into ``parts``; ``progress`` goes to each."""
+    if parts == 1:
+        return [batch]
+    chunks = [[None] * parts if x is None else x.chunk(parts) for x in (batch.image, batch.label, batch.source)]
+    return [Batch(*columns, batch.progress) for columns in zip(*chunks)]

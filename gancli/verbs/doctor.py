@@ -1,0 +1,33 @@
+"""What the doctor said of finished or running runs, from their metrics.jsonl alone.
+
+gancli doctor outputs/digits-dcgan/2026-11-20_13-50-00-000000
+"""
+
+from typing import Any
+
+from gancli.training.doctor.history import History
+from gancli.training.doctor.rules import MEASURED
+from gancli.verbs.report import runs
+
+
+def doctor(cfg: Any) -> dict[str, float]:
+    """Print the alarms of ``cfg.runs``, as training gave them, and return how many there were.
+
+    Raises:
+        UsageError: no such run.
+    """
+    alarms = 0
+    for run in runs.read_all(cfg.runs):
+        history = History(run.history)
+        alarms += len(history.alarms)
+        print(run.folder)
+        for line in history.summary() or ["doctor: nothing was examined; train with doctor.every=5k"]:
+            print(f"  {line}")
+        if history.examined:
+            newest = {key: value for key, value in history.history.row.items() if key.startswith(MEASURED)}
+            print(
+                "  newest: " + "  ".join(f"{key.removeprefix(MEASURED)} {value:.3g}" for key, value in newest.items())
+            )
+        if run.error:
+            print(f"  {run.state}: {run.error}")
+    return {"alarms": alarms}

@@ -1,0 +1,96 @@
+"""Whether evaluations may stand side by side: which facts they depend on differ."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gancli.errors import UsageError
+from gancli.verbs.report.runs import Card
+
+SUBJECT = ("checkpoint_sha256", "images", "metrics")  # what is scored and by how many metrics: differs by nature
+NOTED = ("device", "versions.")  # change digits that nobody prints: they are told, and do not part rows
+WAY = "way"  # of a translation, from which pictures and features follow
+SHOWN = 4  # values of a key in a message
+
+
+def comparable(card: Card) -> dict[str, str]:
+    """Return the facts that must be equal, as JSON text."""
+    return {k: json.dumps(v) for k, v in card.protocol.items() if k not in SUBJECT and not k.startswith(NOTED)}
+
+
+def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
+    """Return the keys, with their values, in which evaluations are of different protocols.
+
+    The settings of a metric that some did not ask for (``kid_subsets``) do not count where they are missing.
+    """
+    facts = [comparable(card) for card in cards]
+    found = {}
+    for key in dict.fromkeys(key for each in facts for key in each):
+        values = dict.fromkeys(
+            each.get(key, "null") for card, each in zip(cards, facts) if key in each or not _unasked(key, card, cards)
+        )
+        if len(values) > 1:
+            found[key] = [json.loads(value) for value in values]
+    return found
+
+
+def apart(cards: Sequence[Card]) -> dict[str, list[Any]]:
+    """Return what tells rows apart, with its values: ways, and in what evaluations of one way differ."""
+    ways = _by_way(cards)
+    found: dict[str, list[Any]] = {WAY: list(ways)} if len(ways) > 1 else {}
+    for each in ways.values():
+        for key, values in differing(each).items():
+            found[key] = found.get(key, []) + [value for value in values if value not in found.get(key, [])]
+    return found
+
+
+def _by_way(cards: Sequence[Card]) -> dict[str | None, list[Card]]:
+    ways: dict[str | None, list[Card]] = {}
+    for card in cards:
+        ways.setdefault(card.protocol.get(WAY), []).append(card)
+    return ways
+
+
+def _unasked(key: str, card: Card, cards: Iterable[Card]) -> bool:
+    own = card.protocol.get("metrics", ())
+    others = {name for other in cards for name in other.protocol.get("metrics", ())} - set(own)
+    return key.startswith(tuple(f"{name}_" for name in others))
+
+
+def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
+    """Return the differing keys that part no rows."""
+    found: dict[str, dict[str, None]] = {}
+    for card in cards:
+        for key, value in card.protocol.items():
+            if key.startswith(NOTED):
+                found.setdefault(key, {})[json.dumps(value)] = None
+    return {key: [json.loads(v) for v in values] for key, values in found.items() if len(values) > 1}
+
+
+def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
+    """Return the evaluations whose protocol has these values; nested keys are dotted or mappings. Raises UsageError."""
+    cards = list(cards)
+    for key, value in only.items():
+        known = sorted({name for card in cards for name in card.protocol})
+        if cards and key not in known:
+            raise UsageError(f"only.{key}: no such key in a protocol (there are: {', '.join(known)})")
+        cards = [card for card in cards if card.protocol.get(key) == value]
+    return cards
+
+
+def require_one(cards: Sequence[Card]) -> None:
+    """Refuse to go on with evaluations of several protocols, ways aside. Raises UsageError, naming the keys."""
+    found = {key: values for key, values in apart(cards).items() if key != WAY}
+    if not found:
+        return
+    told = "; ".join(f"{key}: {' | '.join(_text(v) for v in values[:SHOWN])}" for key, values in found.items())
+    key, values = next(iter(found.items()))
+    raise UsageError(
+        f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "
+        f"only.{key}={_text(values[0])}, or put them side by side all the same with protocols=mixed"
+    )
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 16 else f"{text[:12]}..."  # a hash

@@ -1,0 +1,229 @@
+"""Rows of runs that differ in nothing but their seed, with what each of them scored and cost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from gancli.errors import UsageError, did_you_mean
+from gancli.verbs.report import protocols
+from gancli.verbs.report.grouping import columns, labels, text
+from gancli.verbs.report.runs import VALIDATION, Card, Choice, Run, chosen
+
+LAST, BEST, BEST_SEED = "last", "best", "best seed"
+WIDEST = 9  # score columns of one table
+Better = Mapping[str, bool | None]  # value -> whether higher is better; None: neither
+
+
+class Grid(NamedTuple):
+    """A sample grid and what it shows."""
+
+    path: Path
+    labels: tuple[str, ...]  # of its row, without the way if it shows all ways
+    run: "Scored"
+    first: bool  # of its row's runs
+    score: float | None  # the first value of its row, unless it shows all ways
+
+
+class Score(NamedTuple):
+    """One cell: a value over seeds."""
+
+    mean: float
+    std: float | None  # between seeds, ddof 1; None of one seed
+    n: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run with the evaluations that are reported of it."""
+
+    run: Run
+    last: Card | None  # of its newest checkpoint
+    best: Card | None  # of the one that the validation split chose
+    choice: Choice | None
+    cards: tuple[Card, ...]  # all on the reported split, of one protocol
+
+    def grid(self) -> Path | None:
+        """Return the newest sample grid, of translations of this way."""
+        return self.run.grid(self.cards[0].protocol.get(protocols.WAY) if self.cards else None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed alone."""
+
+    labels: tuple[str, ...]
+    runs: tuple[Scored, ...]
+
+    def score(self, key: str, kind: str, better: Better) -> Score | None:
+        """Fold a value: of the last checkpoints, of the best ones, or of the best seed's best."""
+        runs = self.best_seed(better) if kind == BEST_SEED else self.runs
+        cards = [each.last if kind == LAST else each.best for each in runs]
+        values = [card.values[key] for card in cards if card and key in card.values]
+        if not values:
+            return None
+        return Score(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+    def best_seed(self, better: Better) -> tuple[Scored, ...]:
+        """Return the one run that the validation split prefers, or none."""
+        candidates = [each for each in self.runs if each.choice]
+        if not candidates:
+            return ()
+        pick = max if better.get(candidates[0].choice.key) else min
+        return (pick(candidates, key=lambda each: each.choice.value),)
+
+    def floor(self, key: str) -> tuple[float, int] | None:
+        """Return what real images score against as many other real ones, and how many those are."""
+        for card in (card for each in self.runs for card in each.cards):
+            if key in card.floor.get("values", {}):
+                return card.floor["values"][key], card.floor["images"]
+        return None
+
+    def over_seeds(self, fact: Callable[[Run], float | None]) -> Score | None:
+        """Fold what the runs took."""
+        values = [value for each in self.runs if (value := fact(each.run)) is not None]
+        return Score(fmean(values), stdev(values) if len(values) > 1 else None, len(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is reported, before it is written in any format."""
+
+    columns: tuple[str, ...]  # what the rows differ in
+    rows: tuple[Row, ...]
+    keys: tuple[str, ...]  # values
+    kinds: tuple[str, ...]  # of columns for each value
+    better: Better
+    protocol: Mapping[str, Any]  # of all rows
+    apart: Mapping[str, list[Any]]  # what it differs in: ways of translations, and more with protocols=mixed
+    split: str
+
+    def parts(self) -> list[tuple[str, ...]]:
+        """Cut the values into tables that fit a page; the first has the cost beside them."""
+        one = WIDEST // len(self.kinds)
+        if len(self.keys) <= one:
+            return [self.keys]
+        first, rest = self.keys[: one - 1], self.keys[one - 1 :]
+        return [first, *(rest[i : i + one] for i in range(0, len(rest), one))]
+
+    @property
+    def translated(self) -> bool:
+        """Whether its images are translations, of pictures instead of latents."""
+        return protocols.WAY in self.apart or protocols.WAY in self.protocol
+
+    def way(self, row: Row) -> str | None:
+        """Return the way of a row of translations, if there are several."""
+        return row.labels[self.columns.index(protocols.WAY)] if protocols.WAY in self.apart else None
+
+    def grids(self) -> list[Grid]:
+        """Return the newest sample grid of every run, one that shows all ways only once."""
+        found: dict[tuple[Path, tuple[str, ...]], Grid] = {}
+        for row in self.rows:
+            for each in row.runs:
+                path, way = each.grid(), self.way(row)
+                if path is None:
+                    continue
+                whole = way is not None and not path.stem.endswith(f"-{way}")
+                labels = tuple(label for label in row.labels if not (whole and label == way))
+                score = None if whole or each.last is None else each.last.values.get(self.keys[0])
+                found[path, labels] = Grid(path, labels, each, each is row.runs[0], score)
+        return list(found.values())
+
+    def runs(self) -> list[Scored]:
+        return [each for row in self.rows for each in row.runs]
+
+
+def build(
+    runs: Sequence[Run], *, split: str, best: str | None, keys: Sequence[str] | None, only: Mapping[str, Any],
+    mixed: bool, better: Callable[[], Better],
+) -> Table:  # fmt: skip
+    """Group the runs, choose their checkpoints, and refuse what cannot be compared.
+
+    Args:
+        runs: one or more.
+        split: whose evaluations are reported.
+        best: value that chooses a checkpoint on the validation split; None: each run's own eval.best.
+        keys: values to show; None: all that were measured.
+        only: facts of a protocol, to take one of several.
+        mixed: put different protocols into one table.
+        better: called once everything else is right, for it imports the metrics.
+
+    Raises:
+        UsageError: no evaluation on the split, no such value, or several protocols.
+    """
+    reported = [_on(split, run, only) for run in runs]
+    cards = [card for each in reported for card in each]
+    if not cards:
+        such = f" with only={dict(only)}" if only else ""
+        raise UsageError(
+            f"none of the {len(runs)} runs was evaluated on the {split} split{such}; "
+            f"next, for each: gancli eval ckpt={runs[0].folder} split={split}"
+        )
+    known = measured(cards)
+    for key in (*(keys or ()), *([best] if best else [])):
+        if key not in known:
+            raise UsageError(f"no value {key!r} was measured{did_you_mean(key, known)} (there are: {', '.join(known)})")
+    apart = protocols.apart(cards)
+    if not mixed:
+        protocols.require_one(cards)
+    ways = better()
+    own = columns(runs)
+    rows: dict[tuple[str, ...], list[Scored]] = {}
+    for run, name, found in zip(runs, labels(runs, own), reported):
+        for facts, part in _parts(found, apart):
+            rows.setdefault((*name, *facts), []).append(_scored(run, part, best, ways))
+    table = tuple(Row(name, _one_per_seed(each)) for name, each in rows.items())
+    kinds = [LAST]
+    if any(each.best for row in table for each in row.runs):
+        kinds += [BEST, *([BEST_SEED] if any(len(row.runs) > 1 for row in table) else [])]
+    unlike = protocols.differing(cards)
+    shared = {key: value for key, value in cards[0].protocol.items() if key not in unlike}
+    return Table((*own, *apart), table, tuple(keys or known), tuple(kinds), ways, shared, apart, split)
+
+
+def measured(cards: Sequence[Card]) -> list[str]:
+    """Return the values of evaluations, without the spreads that belong to others."""
+    keys = dict.fromkeys(key for card in cards for key in card.values)
+    return [key for key in keys if not key.endswith(("_std", "_se"))]
+
+
+def _on(split: str, run: Run, only: Mapping[str, Any]) -> list[Card]:
+    return protocols.selected([card for card in run.cards if card.protocol.get("split") == split], only)
+
+
+def _parts(cards: Sequence[Card], apart: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[Card]]]:
+    """Cut one run's evaluations into those of one protocol each, with the cells of what differs."""
+    parts: dict[tuple[str, ...], list[Card]] = {}
+    for card in cards:
+        parts.setdefault(tuple(text(card.protocol.get(key)) for key in apart), []).append(card)
+    return list(parts.items()) or [(("-",) * len(apart), [])]
+
+
+def _scored(run: Run, cards: Sequence[Card], best: str | None, better: Better) -> Scored:
+    validation = [card for card in run.cards if card.protocol.get("split") == VALIDATION]
+    if protocols.differing(validation):
+        validation = []
+    key = best or run.eval_best
+    choice = chosen(run, key, higher=bool(better[key]), cards=validation) if better.get(key) is not None else None
+    return Scored(run, _at(cards, run.images), _at(cards, choice.images) if choice else None, choice, tuple(cards))
+
+
+def _at(cards: Sequence[Card], images: int) -> Card | None:
+    """Return what was measured of the checkpoint at so many images: of several evaluations all values."""
+    found = [card for card in cards if card.images_seen == images]
+    if not found:
+        return None
+    values = {key: value for card in found for key, value in card.values.items()}
+    floor = next((card.floor for card in reversed(found) if card.floor), {})
+    return found[-1]._replace(values=values, floor=floor)
+
+
+def _one_per_seed(runs: Sequence[Scored]) -> tuple[Scored, ...]:
+    """Leave out all but the newest run of a seed: a repetition is no further seed."""
+    newest = {each.run.seed: each for each in sorted(runs, key=_age)}
+    return tuple(newest[seed] for seed in sorted(newest))
+
+
+def _age(each: Scored) -> tuple[bool, float]:
+    return each.last is not None, (each.run.folder / "config.yaml").stat().st_mtime

@@ -1,0 +1,120 @@
+"""What stands around a table: names of the values, the caption that makes the numbers repeatable, and the warnings."""
+
+from collections.abc import Sequence
+
+from gancli.verbs.report import protocols
+from gancli.verbs.report.grouping import count
+from gancli.verbs.report.runs import VALIDATION, Run
+from gancli.verbs.report.table import BEST, BEST_SEED, Table
+
+NAMES = {
+    "fid": "FID", "is": "IS", "kid": "KID", "fid_infinity": "FID∞", "auth_pct": "AuthPct, %", "mode_jsd": "mode JSD",
+    "parzen": "Parzen, nats", "nats": "NLL, nats", "bits_per_dim": "bits/dim",
+}  # fmt: skip
+ARROWS = {True: " ↑", False: " ↓", None: ""}
+LISTED = 3  # runs named in one warning
+
+
+def name(key: str) -> str:
+    return NAMES.get(key, key.replace("_", " "))
+
+
+def title(table: Table, key: str) -> str:
+    """Return a value's name and the direction that is better."""
+    return name(key) + ARROWS[table.better.get(key)]
+
+
+def heading(table: Table) -> str:
+    runs = {each.run.folder for each in table.runs()}
+    data = table.protocol.get("dataset", "several datasets")
+    return f"{len(runs)} run{'s' * (len(runs) > 1)} on {data}"
+
+
+def caption(table: Table) -> str:
+    """Say what was measured, and how, in sentences that can stand under the table."""
+    facts = table.protocol
+    count = lambda key: f"{facts[key]:,} " if facts.get(key) is not None else ""  # noqa: E731
+    measured = (
+        f"{count('images_generated')}generated images against {count('images_reference')}real ones of "
+        f"{facts.get('dataset', 'the data sets:')} {table.split}; features {facts.get('features.name', '...')}"
+    )
+    if sha := facts.get("features.weights_sha256"):
+        measured += f" (weights {str(sha)[:8]})"
+    if "ema" in facts:
+        measured += f"; {'averaged' if facts['ema'] else 'raw'} weights"
+    if "seed" in facts:
+        repeats = facts.get("repeats", 1)
+        seeds = f"seed {facts['seed']}" if repeats == 1 else f"{repeats} seeds from {facts['seed']} on, their mean"
+        measured += f"; {seeds}" if table.translated else f"; latents of {seeds}"
+    parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
+    if protocols.WAY in table.apart:
+        parts.append("Every way has pictures and features of its own: do not compare ways with each other.")
+    if others := [key for key in table.apart if key != protocols.WAY]:
+        parts.append(f"Rows of different protocols: {', '.join(others)}; do not compare them with each other.")
+    return " ".join(parts)
+
+
+def _seeds(table: Table) -> list[str]:
+    if max(len(row.runs) for row in table.rows) == 1:
+        return ["One seed each."]
+    return ["Mean ± standard deviation (ddof 1) over training seeds."]
+
+
+def _choices(table: Table) -> list[str]:
+    said = ["last: the checkpoint at the end of training."]
+    choices = [each.choice for each in table.runs() if each.choice]
+    if BEST in table.kinds:
+        ways = sorted({each.key for each in choices})
+        by = ", ".join(f"{'highest' if table.better[key] else 'lowest'} {name(key)}" for key in ways)
+        among = sorted({each.among for each in choices})
+        number = f"{among[0]}" if len(among) == 1 else f"{among[0]} to {among[-1]}"
+        said.append(f"best: of {number} checkpoints the one with the {by} on the validation split.")
+    if BEST_SEED in table.kinds:
+        said.append("best seed: the one run with the best validation value, at its best checkpoint; no mean.")
+    return said
+
+
+def _cost(table: Table) -> list[str]:
+    return ["images: seen in training; seconds: of training alone."]
+
+
+def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
+    """Return what a reader must know besides: what is missing, what is unlike, what could not be read."""
+    scored = table.runs()
+    kept = {each.run.folder for each in scored}
+    split = table.split
+    unfinished = [f"{each.run.folder.name} {each.run.state} at {count(each.run.images)} images" for each in scored
+                  if each.run.state not in ("done", "unknown")]  # fmt: skip
+    repeated = [run.folder.name for run in runs if run.folder not in kept]
+    missing = [f"gancli eval ckpt={each.run.folder}" for each in scored if not each.last]
+    unmeasured = [
+        f"gancli eval ckpt={each.run.folder}/checkpoints/best.pt" for each in scored if each.choice and not each.best
+    ]
+    elsewhere = [
+        each.run.folder.name for each in scored if not each.choice and each.run.curve("eval/" + each.run.eval_best)
+    ]
+    none = [each.run.folder.name for each in scored if not each.choice]
+    lengths = [" | ".join(row.labels) for row in table.rows if len({each.run.images for each in row.runs}) > 1]
+    lines = [
+        _line("not finished", unfinished),
+        _line("repetitions of a seed, left out for a newer run", repeated),
+        _line(f"the last checkpoint was not evaluated on {split}", missing),
+        _line(f"the best checkpoint was not evaluated on {split}", unmeasured),
+        _line(f"no best: its checkpoints were chosen on another split than {VALIDATION}", elsewhere),
+        _line(
+            "no best: no evaluations on the validation split (train with eval.every=...)", none if not elsewhere else []
+        ),
+        _line("seeds that saw different numbers of images", lengths),
+        _line("files that could not be read", [file for run in runs for file in run.damaged]),
+    ]
+    if len({len(row.runs) for row in table.rows}) > 1:
+        lines.append("rows have different numbers of seeds")
+    unlike = protocols.noted([card for each in scored for card in each.cards])
+    lines += [f"{key} differs between evaluations: {' | '.join(map(str, values))}" for key, values in unlike.items()]
+    return [line for line in lines if line]
+
+
+def _line(what: str, named: Sequence[str]) -> str:
+    named = list(dict.fromkeys(named))  # a run has a row for each way
+    more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+    return f"{what}: {'; '.join(named[:LISTED])}{more}" if named else ""

@@ -1,0 +1,102 @@
+"""Pictures out of batches: quantisation, grids, PNG files."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from gancli.files import replacing
+
+_LETTERS = 12  # height of the letters in a margin, pixels
+FRAMES, SECONDS = 100, 10  # of an animation, at most and about
+TILE = 56  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
+
+
+def make_grid(
+    images: Tensor,
+    columns: int | None = None,
+    gap: int = 2,
+    names: Sequence[str] = (),
+    heads: Sequence[str] = (),
+) -> np.ndarray:
+    """Tile (N, C, H, W) uint8 images into one (H', W', 3) uint8 picture, row by row, on a white ground.
+
+    Args:
+        images: N images of 1 or 3 channels.
+        columns: images per row; None for a square.
+        gap: pixels between images.
+        names: what is written to the left of the rows.
+        heads: what is written above the columns.
+    """
+    images = images.cpu().expand(-1, 3, -1, -1) if images.shape[1] == 1 else images.cpu()
+    zoom = max(1, round(TILE / max(images.shape[-2:])))
+    images = images.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+    n, _, h, w = images.shape
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    grid = torch.full((3, rows * (h + gap) + gap, columns * (w + gap) + gap), 255, dtype=torch.uint8)
+    for i, image in enumerate(images):
+        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
+        grid[:, top : top + h, left : left + w] = image
+    picture = grid.permute(1, 2, 0).numpy()
+    return _lettered(picture, (h + gap, w + gap), names, heads) if names or heads else picture
+
+
+def _lettered(picture: np.ndarray, pitch: tuple[int, int], names: Sequence[str], heads: Sequence[str]) -> np.ndarray:
+    """Write the names of rows and columns, of so many pixels each, on a margin."""
+    font = ImageFont.load_default(_LETTERS)
+    wide = [round(font.getlength(text)) + _LETTERS // 2 for text in (*names, *heads)]
+    left = max(wide[: len(names)], default=0)
+    turned = any(width > pitch[1] for width in wide[len(names) :])  # too wide for its column: upright
+    top = (max(wide[len(names) :]) if turned else 2 * _LETTERS) if heads else 0
+    page = Image.new("RGB", (picture.shape[1] + left, picture.shape[0] + top), "white")
+    page.paste(Image.fromarray(picture), (left, top))
+    for i, text in enumerate(names):
+        ImageDraw.Draw(page).text((_LETTERS // 4, top + (i + 0.5) * pitch[0]), text, "black", font, anchor="lm")
+    for i, text in enumerate(heads):
+        label = Image.new("RGB", (max(wide[len(names) + i], pitch[1]), 2 * _LETTERS), "white")
+        centre = (label.width // 2, _LETTERS)
+        ImageDraw.Draw(label).text(centre, text, "black", font, anchor="mm")
+        label = label.rotate(90, expand=True) if turned else label
+        page.paste(label, (left + round((i + 0.5) * pitch[1] - label.width / 2), top - label.height))
+    return np.asarray(page)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """Turn one (C, H, W) uint8 image of 1 or 3 channels into a picture."""
+    array = image.cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
+def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
+    """Write a PNG whole or not at all."""
+    with replacing(path) as temporary:
+        (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(temporary, format="png")
+
+
+def animate(folder: Path, ending: str = "") -> Path | None:
+    """Make one GIF of a folder's numbered pictures, ``run.gif``, and return it; None: there are not two to show.
+
+    Of those whose names have an ending, such as ``-a2b``, it is ``run-a2b.gif``.
+
+    Of many, as many as FRAMES are taken evenly, the first and the last among them; those of another size than the last,
+    from before a change of ``samples.n``, are left out.
+    """
+    files = sorted(file for file in folder.glob("[0-9]*.png") if file.stem.lstrip("0123456789") == ending)
+    files = [files[round(i * (len(files) - 1) / (FRAMES - 1))] for i in range(FRAMES)] if len(files) > FRAMES else files
+    frames = []
+    for file in files:
+        with Image.open(file) as image:
+            frames.append(image.convert("RGB").quantize(64))
+    frames = [frame for frame in frames if frame.size == frames[-1].size]
+    if len(frames) < 2:
+        return None
+    each = max(50, min(500, 1000 * SECONDS // len(frames)))  # ms
+    with replacing(folder / f"run{ending}.gif") as temporary:
+        times = [each] * (len(frames) - 1) + [3000]
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return folder / f"run{ending}.gif"

@@ -1,0 +1,472 @@
+"""The command line: help, folders, exit codes, sweeps, resume and completion; the verbs themselves are stand-ins."""
+
+import argparse
+import errno
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from hydra._internal.hydra import Hydra
+
+from gancli import __version__, config
+from gancli import cli as cli_module
+from gancli.cli import options, status
+from gancli.config import composition
+from gancli.errors import Interrupted, TrainingDiverged, UsageError
+
+TYPICAL = ("train", "model=dcgan", "data=mnist", "optimizer.lr=1e-3")
+
+
+def save_run(cfg: Any, folder: Path) -> dict[str, float]:
+    """Write what a run of train leaves for other commands to find."""
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(config.to_yaml(cfg))
+    with __import__("zipfile").ZipFile(folder / "checkpoints" / "000000001000.pt", "w"):
+        pass
+    return {"loss/generator": 0.5}
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
+    """Replace all verbs by one that saves a run; return the list of its calls."""
+    calls: list[tuple[str, Any, Path]] = []
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        calls.append((name, cfg, folder))
+        return save_run(cfg, folder) if name == "train" else {"fid": 1.0}
+
+    monkeypatch.setattr(cli_module, "call", call)
+    return calls
+
+
+def raising(error: BaseException, *, after: str | None = None) -> Callable[..., dict[str, float]]:
+    """Return a verb that writes a file, if one is named, and raises."""
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        if after:
+            (folder / after).write_text("x")
+        raise error
+
+    return call
+
+
+def modules_after(*argv: str) -> set[str]:
+    """Return what a fresh interpreter has imported after a command line."""
+    code = "import sys; from gancli.cli import main; main(sys.argv[1:]); print('MODULES', *sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(answer.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["tran"], []])
+def test_answers_before_verbs_import_no_hydra(argv: list[str]) -> None:
+    assert not {"torch", "hydra", "omegaconf", "rich"} & modules_after(*argv)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train", "--cfg", "job"],
+        ["train", "--help"],
+        ["train", "optimizer.lrr=1"],
+        ["train", "+optimizer.lrr=1"],
+        ["train", "batch_size=0", "hydra.run.dir=/tmp/gancli-test-never"],
+        ["eval"],
+    ],
+)
+def test_no_command_that_trains_nothing_imports_torch(argv: list[str]) -> None:
+    modules = modules_after(*argv)
+    assert "hydra" in modules
+    assert "torch" not in modules
+
+
+def test_help_and_version(cli) -> None:
+    answer = cli("--help")
+    assert answer.code == 0
+    assert all(verb in answer.out for verb in (*cli_module.VERBS, "gancli -sc install=bash"))
+    assert cli("--version").out == f"gancli {__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor"])
+def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
+    answer = cli(name, "--help")
+    assert answer.code == 0
+    assert name in ("report", "doctor") or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
+    assert f"gancli {name} " in answer.out and "gancli_schema" not in answer.out
+    groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
+    for key in composition.schema.VERBS[name].__dataclass_fields__.keys() - groups:
+        assert re.search(rf"^{key}: ", answer.out, re.M), key
+
+
+def test_help_of_a_verb_leaves_out_what_nobody_types(cli) -> None:
+    assert not re.search(r"^(recipe|lab|scores): ", cli("train", "--help").out, re.M)
+    assert not re.search(r"^(model|loss|penalty): ", cli("eval", "--help").out, re.M)
+    assert "Groups" not in cli("report", "--help").out
+
+
+def test_help_of_a_group_explains_its_options(cli) -> None:
+    answer = cli("help", "model", "experiment/lecture")
+    assert answer.code == 0
+    assert re.search(r"^  dcgan +Radford et al\. 2016: convolutional GAN for 8 to 128 pixels\.$", answer.out, re.M)
+    assert re.search(r"^  dirac_gan +Mescheder et al\. 2018", answer.out, re.M)
+    assert max(map(len, answer.out.splitlines())) <= 120
+    assert "did you mean 'model'" in cli("help", "modle").err
+    assert cli("help", "../conf/model").code == cli("help", "recipe").code == 2
+    assert cli("help", "sample").out == cli("sample", "--help").out
+
+
+def test_every_option_that_is_typed_is_explained() -> None:
+    groups = options._groups()
+    lines = [line for group in groups for line in options.explained(group).splitlines()]
+    assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
+
+
+def test_flags_may_stand_anywhere(cli) -> None:
+    answer = cli("train", "seed=7", "--cfg", "job", "model=mlp_gan", "-p", "schedule")
+    assert answer.code == 0
+    assert "gancli.training.schedules.Goodfellow2014" in answer.out and "seed" not in answer.out
+
+
+def test_two_runs_do_not_share_a_folder(cli, verb) -> None:
+    assert [cli(*TYPICAL).code for _ in range(2)] == [0, 0]
+    first, second = (folder for _, _, folder in verb)
+    assert first != second and first.parent == second.parent
+    assert first.parent.parts[-2:] == ("outputs", "mnist-dcgan")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", first.name)
+
+
+def test_outputs_variable(cli, verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "elsewhere"))
+    assert cli("train").code == 0
+    assert verb[0][2].parent == tmp_path / "elsewhere" / "digits-dcgan"
+
+
+def test_the_verb_gets_a_plain_resolved_config(cli, verb) -> None:
+    assert cli("train", "images=1.5M", "checkpoint.every=1e4", "schedule.warmup=20k", "runtime=cpu").code == 0
+    cfg = verb[0][1]
+    assert (cfg.images, cfg.checkpoint.every, cfg.samples.every) == (1_500_000, 10_000, 50_000)
+    assert cfg.schedule.warmup == 20_000
+    assert cfg.runtime.device == "cpu" and type(cfg.runtime.device) is str
+    with pytest.raises(AttributeError):
+        cfg.no_such_key  # noqa: B018
+
+
+def test_status_of_a_run(cli, verb) -> None:
+    cli(*TYPICAL)
+    written = status.read(verb[0][2])
+    assert written["state"] == "done" and written["verb"] == "train" and written["error"] is None
+    assert written["overrides"] == list(TYPICAL[1:]) and written["version"] == __version__
+    assert written["metrics"] == {"loss/generator": 0.5} and written["seconds"] >= 0
+    assert written["choices"]["data"] == "mnist"
+
+
+ENDINGS = [
+    # (error, exit code, words of the line, state)
+    (TrainingDiverged("generator: loss is not finite"), 3, "generator: loss is not finite", "failed"),
+    (Interrupted(signal.SIGTERM, "saved; resume=..."), 143, "saved; resume=...", "interrupted"),
+    (Interrupted(signal.SIGINT, "saved; resume=..."), 130, "saved; resume=...", "interrupted"),
+    (KeyboardInterrupt(), 130, "interrupted", "interrupted"),
+    (OSError(errno.ENOSPC, "No space left", "/disk/x.pt"), 2, "no space left on the disk of /disk/x.pt", "failed"),
+    (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "/root/x: permission denied", "failed"),
+    (MemoryError(), 2, "out of memory with batch_size=64; try batch_size=32", "failed"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: x"), 2, "accumulate=2", "failed"),
+    (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), 2, "try batch_size=32", "failed"),
+    (UsageError("wrong in the middle"), 2, "wrong in the middle", "failed"),
+]
+
+
+@pytest.mark.parametrize("error, code, says, state", ENDINGS, ids=[f"{type(e[0]).__name__}-{e[1]}" for e in ENDINGS])
+def test_endings_of_a_run(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error, code, says, state) -> None:
+    monkeypatch.setattr(cli_module, "call", raising(error, after="log.txt"))
+    answer = cli("train")
+    assert answer.code == code
+    assert says in answer.err and len(answer.err.strip().splitlines()) == 1
+    (file,) = tmp_path.glob("outputs/*/*/status.json")
+    assert json.loads(file.read_text())["state"] == state
+
+
+def test_a_bug_shows_its_traceback(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli_module, "call", raising(ValueError("a bug")))
+    answer = cli("train")
+    assert answer.code == 1
+    assert "Traceback" in answer.err and answer.err.rstrip().endswith("ValueError: a bug")
+    (file,) = tmp_path.glob("outputs/*/*/status.json")
+    assert json.loads(file.read_text())["error"] == "ValueError: a bug"
+
+
+def test_a_usage_error_before_anything_is_written_leaves_no_folder(cli, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli_module, "call", raising(UsageError("no data")))
+    assert cli("train").code == 2
+    assert not list(tmp_path.glob("outputs/*"))
+
+
+def test_a_folder_with_a_run_is_not_written_over(cli, verb, tmp_path: Path) -> None:
+    assert cli("train", "hydra.run.dir=here").code == 0
+    before = (tmp_path / "here" / "status.json").read_text()
+    answer = cli("train", "hydra.run.dir=here", "seed=1")
+    assert answer.code == 2 and "holds a run already" in answer.err
+    assert len(verb) == 1 and (tmp_path / "here" / "status.json").read_text() == before
+
+
+def test_closed_pipe() -> None:
+    command = f"{sys.executable} -m gancli train --cfg job | head -n 1"
+    script = f"{command}; echo ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert answer.stdout.split()[-1] == "0" and answer.stderr == ""
+
+
+def test_environment_is_as_before(cli, verb) -> None:
+    environment = dict(os.environ)
+    for argv in (TYPICAL, ("train", "modle=x"), ("train", "--cfg", "job")):
+        cli(*argv)
+    assert dict(os.environ) == environment
+
+
+# Sweeps
+
+
+def test_a_sweep_goes_on_past_a_failed_job_and_runs_only_that_again(cli, monkeypatch, tmp_path: Path) -> None:
+    broken = {2}
+    called: list[int] = []
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        called.append(cfg.seed)
+        if cfg.seed in broken:
+            raise RuntimeError("boom")
+        return {"eval/fid": 10.0 * cfg.seed}
+
+    monkeypatch.setattr(cli_module, "call", call)
+    line = ("train", "seed=1,2,3", "-m", "hydra.sweep.dir=s1", "optimizer.lr=1e-3")
+    answer = cli(*line)
+    assert answer.code == 1 and called == [1, 2, 3]
+    table = answer.out.splitlines()
+    header = next(i for i, text in enumerate(table) if text.startswith("run"))
+    assert table[header].split() == ["run", "state", "seconds", "seed", "eval/fid", "error"]  # lr does not vary
+    assert [text.split()[1] for text in table[header + 1 : header + 4]] == ["done", "failed", "done"]
+    rows = (tmp_path / "s1" / "results.csv").read_text().splitlines()
+    assert len(rows) == 4 and "RuntimeError: boom" in rows[2]
+    assert sorted(p.name for p in (tmp_path / "s1").iterdir() if p.is_dir()) == [
+        f"optimizer.lr=0.001,seed={seed}" for seed in (1, 2, 3)
+    ]
+    broken.clear()
+    answer = cli(*line)
+    assert answer.code == 0 and called == [1, 2, 3, 2]
+    assert answer.out.count("is done already") == 2
+
+
+def test_a_done_job_runs_again_when_its_config_changed(cli, verb, monkeypatch) -> None:
+    assert cli("train", "-m", "seed=1", "hydra.sweep.dir=s", "hydra.sweep.subdir=x").code == 0
+    assert cli("train", "-m", "seed=2", "hydra.sweep.dir=s", "hydra.sweep.subdir=x").code == 0
+    assert [cfg.seed for _, cfg, _ in verb] == [1, 2]
+
+
+def test_a_job_with_wrong_settings_is_a_failed_job(cli, verb) -> None:
+    answer = cli("train", "-m", "batch_size=0,64")
+    assert answer.code == 1
+    assert "batch_size=0: must be 1 or more" in answer.err
+    assert [cfg.batch_size for _, cfg, _ in verb] == [64]
+
+
+def test_a_signal_ends_the_sweep(cli, monkeypatch) -> None:
+    called = []
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        called.append(cfg.seed)
+        raise Interrupted(signal.SIGINT, "saved")
+
+    monkeypatch.setattr(cli_module, "call", call)
+    answer = cli("train", "-m", "seed=1,2")
+    assert answer.code == 130 and called == [1]
+    assert "interrupted" in answer.out
+
+
+def test_each_model_of_a_sweep_has_its_own_partners(cli, verb) -> None:
+    assert cli("train", "-m", "model=dcgan,mlp_gan").code == 0
+    found = {cfg.model._target_.rpartition(".")[2]: cfg.optimizer._target_ for _, cfg, _ in verb}
+    assert found == {"DCGAN": "torch.optim.Adam", "MLPGAN": "torch.optim.SGD"}
+
+
+def test_a_job_survives_pickling() -> None:
+    job = pickle.loads(pickle.dumps(cli_module.Job("train")))
+    assert job == cli_module.Job("train")
+
+
+def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strict(self: ArgumentParser, action: Any) -> None:
+        if not isinstance(action.help, str):
+            raise ValueError("badly formed help string")
+
+    monkeypatch.setattr(ArgumentParser, "_check_help", strict, raising=False)
+    lazy, before = argparse.Action([], "x", help=object()), Hydra.get_mode
+    with composition.mended_hydra():
+        if composition.HYDRA_1_3:
+            ArgumentParser()._check_help(lazy)
+        assert Hydra.get_mode is not before
+    assert ArgumentParser._check_help is strict and Hydra.get_mode is before
+
+
+# Resume and checkpoints
+
+
+def test_resume_takes_the_run_as_it_was_and_what_is_typed_now(cli, verb) -> None:
+    assert cli("train", "model=mlp_gan", "model.pieces=3", "data=mnist", "runtime.threads=1", "trust=[abc]").code == 0
+    run = verb[0][2]
+    answer = cli("train", f"resume={run}", "images=3M", "runtime=cpu")
+    assert answer.code == 0
+    _, cfg, folder = verb[1]
+    assert folder == run and cfg.resume == str(run)
+    assert cfg.model == verb[0][1].model and cfg.model.pieces == 3 and cfg.data == verb[0][1].data
+    assert cfg.optimizer == verb[0][1].optimizer
+    assert (cfg.images, cfg.runtime.device, cfg.runtime.threads) == (3_000_000, "cpu", None)
+    assert cfg.trust == []  # a saved config cannot vouch for itself
+    assert status.read(run)["choices"]["model"] == "mlp_gan"
+
+
+def test_resume_latest_and_the_same_groups_typed_again(cli, verb) -> None:
+    cli("train", "model=dcgan", "model.width=8")
+    cli("train", "model=mlp_gan", "model.pieces=3")
+    assert cli("train", "resume=latest", "model=mlp_gan", "schedule=linear").code == 0
+    assert verb[2][2] == verb[1][2]
+    assert verb[2][1].model.pieces == 3
+    assert verb[2][1].schedule == {
+        "_target_": "gancli.training.schedules.Linear",
+        "start": 0.5,
+        "end": 0.0,
+        "warmup": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        ("model=dcgan", "a resumed run keeps its model (mlp_gan)"),
+        ("data=mnist", "a resumed run keeps its data (digits)"),
+        ("experiment=x", "a resumed run keeps its experiment"),
+        ("optimizer._target_=torch.optim.AdamW", "optimizer._target_: a resumed run keeps its optimizer"),
+        ("optimizer.lrr=1", "did you mean 'lr'?"),
+        ("imags=1", "did you mean 'images'?"),
+    ],
+)
+def test_what_a_resumed_run_cannot_change(cli, verb, typed: str, says: str) -> None:
+    cli("train", "model=mlp_gan", "optimizer=adam")
+    run = verb[0][2]
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    answer = cli("train", f"resume={run}", typed)
+    assert answer.code == 2 and says in answer.err and len(answer.err.splitlines()) == 1
+    assert len(verb) == 1
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_saved_config_cannot_set_up_hydra_or_bring_keys(cli, verb, tmp_path: Path) -> None:
+    cli("train")
+    run = verb[0][2]
+    callback = "hydra:\n  callbacks:\n    evil:\n      _target_: builtins.open\n      file: evil.txt\n      mode: w\n"
+    with (run / "config.yaml").open("a") as file:
+        file.write(callback + "strange: 1\n")
+    assert cli("train", f"resume={run}").code == 0
+    assert "strange" not in verb[1][1] and not (tmp_path / "evil.txt").exists()
+
+
+def test_eval_has_data_and_features_of_the_checkpoint(cli, verb) -> None:
+    cli("train", "data=mnist", "data.validation=0.1")
+    run = verb[0][2]
+    assert cli("eval", f"ckpt={run}", "data.root=/elsewhere").code == 0
+    cfg = verb[1][1]
+    assert (cfg.data.root, cfg.data.validation, cfg.features) == ("/elsewhere", 0.1, verb[0][1].features)
+    assert cli("eval", "ckpt=latest", "features=inception").code == 0
+    cfg = verb[2][1]
+    assert cfg.ckpt == str(run.relative_to(Path.cwd())) or cfg.ckpt == str(run)
+    assert cfg.features._target_.endswith("Inception") and cfg.data == verb[0][1].data
+    assert cli("eval", f"ckpt={run}", "data=cifar10").code == 0
+    cfg = verb[3][1]
+    assert cfg.data == config.compose("train", ["data=cifar10"]).data
+    assert status.read(run)["verb"] == "train"  # eval does not overwrite the run's own
+
+
+def test_several_checkpoints_are_asked_for_their_own_config(cli, verb) -> None:
+    cli("train")
+    cli("train", "data=mnist")
+    runs = [folder for _, _, folder in verb]
+    assert cli("eval", "-m", f"ckpt={runs[0]},{runs[1]}").code == 0
+    assert [cfg.ckpt for _, cfg, _ in verb[2:]] == [str(run) for run in runs]
+    assert all(cfg.data is None and cfg.features is None for _, cfg, _ in verb[2:])
+    assert cli("eval", "-m", f"ckpt={runs[1]}", "n=10,20").code == 0
+    assert [cfg.data for _, cfg, _ in verb[4:]] == [verb[1][1].data] * 2
+
+
+def test_paths_that_hydra_cannot_read_unquoted(cli, verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("train")
+    strange = tmp_path / "it's (a) run=1, ü"
+    verb[0][2].rename(strange)
+    assert cli("sample", f"ckpt={strange}", "out=~/x y").code == 0
+    assert verb[1][1].ckpt == str(strange) and verb[1][1].out == "~/x y"
+    assert cli("train", "data=folder", "data.root=~/faces").code == 0
+    assert verb[2][1].data.root == "~/faces"
+
+
+# The user's own configs, and completion
+
+
+def test_users_own_configs(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for place in ("conf", "named", "dir", "path"):
+        (tmp_path / place / "loss").mkdir(parents=True)
+        text = f"_target_: gancli.losses.adversarial.NonSaturating\nrepeat: {len(place)}\n"
+        (tmp_path / place / "loss" / f"mine_{place}.yaml").write_text(text)
+    monkeypatch.setenv("GANCLI_CONF", str(tmp_path / "named"))
+    show = ("--cfg", "job", "-p", "loss")
+    assert "repeat: 4" in cli("train", "loss=mine_conf", *show).out
+    assert "repeat: 5" in cli("train", "loss=mine_named", *show).out
+    assert "repeat: 3" in cli("train", "--config-dir", "dir", "loss=mine_dir", *show).out
+    assert "repeat: 4" in cli("train", f"hydra.searchpath=[file://{tmp_path}/path]", "loss=mine_path", *show).out
+    assert "mine_conf, mine_named, minimax" in cli("train", "--help").out
+
+
+COMPLETIONS = [
+    ("gancli tr", {"train"}),
+    ("gancli ", {"train", "eval", "sample", "report", "doctor"}),
+    ("gancli train model=", {"model=dcgan", "model=mlp_gan"}),
+    ("gancli train -m runtime=c", {"runtime=cpu", "runtime=cuda"}),
+    ("gancli train model=mlp_gan schedule.momentum", {"schedule.momentum_start=", "schedule.momentum_end="}),
+    ("gancli eval ck", {"ckpt="}),
+    ("gancli tran mod", set()),
+]
+
+
+@pytest.mark.parametrize("line, offered", COMPLETIONS, ids=[line for line, _ in COMPLETIONS])
+def test_completion(cli, monkeypatch: pytest.MonkeyPatch, line: str, offered: set[str]) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    answer = cli("-sc", "query=bash")
+    assert answer.code == 0
+    assert offered <= set(answer.out.split())
+    assert all(word.startswith(line.split(" ")[-1]) for word in answer.out.split())
+
+
+def test_completion_in_bash(tmp_path: Path) -> None:
+    (tmp_path / "gancli").write_text(f'#!/bin/sh\nexec {sys.executable} -m gancli "$@"\n')
+    (tmp_path / "gancli").chmod(0o755)
+    script = """
+        eval "$(gancli -sc install=bash)"
+        COMP_WORDS=(gancli train model=) COMP_CWORD=2 COMP_LINE='gancli train model=' COMP_POINT=19
+        $(complete -p gancli | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert "dcgan" in answer.stdout and "mlp_gan" in answer.stdout, answer.stderr
+
+
+def test_module_runs_like_the_script(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "gancli", "train", "modle=dcgan"]
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert answer.returncode == 2 and "did you mean 'model'?" in answer.stderr

@@ -1,0 +1,254 @@
+"""What may be built, and what a class accepts, read from its source without importing it."""
+
+import ast
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from gancli import config
+from gancli.config import instantiate
+from gancli.config.annotations import fits
+from gancli.config.targets import signature
+from gancli.errors import UsageError
+from gancli.losses.base import Loss
+from gancli.models.base import Model
+from gancli.training.schedules import Linear, Schedule
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes a package whose import leaves a file, and gives that file's path."""
+    names: list[str] = []
+
+    def write(name: str, **sources: str) -> Path:
+        canary = tmp_path / f"{name}.imported"
+        (tmp_path / name).mkdir()
+        sources.setdefault("__init__", "")
+        for module, text in sources.items():
+            trap = f"open({str(canary)!r}, 'w').close()\n" if module == "__init__" else ""
+            (tmp_path / name / f"{module}.py").write_text(trap + textwrap.dedent(text))
+        names.append(name)
+        return canary
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield write
+    for module in [m for m in sys.modules if m.partition(".")[0] in names]:
+        del sys.modules[module]
+
+
+# What is built
+
+
+def test_builds_classes_of_the_kind() -> None:
+    built = instantiate({"_target_": "gancli.training.schedules.Linear", "start": 0.25}, Schedule)
+    assert type(built) is Linear and built.start == 0.25
+
+
+def test_builds_partials_and_what_is_inside() -> None:
+    node = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
+    built = instantiate(node, torch.optim.Optimizer)
+    assert isinstance(built, partial) and built.func is torch.optim.SGD and built.keywords == {"lr": 0.5}
+    inside = {"layers": [{"_target_": "torch.nn.ReLU"}], "x": {"a": 1}}
+    built = instantiate({"_target_": "torch.nn.Sequential", "_partial_": True, **inside}, torch.nn.Module)
+    assert type(built.keywords["layers"][0]) is torch.nn.ReLU and built.keywords["x"] == {"a": 1}
+
+
+def test_arguments_of_the_program_win() -> None:
+    assert (
+        instantiate({"_target_": "gancli.training.schedules.Linear", "start": 0.25}, Schedule, start=0.75).start == 0.75
+    )
+
+
+def test_composed_configs_build(cli) -> None:
+    cfg = config.compose("train")
+    optimizer = instantiate({k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer)
+    assert type(optimizer.keywords["betas"]) is list
+    assert optimizer([torch.nn.Parameter(torch.zeros(1))]).defaults["lr"] == 2e-4
+    source, loader = config.build_data(cfg.data)
+    assert type(source).__name__ == "Digits" and loader == {"flip": False, "resident": None, "workers": 2}
+
+
+REFUSED = [
+    "os.system", "builtins.eval", "builtins.exec", "eval", "", "subprocess.Popen", "torch.hub.load", "torch.load",
+    "torch.utils.cpp_extension.load_inline", "gancli.cli.sys.exit", "gancli.cli.main", "gancli.config.Path",
+    "gancli.cli.Path", "gancli.cli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu",
+    "torch.nn.modules.os.system",
+    "gancli.errors.UsageError", "gancli.losses.adversarial.Tensor", "gancli.losses", "gancli.nope.X", "gancli..x",
+    "gancli.losses.adversarial.NoSuch", ".system", "gancli.losses.adversarial.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", REFUSED)
+def test_refused_with_one_line(target: str, capsys) -> None:
+    with pytest.raises(UsageError) as caught:
+        instantiate({"_target_": target, "command": "true"}, Loss)
+    assert "\n" not in str(caught.value) and "_target_=" in str(caught.value)
+
+
+def test_another_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="no Model class of a trusted package"):
+        instantiate({"_target_": "gancli.training.schedules.Linear"}, Model)
+
+
+def test_what_is_refused_is_not_even_imported(package) -> None:
+    canary = package("evil", __init__="class Net: pass")
+    with pytest.raises(UsageError, match=r"trust=\[evil\]"):
+        instantiate({"_target_": "evil.Net"}, object)
+    with pytest.raises(UsageError, match="refused"):
+        instantiate({"_target_": "gancli.training.schedules.Linear", "start": {"_target_": "evil.Net"}}, Schedule)
+    assert not canary.exists()
+
+
+def test_a_prefix_of_a_trusted_name_is_not_trusted(package) -> None:
+    canary = package("gancli_evil", __init__="class Net: pass")
+    for trust in ((), ("gancli_evi",)):
+        with pytest.raises(UsageError, match="refused"):
+            instantiate({"_target_": "gancli_evil.Net"}, object, trust=trust)
+    assert not canary.exists()
+
+
+def test_a_trusted_package_is_built_but_not_what_it_imports(package) -> None:
+    package("friendly", nets="from pathlib import Path\nclass Net:\n  def __init__(self, width):\n    self.w = width\n")
+    assert instantiate({"_target_": "friendly.nets.Net", "width": 3}, object, trust=["friendly"]).w == 3
+    with pytest.raises(UsageError, match="refused"):
+        instantiate({"_target_": "friendly.nets.Path"}, object, trust=["friendly"])
+
+
+def test_a_value_that_the_class_refuses_is_one_line(package) -> None:
+    package("picky", __init__="class Net:\n    def __init__(self):\n        raise ValueError('width must be even')\n")
+    with pytest.raises(UsageError, match="picky.Net: width must be even"):
+        instantiate({"_target_": "picky.Net"}, object, trust=["picky"])
+
+
+def test_the_command_line_refuses_before_anything_runs(cli, package) -> None:
+    canary = package("evil", __init__="class Net: pass")
+    answer = cli("train", "model._target_=evil.Net")
+    assert answer.code == 2 and "refused" in answer.err and not canary.exists()
+
+
+# What a class accepts
+
+
+def test_checking_imports_nothing(cli, package) -> None:
+    canary = package("mine", nets="class Net:\n    def __init__(self, spec, width: int = 3): ...\n")
+    answer = cli(
+        "train",
+        "model._target_=mine.nets.Net",
+        "~model.latent_dim",
+        "~model.discriminator_norm",
+        "~model.minibatch_std",
+        "model.width=x",
+        "trust=[mine]",
+    )
+    assert (answer.code, "model.width: expected int, got 'x'" in answer.err) == (2, True)
+    assert not canary.exists()
+
+
+_DATACLASS = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n  a: int\n  b: int = 1"
+_TUPLE = "from typing import NamedTuple\nclass C(NamedTuple):\n  a: int\n  b: int = 1"
+_GUARDED = "try:\n  import x\nexcept ImportError:\n  if True:\n    class C:\n      def __init__(self, q): ..."
+_BASE = "class B:\n  def __init__(self, a, b=1): ...\n"
+SOURCES = {
+    # name: (source, required arguments, those with a default, takes others)
+    "plain": ("class C:\n  def __init__(self, a, b: int = 1, *, c, d: str = ''): ...", "ac", "bd", False),
+    "inherited": (f"{_BASE}class C(B):\n  x = 1", "a", "b", False),
+    "second base": (f"{_BASE}class A: pass\nclass C(A, B): ...", "a", "b", False),
+    "kwargs": (f"{_BASE}class C(B):\n  def __init__(self, c, **kw): ...", "ac", "b", False),
+    "free kwargs": ("class C:\n  def __init__(self, a, **kw): ...", "a", "", True),
+    "dataclass": (_DATACLASS, "a", "b", False),
+    "NamedTuple": (_TUPLE, "a", "b", False),
+    "unknown base": ("from nowhere import B\nclass C(B): ...", "", "", True),
+    "computed base": ("def f(): ...\nclass C(f()): ...", "", "", True),
+    "re-export": ("from .other import D as C", "z", "", False),
+    "star": ("from .other import *", "z", "", False),
+    "alias": ("from . import other\nC = other.C", "z", "", False),
+    "behind if and try": (_GUARDED, "q", "", False),
+    "itself": ("class C(C): ...", "", "", True),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_signatures(package, name: str) -> None:
+    source, required, optional, is_open = SOURCES[name]
+    other = "class D:\n  def __init__(self, z): ...\nclass C(D): ..."
+    canary = package(f"pkg_{name.replace(' ', '_').replace('-', '_')}", module=source, other=other)
+    found = signature(f"{canary.stem}.module.C")
+    wanted = dict.fromkeys(required, True) | dict.fromkeys(optional, False)
+    assert ({key: p.required for key, p in found.parameters.items()}, found.open) == (wanted, is_open)
+    assert not canary.exists()
+
+
+MISSING = {
+    "no_such_package.C": "no module 'no_such_package'",
+    "gancli.no_such_module.C": "no module 'no_such_module' in 'gancli'",
+    "gancli.training.schedules.Lineer": "no class 'Lineer' in 'gancli.training.schedules'; did you mean 'Linear'?",
+    "gancli.cli.main": "it is not a class",
+    "math.sqrt": "no Python source",
+    "sys.exit": "no Python source",
+    "C": "write it as package.module.Class",
+}
+
+
+@pytest.mark.parametrize("target", MISSING)
+def test_no_signature(target: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        signature(target)
+    assert MISSING[target] in str(caught.value)
+
+
+def test_circles_end(package) -> None:
+    package("circle", a="from .b import C", b="from .a import C")
+    with pytest.raises(UsageError, match="circle"):
+        signature("circle.a.C")
+
+
+@pytest.mark.parametrize("target", ["torch.optim.Adam", "torch.optim.SGD", "torch.optim.RMSprop", "torch.optim.AdamW"])
+def test_signatures_are_those_that_python_sees(target: str) -> None:
+    import inspect
+
+    real = inspect.signature(getattr(torch.optim, target.rpartition(".")[2])).parameters
+    found = signature(target).parameters
+    assert {k: p.required for k, p in found.items()} == {k: p.default is p.empty for k, p in real.items()}
+
+
+FITS = [
+    ("int", [1, 0], [1.0, True, "1", None, [1]]),
+    ("float", [1, 0.5], [True, "x", None]),
+    ("bool", [True], [1, "true", None]),
+    ("str", ["x"], [1, True, None]),
+    ("bool | int", [True, 1], [1.5]),
+    ("int | None", [1, None], ["x", 1.5]),
+    ("Optional[int]", [1, None], ["x"]),
+    ("Union[int, str]", [1, "x"], [1.5]),
+    ("'int | None'", [1, None], ["x"]),
+    ("None", [None], [0]),
+    ("str | Path", ["x"], [1]),
+    ("typing.Literal['a', 'b', 1]", ["a", 1], ["c", True, 1.0, None]),
+    ("tuple[int, int]", [[1, 2]], [[1], [1, 2, 3], [1, "x"], 1]),
+    ("tuple[int, ...]", [[], [1, 2, 3]], [[1, "x"], "x"]),
+    ("list[float]", [[1, 0.5]], [["x"], "x", {}]),
+    ("Sequence[int] | int", [[1], 1], ["x", ["x"]]),
+    ("dict[str, int]", [{"a": 1}], [{"a": "x"}, [1]]),
+    ("float | Tensor", [1.0], ["x", None]),
+    ("nn.Module | None", [None], [1]),
+    ("Tensor", [1, "x"], []),  # nothing is known: the constructor will tell
+    ("SomeAlias | None", [1, "x", None], []),
+    ("Any", [1, None, {}], []),
+    ("Annotated[int, 'pixels']", [1], ["x"]),
+    ("tuple", [[1, "x"]], [1]),
+]
+
+
+@pytest.mark.parametrize("annotation, right, wrong", FITS, ids=[f[0] for f in FITS])
+def test_fits(annotation: str, right: list, wrong: list) -> None:
+    node = ast.parse(annotation, mode="eval").body
+    assert [v for v in right if not fits(v, node)] == []
+    assert [v for v in wrong if fits(v, node)] == []
+
+
+def test_no_annotation_fits_everything() -> None:
+    assert fits(1, None) and fits("x", None) and fits(None, None)

@@ -1,0 +1,302 @@
+"""DiffAugment, ADA and the minibatch standard deviation: twins in loops, derivatives, the controller by hand."""
+
+import math
+
+import pytest
+import torch
+from helpers import NoHostSync, compose, overrides, run, tensors
+from torch import Tensor
+
+from gancli.errors import UsageError
+from gancli.losses.adversarial import LSGAN
+from gancli.losses.augmentation import ADA, PIPE, POLICY, DiffAugment
+from gancli.nn import augment
+from gancli.nn.minibatch_std import MinibatchStd
+from gancli.training import checkpoint
+from gancli.training.run import build, run_turn
+
+DONE = torch.tensor(0.5)
+
+
+def images(n: int = 5, channels: int = 3, side: int = 8) -> Tensor:
+    return torch.randn(n, channels, side, side + 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_translations_are_shifts_with_zeros_coming_in():
+    x = images()
+    torch.manual_seed(1)
+    found = augment.translated(x, 0.25)
+    torch.manual_seed(1)
+    down, right = torch.randint(-2, 3, (5,)), torch.randint(-3, 4, (5,))  # 8 and 10 pixels: up to 2 and 2.5
+    assert down.unique().numel() > 1
+    for i in range(5):
+        for r in range(8):
+            for c in range(10):
+                a, b = r - down[i], c - right[i]
+                expected = x[i, :, a, b] if 0 <= a < 8 and 0 <= b < 10 else torch.zeros(3)
+                assert torch.equal(found[i, :, r, c], expected.to(found))
+
+
+def test_a_cutout_is_a_blank_rectangle_around_a_place_in_the_image():
+    x = images(200)
+    torch.manual_seed(1)
+    found = augment.cut_out(x)
+    torch.manual_seed(1)
+    rows, columns = torch.randint(0, 9, (200,)), torch.randint(0, 10, (200,))  # sizes 4 (even) and 5 (odd)
+    for i in range(200):
+        expected = x[i].clone()
+        expected[:, max(0, rows[i] - 2) : rows[i] + 2, max(0, columns[i] - 2) : columns[i] + 3] = 0
+        assert torch.equal(found[i], expected)
+    blank = (found == 0).all(1)
+    assert blank[:, 0].any() and blank[:, -1].any() and blank.flatten(1).sum(1).max() == 20
+
+
+def test_colour_jitter_is_the_formula():
+    x = images()
+    torch.manual_seed(1)
+    found = augment.jitter(x)
+    torch.manual_seed(1)
+    add, saturate, contrast = (torch.rand(5, 1, 1, 1, dtype=torch.float64) for _ in range(3))
+    for i in range(5):
+        y = x[i] + add[i] - 0.5
+        grey = y.mean(0)
+        y = grey + 2 * saturate[i] * (y - grey)
+        assert torch.allclose(found[i], y.mean() + (contrast[i] + 0.5) * (y - y.mean()), atol=1e-12)
+    grey = images(channels=1)
+    torch.manual_seed(1)
+    assert augment.jitter(grey).shape == grey.shape
+
+
+EVERY = {name: f for name, f in POLICY.items()} | {
+    f"ada {name}": lambda x, f=f: f(x, torch.tensor(0.9)) for name, f in PIPE.items()
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", EVERY)
+def test_every_change_is_differentiable_random_per_image_and_the_same_for_a_seed(name, channels):
+    def change(x: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return EVERY[name](x)
+
+    x = images(3, channels, 4).requires_grad_()
+    assert torch.autograd.gradcheck(change, (x,))
+    assert torch.equal(change(x), change(x)) and not torch.equal(EVERY[name](x), change(x))
+    same = x.detach()[:1].expand(64, -1, -1, -1).float()
+    assert len(EVERY[name](same).unique(dim=0)) > 8
+
+
+@pytest.mark.parametrize("kind", ["diffaugment", "ada"])
+def test_both_players_see_changed_images_and_the_generator_learns_through_the_change(kind):
+    parts = build(compose("train", overrides("dcgan", f"stabilizer={kind}")))
+    if kind == "ada":
+        parts.loss.stabilizers["ada"].p.fill_(1.0)
+    batch, (critic, generator) = parts.loader.next(), parts.steps
+    seen, drawn, score, generate = [], [], parts.model.score, parts.model.generate
+    parts.model.score = lambda x, y: seen.append(x.detach()) or score(x, y)
+    parts.model.generate = lambda z, y: drawn.append(generate(z, y)) or drawn[-1]
+    critic(batch)
+    generator(batch)
+    for given, judged in zip((batch.image, drawn[0], drawn[1]), seen, strict=True):
+        assert given.shape == judged.shape and (given != judged).flatten(1).any(1).sum() >= 6
+    for p in parts.model.generator.parameters():
+        assert p.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["diffaugment", "ada"])
+def test_the_halves_of_a_pair_are_moved_alike(kind):
+    """Every picture is its own source here, so that whatever is judged, and penalised, has to be one still."""
+    parts = build(compose("train", overrides("pix2pix", f"stabilizer={kind}", "penalty=[gradient_penalty]")))
+    stabilizer = parts.loss.adversarial.stabilizers[kind]
+    if kind == "ada":
+        stabilizer.p.fill_(1.0)
+        stabilizer.transforms = ["geometry"]
+    batch = parts.loader.next()
+    batch = batch._replace(source=batch.image[:, :1].repeat(1, parts.model.spec.source_channels, 1, 1))
+    batch = batch._replace(image=batch.source[:, :1].repeat(1, parts.model.spec.channels, 1, 1))
+    judged, score = [], parts.model.score
+    parts.model.score = lambda source, image: judged.append((source.detach(), image.detach())) or score(source, image)
+    parts.model.translate = lambda source, direction: 1.0 * batch.image.requires_grad_()
+    for step in parts.steps:
+        for term in step.phase.terms:
+            term.fn(parts.model, batch)
+    assert len(judged) == 4  # real and generated, one between them, and the generator's
+    for source, image in judged:
+        assert torch.allclose(source[:, :1], image[:, :1], atol=1e-6)
+        assert (source != batch.source).flatten(1).any(1).all()
+    assert not torch.equal(judged[0][0], judged[1][0])
+
+
+@pytest.mark.parametrize("stabilizer", [DiffAugment(["color", "translation"]), ADA(transforms=["color", "geometry"])])
+def test_the_colours_of_a_pairs_source_stay(stabilizer):
+    if isinstance(stabilizer, ADA):
+        stabilizer.p.fill_(1.0)
+    x = images(2, 3).abs() + 1
+    source, (one, other) = stabilizer.pairs(torch.full_like(x[:, :1], 0.5), [x, x], DONE)
+    assert source.shape == (2, 1, 8, 10) and one.shape == other.shape == x.shape
+    assert set(source.unique().tolist()) <= {0.0, 0.5} or torch.allclose(source, torch.full_like(source, 0.5))
+    assert not torch.equal(one, other)  # each has its own colours
+
+
+def test_without_probability_ada_changes_nothing():
+    x = images().float()
+    assert torch.allclose(ADA().image(x, DONE), x, atol=1e-5)
+    assert not torch.allclose(DiffAugment(["translation"]).image(x, DONE), x)
+
+
+def test_known_motions():
+    x = images(2, 3, 6)[..., :6]
+    unit = torch.eye(3, dtype=torch.float64).expand(2, 3, 3)
+    assert torch.allclose(augment.moved(x, unit), x, atol=1e-12)
+    two = torch.full((2,), 2.0, dtype=torch.float64)
+    assert torch.allclose(augment.moved(x, augment.scaling(-two / 2, two / 2)), x.flip(-1), atol=1e-12)
+    assert torch.allclose(augment.moved(x, augment.rotation(two * math.pi / 4)), x.rot90(1, (2, 3)), atol=1e-10)
+    away = augment.moved(x, augment.shifting(two, 0 * two))
+    assert torch.allclose(away[..., :4], x[..., 2:], atol=1e-12)
+    assert torch.allclose(away[..., 4:], x[..., 4:].flip(-1), atol=1e-12)  # mirrored at the edge
+    wide = images(2)  # 8 x 10: a turn must not squeeze
+    back = augment.moved(augment.moved(wide, augment.rotation(two * math.pi / 2)), augment.rotation(two * math.pi / 2))
+    assert torch.allclose(back, wide, atol=1e-10)
+
+
+def test_known_colours():
+    ones = torch.ones(1, dtype=torch.float64)
+    pixel = torch.tensor([0.9, -0.3, 0.2], dtype=torch.float64).view(1, 3, 1, 1)
+    plain = lambda m: augment.recoloured(pixel, m).flatten().tolist()  # noqa: E731
+    assert plain(augment.circulant(ones, 0 * ones, 0 * ones)) == pytest.approx([0.9, -0.3, 0.2])
+    assert plain(augment.circulant(0 * ones, ones, 0 * ones)) == pytest.approx([-0.3, 0.2, 0.9])  # a third of a turn
+    assert plain(augment.circulant(ones / 3, ones / 3, ones / 3)) == pytest.approx([0.8 / 3] * 3)  # no saturation
+    up = augment.matrices(1, 4, {(i, 3): 0.5 * ones for i in range(3)}, ones)
+    assert plain(up) == pytest.approx([1.4, 0.2, 0.7])
+    grey = torch.full((1, 1, 1, 1), 0.4, dtype=torch.float64)
+    assert augment.recoloured(grey, up).item() == pytest.approx(0.9)
+    luma = augment.circulant(ones / 3, -2 * ones / 3, -2 * ones / 3)
+    assert augment.recoloured(grey, luma).item() == pytest.approx(-0.4)
+    assert sum(plain(luma)) == pytest.approx(-0.8)  # the hue stays
+
+
+def test_colour_changes_keep_what_they_should():
+    """One at a time, by letting all the others keep their rest: greys stay grey, turns keep lengths."""
+    x = images(400).float()
+    grey = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.manual_seed(0)
+    spread = augment.colour(grey, torch.tensor(0.8))
+    assert spread.std(1).max() < 1e-5
+    torch.manual_seed(0)
+    alone = augment.colour(grey[:, :1], torch.tensor(0.8))
+    ratio = (alone != grey[:, :1]).flatten(1).any(1).float().mean().item()
+    assert ratio == pytest.approx(1 - 0.2**2 * (1 - 0.8 / 2), abs=0.03)  # brightness, contrast; luma half the times
+
+
+def test_a_change_happens_with_its_probability():
+    torch.manual_seed(0)
+    some = augment.Sometimes(torch.zeros(20_000, 1, 1, 1), torch.tensor(0.3))
+    share = (some(torch.ones(20_000), 0.0) == 1).float().mean().item()
+    assert share == pytest.approx(0.3, abs=3 * math.sqrt(0.21 / 20_000))
+
+
+def test_the_controller_by_hand():
+    """Batches of 10, a change every two: steps of 20 / 100, up while more than 80 % are called real, never below 0."""
+    ada = ADA(target=0.6, speed=100, interval=2)
+    right = [10, 9, 10, 10, 8, 8, 0, 0, 5, 5, 10, 10]  # of ten real images
+    ps, rs = [], []
+    for n in right:
+        score = torch.cat([torch.ones(n), -torch.ones(10 - n)])
+        said = ada.observe(score)
+        ps.append(round(said["ada/p"].item(), 6))
+        rs.append(round(said["ada/r"].item(), 6))
+    assert rs == [1, 0.9, 1, 1, 0.6, 0.6, -1, -1, 0, 0, 1, 1]
+    assert ps == [0, 0.2, 0.2, 0.4, 0.4, 0.4, 0.4, 0.2, 0.2, 0, 0, 0.2]
+    for _ in range(20):
+        ada.observe(torch.ones(10))
+    assert ada.p.item() == 1  # and no further
+    for _ in range(30):
+        ada.observe(-torch.ones(10))
+    assert ada.p.item() == 0
+
+
+def test_the_controller_looks_at_scores_above_the_threshold():
+    seen = []
+    ada = ADA()
+    ada.observe = lambda score: seen.append(score) or {}
+    LSGAN(stabilizers={"ada": ada}).statistics(torch.tensor([0.4, 0.9]), torch.zeros(2))
+    assert seen[0].tolist() == pytest.approx([-0.1, 0.4])
+
+
+def test_the_probability_is_recorded_saved_and_resumed(tmp_path):
+    on = ["stabilizer=ada", "loss.stabilizers.ada.speed=100", "loss.stabilizers.ada.target=-1", "checkpoint.every=40"]
+    run(tmp_path / "whole", "images=120", *on)
+    run(tmp_path / "parts", "images=40", *on)  # five updates: one change, and one update towards the next
+    run(tmp_path / "parts", "images=120", f"resume={tmp_path / 'parts'}", *on)
+    whole, parts = (tensors(checkpoint.load(tmp_path / name).state) for name in ("whole", "parts"))
+    assert [k for k in whole if not torch.equal(whole[k], parts[k])] == []
+    p = whole["loss.stabilizers.ada.p"].item()
+    assert p == pytest.approx(min(1, 12 // 4 * 32 / 100))
+    assert '"discriminator/ada/p"' in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_nothing_waits_for_the_device():
+    class Silent:
+        def add(self, scalars): ...
+
+    on = ["stabilizer=[diffaugment,ada]", "loss.stabilizers.diffaugment.policy=[color,translation,cutout]"]
+    parts = build(
+        compose("train", overrides("dcgan", *on, "model.minibatch_std=4", "optimizer=adam", "data.channels=3"))
+    )
+    with NoHostSync():
+        run_turn(parts, Silent(), measure=False)
+        run_turn(parts, Silent(), measure=False)
+    assert parts.images == 16  # both steps were taken, under a guard that raises
+
+
+@pytest.mark.parametrize(
+    "on, said",
+    [
+        (["loss=wasserstein", "stabilizer=ada"], "stabilizer=ada asks whether images are called real"),
+        (["loss=relativistic", "stabilizer=ada"], "take stabilizer=diffaugment"),
+        (["stabilizer=ada", "loss.stabilizers.ada.target=2"], "target=2 must be from -1 to 1"),
+        (["stabilizer=ada", "loss.stabilizers.ada.speed=0"], "speed=0"),
+        (["stabilizer=ada", "loss.stabilizers.ada.transforms=[]"], "transforms is empty: name some of geometry, color"),
+        (["stabilizer=diffaugment", "loss.stabilizers.diffaugment.policy=[]"], "policy is empty: name some of color"),
+        (["stabilizer=diffaugment", "loss.stabilizers.diffaugment.policy=[blur]"], "policy: expected"),
+        (["model.minibatch_std=-1"], "minibatch_std=-1"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(on, said):
+    with pytest.raises(UsageError, match=said) as error:
+        build(compose("train", overrides("dcgan", *on)))
+    assert "\n" not in str(error.value)
+
+
+def test_augmentation_goes_with_every_loss_that_allows_it():
+    for loss, name in [("fgan", "ada"), ("lsgan", "ada"), ("hinge", "ada"), ("wasserstein", "diffaugment")]:
+        parts = build(compose("train", overrides("dcgan", f"loss={loss}", f"stabilizer={name}")))
+        assert list(parts.loss.stabilizers) == [name]
+
+
+@pytest.mark.parametrize("n, group, size", [(8, 4, 4), (6, 4, 3), (5, 4, 1), (2, 4, 2), (8, 8, 8)])
+def test_minibatch_std_is_a_loop_over_groups(n, group, size):
+    x = torch.randn(n, 3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = MinibatchStd(group)(x)
+    assert found.shape == (n, 4, 2, 4) and torch.equal(found[:, :3], x)
+    for i in range(n):
+        mine = [x[j] for j in range(n) if j % (n // size) == i % (n // size)]
+        assert len(mine) == size
+        mean = sum(mine) / size
+        spread = (sum((each - mean) ** 2 for each in mine) / size + 1e-8).sqrt().mean()
+        assert torch.allclose(found[i, 3], spread.expand(2, 4), atol=1e-12)
+    assert torch.autograd.gradcheck(MinibatchStd(group), (x.requires_grad_(),))
+
+
+@pytest.mark.parametrize("model", ["dcgan", "wgan", "wgan_gp", "sngan"])
+def test_the_discriminators_of_dcgans_shape_can_be_told_the_spread(model):
+    """The score of one image then depends on the others of its batch, even without batch norm."""
+    for group in (0, 4):
+        parts = build(compose("train", overrides(model, f"model.minibatch_std={group}")))
+        net = parts.model.discriminator.eval()
+        assert sum(isinstance(m, MinibatchStd) for m in net) == (group > 0)
+        image = torch.randn(4, 1, 8, 8)
+        other = torch.cat([image[:1], 3 * image[1:]])
+        assert torch.equal(net(image)[0], net(other)[0]) == (group == 0)
+        for step in parts.steps:
+            step(parts.loader.next())

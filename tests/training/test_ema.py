@@ -1,0 +1,72 @@
+"""The moving average against its closed form."""
+
+import pytest
+import torch
+
+from gancli.data.spec import ImageSpec
+from gancli.models.dcgan import DCGAN
+from gancli.training.ema import EMA
+
+
+def model() -> DCGAN:
+    torch.manual_seed(0)
+    return DCGAN(ImageSpec(1, 8, 8), width=4)
+
+
+def test_weights_follow_with_their_half_life():
+    net = model()
+    ema = EMA(net, half_life=1000)
+    before = ema.model.generator[0].weight.clone()
+    with torch.no_grad():
+        net.generator[0].weight.fill_(1.0)
+    for i in range(10):  # 10 x 100 images: one half-life
+        ema.update(100, 10**6 + 100 * i)
+    assert torch.allclose(ema.model.generator[0].weight, (before + 1) / 2, atol=1e-6)
+
+
+def test_half_life_is_short_at_the_start():
+    net = model()
+    ema = EMA(net, half_life=10_000)
+    with torch.no_grad():
+        net.generator[0].weight.fill_(1.0)
+    ema.update(64, 64)  # half-life 3.2 images: the initialisation is forgotten
+    assert torch.allclose(ema.model.generator[0].weight, torch.ones(()), atol=1e-5)
+
+
+def test_only_what_is_sampled_is_copied():
+    net = model()
+    ema = EMA(net, half_life=1000)
+    assert ema.model.discriminator is net.discriminator and ema.model.generator is not net.generator
+    assert set(ema.state_dict()) == {k for k in net.state_dict() if k.startswith("generator.")}
+
+
+def test_counters_are_those_of_the_trained_network():
+    net = model()
+    ema = EMA(net, half_life=1000)
+    net.generator(net.latent(4))
+    ema.update(4, 1000)
+    assert ema.model.generator[1].num_batches_tracked == net.generator[1].num_batches_tracked == 1
+
+
+def test_no_average_samples_the_trained_network_in_eval_mode_and_returns_it_to_training():
+    net = model()
+    ema = EMA(net, half_life=0)
+    with ema.sampling() as sampled:
+        assert sampled is net and not net.generator.training and net.discriminator.training
+    assert net.generator.training and ema.state_dict() == {}
+    net.generator.eval()
+    with ema.sampling():
+        pass
+    assert not net.generator.training
+
+
+@pytest.mark.parametrize("half_life", [0, 500])
+def test_state_restores_the_average(half_life):
+    net = model()
+    ema = EMA(net, half_life)
+    with torch.no_grad():
+        net.generator[0].weight.add_(1.0)
+    ema.update(64, 5000)
+    other = EMA(model(), half_life)
+    other.load_state_dict({k: v.clone() for k, v in ema.state_dict().items()})
+    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), ema.state_dict().values()))
