@@ -1,4 +1,4 @@
-"""Every gancli command of the README runs, on small stand-ins for its data, and everything it names exists."""
+"""Every gancli command of the README and its pages runs, on small stand-ins for the data, and all they name exists."""
 
 import json
 import re
@@ -14,6 +14,11 @@ from gancli.config import conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *(ROOT / "gancli" / name / "README.md" for name in (
+    "losses", "models", "data", "metrics", "lectures", "training/doctor",
+))]  # fmt: skip
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+EVERYTHING = "\n".join(TEXTS.values())
 SMOKE = {  # appended: the last value of a key wins
     "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
@@ -25,13 +30,13 @@ SMOKE = {  # appended: the last value of a key wins
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Return the gancli command lines of the README's shell blocks, comments removed."""
-    lines = [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()]
+def commands(text: str) -> list[list[str]]:
+    """Return the gancli command lines of a page's shell blocks, comments removed."""
+    lines = [shlex.split(line, comments=True) for block in blocks("bash", text) for line in block.splitlines()]
     return [words for words in lines if words[:1] == ["gancli"]]
 
 
@@ -89,14 +94,23 @@ def typed(home, cli, monkeypatch):
 
 
 def test_every_command_of_the_tour_runs(home, typed):
-    """In order, in one folder."""
-    found = commands()
-    assert len(found) >= 10
-    for _, *words in found:
+    """In order, in one folder; the page of metrics reports the tour's sweep."""
+    tour = commands(README)
+    assert len(tour) >= 10
+    for _, *words in (*tour, *commands(TEXTS[ROOT / "gancli" / "metrics" / "README.md"])):
         typed(home / "work", words, smoke(words))
     assert len(list((home / "work" / "samples").glob("0*.png"))) == 20
     assert (home / "work" / "walk" / "grid.png").is_file()
     assert "data:image/png" in (home / "work" / "paper" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if page.parent.name != "metrics"], ids=lambda p: p.parent.name
+)
+def test_every_command_of_a_page_runs(page, home, typed):
+    """In order, in a folder of the page's own."""
+    for _, *words in commands(TEXTS[page]):
+        typed(home / page.parent.name, words, smoke(words))
 
 
 def test_make_train_runs_its_commands(home, typed):
@@ -134,13 +148,24 @@ def test_make_targets_exist():
     assert named and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
 
 
-def test_every_option_named_in_the_readme_exists():
+def test_links_and_pictures_lead_to_files():
+    for page, text in TEXTS.items():
+        targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+        missing = [each for each in targets if "://" not in each and not (page.parent / each).exists()]
+        assert missing == [], page
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_pages_name_every_option_and_no_other():
     for group in ("model", "data", "loss", "optimizer", "schedule", "features"):
-        for name in re.findall(rf"\b{group}=([a-z_0-9,]+)", README):
+        for name in re.findall(rf"\b{group}=([a-z_0-9,]+)", EVERYTHING):
             for option in name.split(","):
                 assert option == "tiny" or (conf_dir() / group / f"{option}.yaml").is_file(), f"{group}={option}"
     for group in ("model", "data", "loss", "penalty", "stabilizer", "optimizer", "schedule"):
         for path in (conf_dir() / group).glob("*.yaml"):
-            assert re.search(rf"\b{path.stem}\b", README), f"{group}={path.stem} is not in the README"
+            assert re.search(rf"\b{path.stem}\b", EVERYTHING), f"{group}={path.stem} is on no page"
     for path in (conf_dir() / "experiment" / "lecture").glob("*.yaml"):
-        assert f"| `{path.stem}` |" in README, f"experiment=lecture/{path.stem} is not in the README"
+        assert f"| `{path.stem}` |" in EVERYTHING, f"experiment=lecture/{path.stem} is on no page"
