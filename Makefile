@@ -24,7 +24,7 @@ train: $(STAMP)  ## train a DCGAN on the embedded digits, write a sample grid an
 	$(BIN)/gancli train experiment=quickstart
 	$(BIN)/gancli eval ckpt=latest features=classifier
 
-test: $(STAMP)  ## run every test that needs no GPU
+test: lint  ## run the linter and every test that needs no GPU
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
@@ -33,9 +33,9 @@ bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests
 gpu-check: $(STAMP)  ## run the tests that need a GPU
 	$(BIN)/python -m pytest tests/gpu -m gpu
 
-lint: $(STAMP)  ## look for style errors (installs ruff)
-	$(BIN)/python -m pip install --quiet ruff
-	$(BIN)/ruff check gancli tests
+lint: $(STAMP)  ## look for style errors
+	$(BIN)/ruff check --quiet gancli tests
+	$(BIN)/ruff format --quiet --check gancli tests
 
 clean:      ## remove .venv and what tests and builds leave; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,3 +1,3 @@
 """gancli: train, evaluate and sample generative image models from one Hydra-driven command line."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -116,3 +116,16 @@ def test_only_the_cli_catches_everything(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_modules_say_what_they_are(path: Path) -> None:
     assert ast.get_docstring(tree_of(path))
+
+
+def test_the_table_of_the_source_map_is_what_is_kept() -> None:
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| room | may import |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [[cell.split() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert {room[0].strip("`"): {each.strip("`") for each in allowed} for room, allowed in rows} == ROOMS
+
+
+def test_every_room_is_on_the_source_map_and_nothing_else_lies_loose() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert rooms == set(ROOMS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == LOOSE | {"__main__"}

@@ -142,6 +142,28 @@ def test_the_model_example_runs_as_it_stands(home, cli):
     assert answer.code == 0, answer.err
 
 
+def test_the_worked_example_of_contributing_runs(cli):
+    """Its file, its yaml and its command."""
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (code,), (yaml,), ((_, *words),) = blocks("python", text), blocks("yaml", text), commands(text)
+    Path("mypackage").mkdir()
+    Path("mypackage/__init__.py").touch()
+    Path("mypackage/warm.py").write_text(code)
+    Path("myconf/loss").mkdir(parents=True)
+    Path("myconf/loss/warm.yaml").write_text(yaml)
+    sys.path.insert(0, str(Path.cwd()))
+    before = {name for name in sys.modules if name.startswith("mypackage")}
+    for name in before:
+        del sys.modules[name]
+    try:
+        answer = cli(*words, *SMOKE["train"])
+        wrong = cli(*words, *SMOKE["train"], "loss.temperature=-1")
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    assert answer.code == 0, answer.err
+    assert wrong.code == 2 and "temperature=-1" in wrong.err
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"\bmake ([a-z-]+)", README)) - {"the"}

@@ -212,7 +212,7 @@ def test_labels_reach_the_score(trained, monkeypatch):
 
     monkeypatch.setattr(evaluate, "draw", spied)
     monkeypatch.setattr(
-        evaluate.card, "write", lambda folder, stem, facts, *args, **kwargs: told.append(facts) or folder
+        evaluate.scorecard, "write", lambda folder, stem, facts, *args, **kwargs: told.append(facts) or folder
     )
     scored = partial(config.compose, "eval")
     options = [f"ckpt='{trained}'", "n=100", "floor=false", "runtime=cpu"]
