@@ -8,29 +8,20 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gancli import __version__
 from gancli.cli import arguments, completion, options, status, sweep
 from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
+from gancli.verbs import VERBS
 
-VERBS = {
-    "train": "train a model; -m trains one per combination of values",
-    "eval": "score a checkpoint, a run or pictures: FID, IS, KID and more",
-    "sample": "draw images from a checkpoint",
-    "complete": "draw the missing part of images, and tell what it is worth in nats",
-    "report": "put any number of runs into one table, with curves and samples",
-    "doctor": "tell what went wrong in runs, since when, and what to try",
-}
-BARE = {"report": "runs", "doctor": "runs"}  # verb -> key of words without one: gancli report A B
 HELP = f"""\
 gancli {__version__}: train, evaluate and sample generative image models.
 
 Usage: gancli <verb> [key=value ...] [-m]
 
-{chr(10).join(f"  {verb:<10}{text}" for verb, text in VERBS.items())}
+{chr(10).join(f"  {verb.name:<10}{verb.summary}" for verb in VERBS.values())}
 
   gancli train model=dcgan data=digits
   gancli eval ckpt=latest
@@ -81,7 +72,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose and run a verb, all of Hydra's own flags included."""
-    flags, settings = arguments.split(argv, bare=BARE.get(verb))
+    flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths())
     multirun = "--multirun" in flags
 
     import hydra  # here, so that help and wrong verbs answer at once
@@ -94,7 +85,7 @@ def run(verb: str, argv: list[str]) -> int:
     if "--help" in flags or "--shell-completion" in flags:
         composition.setup()
     else:
-        name, settings, resumed = saved.prepare(verb, settings, multirun=multirun)
+        name, settings, resumed = saved.prepare(VERBS[verb], settings, multirun=multirun)
     job = Job(verb, resumed)
     with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:
@@ -147,7 +138,7 @@ class Job:
         job = composition.JobInfo.current()
         sweeps = job.number is not None
         facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "job": job.number}
-        record = status.Record(job.folder, facts | {"version": __version__}, kept=self.verb == "train" or sweeps)
+        record = status.Record(job.folder, facts | {"version": __version__}, kept=VERBS[self.verb].makes_runs or sweeps)
         try:
             self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
@@ -178,36 +169,9 @@ class Job:
         if sweeps:
             print(f"gancli: job {job.number}: {' '.join(job.overrides)}", flush=True)
         record.begin(digest)
-        metrics = call(self.verb, checked, job.folder) or {}
+        gc.enable()
+        metrics = VERBS[self.verb].run(checked, job.folder)  # imports torch, which nothing before this line does
         record.end("done", metrics={key: float(value) for key, value in metrics.items()})
-
-
-def call(verb: str, cfg: Any, folder: Path) -> dict[str, float]:
-    """Import and call a verb; torch is imported here and not earlier."""
-    gc.enable()
-    if verb == "train":
-        from gancli.verbs.train import train
-
-        return train(cfg, folder)
-    if verb == "eval":
-        from gancli.verbs.evaluate import evaluate
-
-        return evaluate(cfg)
-    if verb == "report":
-        from gancli.verbs.report.verb import report as write_report
-
-        return write_report(cfg)
-    if verb == "doctor":
-        from gancli.verbs.doctor import doctor
-
-        return doctor(cfg)
-    if verb == "complete":
-        from gancli.verbs.complete import complete
-
-        return complete(cfg)
-    from gancli.verbs.sample import sample
-
-    return sample(cfg)
 
 
 def report(error: BaseException, cfg: Any = None) -> int:

@@ -1,6 +1,7 @@
 """The command line after the verb: flags first, paths quoted, and what single settings say."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from gancli.errors import UsageError, did_you_mean
@@ -13,28 +14,30 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = ("ckpt", "resume", "out", "images", "image", "mask", "runs", "source", "reference", "save_reference")
-_PATHS += ("features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root")
+_PATHS = ("features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root")  # besides a verb's own
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 
-def split(argv: list[str], bare: str | None = None) -> tuple[list[str], list[str]]:
+def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Return Hydra's flags with their values, and the settings; Hydra 1.3 wants them in this order.
 
-    Words without a key, where they are allowed, are paths: they become a list, the value of the key ``bare``.
+    Args:
+        argv: the words after the verb.
+        bare: the key of words without one, which are paths and become a list; None: there must be none.
+        paths: the keys of this verb whose values are paths.
 
     Raises:
         UsageError: an unknown flag, one without its value, or a word that is no setting.
     """
-    flags, settings, paths, words = [], [], [], list(argv)
+    flags, settings, named, words = [], [], [], list(argv)
     while words:
         word = words.pop(0)
         name, _, attached = word.partition("=")
         name = _SHORT.get(name, name)
         if bare and not re.match(r"[-+~]|[\w.@/]+=", word):
-            paths.append(word)
+            named.append(word)
         elif not word.startswith("-") or word == "-":
-            settings.append(_setting(word))
+            settings.append(_setting(word, (*_PATHS, *paths)))
         elif name in _VALUED:
             if not attached and not words:
                 raise UsageError(f"{word} needs a value")
@@ -49,16 +52,16 @@ def split(argv: list[str], bare: str | None = None) -> tuple[list[str], list[str
             key = name.lstrip("-").replace("-", "_")
             tip = did_you_mean(name, (*_VALUED, *_PLAIN)) or f"; settings are typed {key}=value, without dashes"
             raise UsageError(f"unknown option {word}{tip}")
-    return flags, settings + ([f"{bare}=[{','.join(map(quote, paths))}]"] if paths else [])
+    return flags, settings + ([f"{bare}=[{','.join(map(quote, named))}]"] if named else [])
 
 
-def _setting(word: str) -> str:
+def _setting(word: str, paths: Collection[str]) -> str:
     key, equals, value = word.partition("=")
     if not key or not equals and not word.startswith("~"):
         raise UsageError(f"{word!r} is no setting: settings are typed key=value, such as data=mnist")
     if re.fullmatch(r"~[\w@]+", key):
         raise UsageError(f"{word}: {key[1:]} cannot be taken away; choose another value with {key[1:]}=...")
-    if key not in _PATHS or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
+    if key not in paths or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
         return word
     # Hydra's grammar stops at ~ ( = and more. Commas stay unless a path has them: they are sweeps.
     if Path(value).expanduser().exists() or not re.search(r"[,(\[]", value):

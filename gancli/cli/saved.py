@@ -10,6 +10,7 @@ from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
 from gancli.training import checkpoint
+from gancli.verbs.base import Verb
 
 CONFIG = "config.yaml"
 FIXED = ("data", "model", "loss", "optimizer", "recipe", "experiment")  # a resumed run keeps these
@@ -44,7 +45,7 @@ def read(path: Path) -> Any:
     return config.from_yaml(checkpoint.load_config(path))
 
 
-def prepare(verb: str, settings: list[str], *, multirun: bool) -> tuple[str, list[str], Any]:
+def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, list[str], Any]:
     """Make the config of the checkpoint that is typed, if one is, the base of what Hydra composes.
 
     Returns:
@@ -54,25 +55,20 @@ def prepare(verb: str, settings: list[str], *, multirun: bool) -> tuple[str, lis
         UsageError: no such checkpoint, or settings that a resumed run cannot take.
     """
     composition.setup()
-    key = "resume" if verb == "train" else "ckpt"
-    value = value_of(settings, key)
+    value = value_of(settings, verb.checkpoint) if verb.checkpoint else None
     if value in (None, "", "null", "???") or (multirun and is_sweep(value)):
-        return verb, settings, None  # several: each job asks its own checkpoint
-    if verb == "train" and multirun:
-        raise UsageError("resume= continues one run; leave -m away")
+        return verb.name, settings, None  # several: each job asks its own checkpoint
+    if verb.makes_runs and multirun:
+        raise UsageError(f"{verb.checkpoint}= continues one run; leave -m away")
     path = latest() if value == "latest" else Path(value).expanduser()
     checkpoint.find(path)
-    settings = replaced(settings, key, str(path))
-    if verb == "train":
+    settings = replaced(settings, verb.checkpoint, str(path))
+    if verb.makes_runs:
         return _resume(path, settings)
-    if verb == "eval" and value_of(settings, "data") is None:
-        saved = read(path)
-        groups = ["data"] if value_of(settings, "features") else ["data", "features"]
-        own = {group: saved[group] for group in groups if group in saved}
-        # Scored as it was in training: by likelihood, modes of points, or FID.
-        metrics = {"metrics": saved.eval.metrics} if "eval" in saved else {}
-        composition.add_base(verb, own | metrics)
-    return verb, settings, None
+    if verb.inherited:
+        typed = lambda key: value_of(settings, key) is not None  # noqa: E731
+        composition.add_base(verb.name, verb.inherited(read(path), typed))
+    return verb.name, settings, None
 
 
 def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:

@@ -1,6 +1,7 @@
 """From conf/ and the command line to a checked config, and from a checked config to objects."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from hashlib import sha1
 from importlib import import_module
@@ -12,16 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gancli.config import composition, schema, targets
-from gancli.config.check import check_keys, check_values
+from gancli.config.check import check_keys, check_nodes
 from gancli.config.composition import conf_dir
 from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
+from gancli.verbs import VERBS
+from gancli.verbs.base import Runtime
 
 # What changes no weight.
 HOUSEKEEPING = (
     "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
-    *(f"runtime.{key}" for key in schema.Runtime.__dataclass_fields__ if key != "precision"),
+    *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
 )  # fmt: skip
 
 __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
@@ -76,9 +79,11 @@ def check(cfg: DictConfig) -> DictConfig:
         raise UsageError(f"{missing[0]} is missing: type {missing[0]}=...")
     values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     root = OmegaConf.get_type(cfg)
-    if root in schema.VERBS.values():
-        check_keys(values, root)
-    check_values(values)
+    for verb in VERBS.values():
+        if verb.keys is root:
+            check_keys(values, root)
+            verb.check(values)
+    check_nodes(values)
     checked = OmegaConf.create(values)
     OmegaConf.set_struct(checked, True)
     return checked

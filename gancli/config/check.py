@@ -1,6 +1,7 @@
 """Whether a composed config can work, found out before anything is imported or allocated."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gancli.config import schema, targets
@@ -10,25 +11,43 @@ from gancli.errors import UsageError, did_you_mean
 GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture")
 
 
-def check_keys(values: Mapping[str, Any], root: type, path: str = "") -> None:
-    """Refuse keys that came in by ``+``, and miss those taken out by ``~``, where a dataclass says which there are.
+def check_keys(values: dict[str, Any], root: type, path: str = "") -> None:
+    """Check the keys that a dataclass declares: that they and no others are there, and their ranges.
+
+    Keys come in by ``+`` and go by ``~``. Numbers of images written as 200k or 2M become numbers in place.
+
+    Args:
+        values: the resolved config as plain dicts, lists and scalars.
+        root: the dataclass, whose fields may carry the metadata of gancli.verbs.base.key().
+        path: the key of ``values`` with a dot; empty at the root.
 
     Raises:
-        UsageError: naming the key and the closest real one.
+        UsageError: one line with the key, what it is, what is allowed and the closest real key.
     """
-    known = root.__dataclass_fields__
+    known = {each.name: each for each in fields(root)}
     for key in known:
         if key not in values:
             raise UsageError(f"{path}{key} is missing: type {path}{key}=...")
     for key, value in values.items():
         if key not in known:
             raise UsageError(_no_key(path + key, key, known))
-        if isinstance(value, dict) and hasattr(known[key].type, "__dataclass_fields__"):
+        if isinstance(value, dict) and is_dataclass(known[key].type):
             check_keys(value, known[key].type, f"{path}{key}.")
+        elif value is not None:
+            values[key] = _in_range(value, known[key].metadata, path + key)
 
 
-def check_values(values: dict[str, Any]) -> None:
-    """Check counts, ranges and every ``_target_`` node; 200k and 2M become numbers in place.
+def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
+    """Return a value that is allowed, a count as a number."""
+    number = _count(value, path) if declared.get("count") else value
+    allowed = declared.get("range")
+    if allowed is not None and not allowed.allows(number):
+        raise UsageError(f"{path}={number}: {allowed.text}")
+    return number
+
+
+def check_nodes(values: Mapping[str, Any]) -> None:
+    """Check every node with a ``_target_``; where a whole number is expected, 200k becomes one in place.
 
     Args:
         values: the resolved config of a verb as plain dicts, lists and scalars.
@@ -36,11 +55,6 @@ def check_values(values: dict[str, Any]) -> None:
     Raises:
         UsageError: one line with the key, what it is, what is allowed and the closest real key.
     """
-    for key in schema.COUNTS:
-        holder, leaf = schema.holder_of(values, key)
-        if holder.get(leaf) is not None:
-            holder[leaf] = _count(holder[leaf], key)
-    schema.check_ranges(values)
     for group in GROUPS:
         node = values.get(group)
         if node is None:

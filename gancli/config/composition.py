@@ -25,8 +25,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.config import schema
 from gancli.errors import UsageError
+from gancli.verbs import VERBS
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
 VERSION = {"version_base": "1.3"} if HYDRA_1_3 else {}
@@ -131,11 +131,11 @@ def _examples(verb: str) -> str:
 
 def _groups(verb: str) -> str:
     """Return the groups that a verb takes and their options, under a title, for ``gancli <verb> --help``."""
-    loader, keys = GlobalHydra.instance().config_loader(), schema.VERBS[verb].__dataclass_fields__
+    loader, keys = GlobalHydra.instance().config_loader(), VERBS[verb].keys.__dataclass_fields__
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
-            if not parent and (name in INTERNAL or (verb != "train" and name not in keys)):
+            if not parent and (name in INTERNAL or (not VERBS[verb].makes_runs and name not in keys)):
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
@@ -161,7 +161,7 @@ def setup() -> None:
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
             _store_inner(group, key, name)
-    for verb in schema.VERBS:
+    for verb in VERBS:
         _store_schema(verb)
         _store(verb, {}, group=BASES, package="_global_")
 
@@ -178,7 +178,7 @@ def _store_inner(group: str, key: str, name: str) -> None:
 
 @cache
 def _store_schema(verb: str) -> None:
-    _store(verb, _schema(schema.VERBS[verb]), group=SCHEMAS)
+    _store(verb, _schema(VERBS[verb].keys), group=SCHEMAS)
 
 
 def _store(name: str, node: Any, **where: str) -> None:
@@ -209,14 +209,12 @@ def _schema(root: type) -> DictConfig:
     node = OmegaConf.structured(root)
     if "optimizer" in root.__dataclass_fields__:  # any network's name may be typed below `overrides` without a `+`
         node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
-    if "only" in root.__dataclass_fields__:  # likewise any key of a protocol
-        node.only = DictConfig({}, flags={"struct": False})
     return node
 
 
 def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never ``trust``."""
-    known = schema.VERBS[verb].__dataclass_fields__.keys() - {"trust"}
+    known = VERBS[verb].keys.__dataclass_fields__.keys() - {"trust"}
     return {key: value for key, value in values.items() if key in known}
 
 

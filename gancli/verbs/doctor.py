@@ -3,19 +3,30 @@
 gancli doctor outputs/digits-dcgan/2026-11-20_13-50-00-000000
 """
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from gancli.training.doctor.history import History
-from gancli.training.doctor.rules import MEASURED
-from gancli.verbs.report import runs
+from gancli.verbs.base import Verb, key
 
 
-def doctor(cfg: Any) -> dict[str, float]:
+@dataclass
+class Keys:
+    """Root keys of ``gancli doctor``."""
+
+    runs: Any = key(path=True)  # a path or a list of them
+
+
+def doctor(cfg: Any, folder: Path) -> dict[str, float]:
     """Print the alarms of ``cfg.runs``, as training gave them, and return how many there were.
 
     Raises:
         UsageError: no such run.
     """
+    from gancli.training.doctor.history import History  # here, as they take a third of a second to import
+    from gancli.training.doctor.rules import MEASURED
+    from gancli.verbs.report import runs
+
     alarms = 0
     for run in runs.read_all(cfg.runs):
         history = History(run.history)
@@ -31,3 +42,12 @@ def doctor(cfg: Any) -> dict[str, float]:
         if run.error:
             print(f"  {run.state}: {run.error}")
     return {"alarms": alarms}
+
+
+VERB = Verb(
+    name="doctor",
+    summary="tell what went wrong in runs, since when, and what to try",
+    keys=Keys,
+    run=doctor,
+    bare="runs",
+)

@@ -4,8 +4,101 @@ gancli train model=dcgan data=mnist
 gancli train experiment=lecture/dirac_gan
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from gancli.errors import UsageError
+from gancli.verbs.base import MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, key
+
+
+@dataclass
+class Checkpoint:
+    """Keys of ``checkpoint``."""
+
+    every: Any = key(POSITIVE, count=True)
+    keep: int = key(POSITIVE)
+
+
+@dataclass
+class Samples:
+    """Keys of ``samples``."""
+
+    every: Any = key(count=True)
+    n: int = key(POSITIVE)
+    completion: str | None = None  # runs of before it was a key have none
+
+
+@dataclass
+class Eval:
+    """Keys of ``eval``."""
+
+    every: Any = key(count=True)
+    n: Any = key(POSITIVE, count=True)
+    split: Split = MISSING
+    metrics: list[str] = MISSING
+    best: str = MISSING
+
+
+@dataclass
+class Doctor:
+    """Keys of ``doctor``."""
+
+    every: Any = key(count=True)
+
+
+@dataclass
+class Ema:
+    """Keys of ``ema``."""
+
+    half_life: Any = key(count=True)
+
+
+@dataclass
+class Log:
+    """Keys of ``log``."""
+
+    every: Any = key(POSITIVE, count=True)
+
+
+@dataclass
+class Keys:
+    """Root keys of ``gancli train``."""
+
+    seed: int = key(SEED)
+    images: Any = key(POSITIVE, count=True)
+    epochs: int | None = key(POSITIVE)
+    batch_size: int = key(POSITIVE)
+    accumulate: int = key(POSITIVE)
+    clip: float | None = key(Range(lambda value: value > 0, "must be above 0; clip=null turns clipping off"))
+    resume: str | None = key(path=True)
+    trust: list[str] = MISSING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    samples: Samples = field(default_factory=Samples)
+    eval: Eval = field(default_factory=Eval)
+    doctor: Doctor = field(default_factory=Doctor)
+    ema: Ema = field(default_factory=Ema)
+    log: Log = field(default_factory=Log)
+    runtime: Runtime = field(default_factory=Runtime)
+    data: Any = MISSING
+    features: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    lecture: Any = None  # None: an ordinary run
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Refuse a batch that cannot be computed in equal parts.
+
+    Raises:
+        UsageError: with both numbers.
+    """
+    batch, accumulate = values["batch_size"], values["accumulate"]
+    if batch % accumulate:
+        raise UsageError(f"accumulate={accumulate} must divide batch_size={batch} into equal parts; change one of them")
 
 
 def train(cfg: Any, folder: Path) -> dict[str, float]:
@@ -21,3 +114,14 @@ def train(cfg: Any, folder: Path) -> dict[str, float]:
     from gancli.training import loop
 
     return loop.train(cfg, folder)
+
+
+VERB = Verb(
+    name="train",
+    summary="train a model; -m trains one per combination of values",
+    keys=Keys,
+    run=train,
+    check=check,
+    checkpoint="resume",
+    makes_runs=True,
+)

@@ -1,6 +1,7 @@
 """The command line: help, folders, exit codes, sweeps, resume and completion; the verbs themselves are stand-ins."""
 
 import argparse
+import dataclasses
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from gancli import cli as cli_module
 from gancli.cli import options, status
 from gancli.config import composition
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
+from gancli.verbs import VERBS
 
 TYPICAL = ("train", "model=dcgan", "data=mnist", "optimizer.lr=1e-3")
 
@@ -36,6 +39,12 @@ def save_run(cfg: Any, folder: Path) -> dict[str, float]:
     return {"loss/generator": 0.5}
 
 
+def replace_verbs(monkeypatch: pytest.MonkeyPatch, call: Callable[[str, Any, Path], dict[str, float]]) -> None:
+    """Let every verb run ``call(name, cfg, folder)`` instead."""
+    for name, verb in list(VERBS.items()):
+        monkeypatch.setitem(VERBS, name, dataclasses.replace(verb, run=partial(call, name)))
+
+
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
     """Replace all verbs by one that saves a run; return the list of its calls."""
@@ -45,7 +54,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
         calls.append((name, cfg, folder))
         return save_run(cfg, folder) if name == "train" else {"fid": 1.0}
 
-    monkeypatch.setattr(cli_module, "call", call)
+    replace_verbs(monkeypatch, call)
     return calls
 
 
@@ -92,7 +101,7 @@ def test_no_command_that_trains_nothing_imports_torch(argv: list[str]) -> None:
 def test_help_and_version(cli) -> None:
     answer = cli("--help")
     assert answer.code == 0
-    assert all(verb in answer.out for verb in (*cli_module.VERBS, "gancli -sc install=bash"))
+    assert all(verb in answer.out for verb in (*VERBS, "gancli -sc install=bash"))
     assert cli("--version").out == f"gancli {__version__}\n"
 
 
@@ -103,7 +112,7 @@ def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
     assert name in ("report", "doctor") or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
     assert f"gancli {name} " in answer.out and "gancli_schema" not in answer.out
     groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
-    for key in composition.schema.VERBS[name].__dataclass_fields__.keys() - groups:
+    for key in VERBS[name].keys.__dataclass_fields__.keys() - groups:
         assert re.search(rf"^{key}: ", answer.out, re.M), key
 
 
@@ -186,7 +195,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize("error, code, says, state", ENDINGS, ids=[f"{type(e[0]).__name__}-{e[1]}" for e in ENDINGS])
 def test_endings_of_a_run(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error, code, says, state) -> None:
-    monkeypatch.setattr(cli_module, "call", raising(error, after="log.txt"))
+    replace_verbs(monkeypatch, raising(error, after="log.txt"))
     answer = cli("train")
     assert answer.code == code
     assert says in answer.err and len(answer.err.strip().splitlines()) == 1
@@ -195,7 +204,7 @@ def test_endings_of_a_run(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
 
 
 def test_a_bug_shows_its_traceback(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli_module, "call", raising(ValueError("a bug")))
+    replace_verbs(monkeypatch, raising(ValueError("a bug")))
     answer = cli("train")
     assert answer.code == 1
     assert "Traceback" in answer.err and answer.err.rstrip().endswith("ValueError: a bug")
@@ -204,7 +213,7 @@ def test_a_bug_shows_its_traceback(cli, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_usage_error_before_anything_is_written_leaves_no_folder(cli, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli_module, "call", raising(UsageError("no data")))
+    replace_verbs(monkeypatch, raising(UsageError("no data")))
     assert cli("train").code == 2
     assert not list(tmp_path.glob("outputs/*"))
 
@@ -244,7 +253,7 @@ def test_a_sweep_goes_on_past_a_failed_job_and_runs_only_that_again(cli, monkeyp
             raise RuntimeError("boom")
         return {"eval/fid": 10.0 * cfg.seed}
 
-    monkeypatch.setattr(cli_module, "call", call)
+    replace_verbs(monkeypatch, call)
     line = ("train", "seed=1,2,3", "-m", "hydra.sweep.dir=s1", "optimizer.lr=1e-3")
     answer = cli(*line)
     assert answer.code == 1 and called == [1, 2, 3]
@@ -283,7 +292,7 @@ def test_a_signal_ends_the_sweep(cli, monkeypatch) -> None:
         called.append(cfg.seed)
         raise Interrupted(signal.SIGINT, "saved")
 
-    monkeypatch.setattr(cli_module, "call", call)
+    replace_verbs(monkeypatch, call)
     answer = cli("train", "-m", "seed=1,2")
     assert answer.code == 130 and called == [1]
     assert "interrupted" in answer.out

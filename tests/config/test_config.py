@@ -9,8 +9,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from gancli import config
-from gancli.config import compose, composition, from_yaml, parse_count, schema, to_yaml
+from gancli.config import compose, composition, from_yaml, parse_count, to_yaml
 from gancli.errors import UsageError
+from gancli.verbs import VERBS
 
 CONF = config.conf_dir()
 GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "runtime")
@@ -58,10 +59,10 @@ def test_the_other_verbs_compose(verb: str) -> None:
 
 
 def test_yaml_and_schema_have_the_same_root_keys() -> None:
-    for verb, root in schema.VERBS.items():
-        written = set(OmegaConf.load(CONF / f"{verb}.yaml")) - {"defaults", "hydra"}
+    for verb in VERBS.values():
+        written = set(OmegaConf.load(CONF / f"{verb.name}.yaml")) - {"defaults", "hydra"}
         groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
-        assert written == root.__dataclass_fields__.keys() - groups
+        assert written == verb.keys.__dataclass_fields__.keys() - groups
 
 
 PARTNERS = [

@@ -20,7 +20,7 @@ from gancli.metrics.scorer import Scorer
 from gancli.models.kde import KDE
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Categorical
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 CPU = torch.device("cpu")
 TWO = ImageSpec(1, 1, 2, levels=4, dequantised=True)  # two pixels of four levels

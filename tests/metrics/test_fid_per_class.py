@@ -21,7 +21,7 @@ from gancli.metrics.fid import FID
 from gancli.metrics.fid_per_class import FIDPerClass
 from gancli.metrics.kept import KeptFeatures, KeptLabels
 from gancli.metrics.moments import Moments
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 DIM, CLASSES = 6, 3
 

@@ -23,7 +23,7 @@ from gancli.metrics import inception
 from gancli.metrics.fid import fid
 from gancli.metrics.inception import Inception, resize_tf1
 from gancli.metrics.moments import Moments
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 library = pytest.importorskip("pytorch_fid.inception")
 

@@ -17,7 +17,7 @@ from gancli.metrics.features import Features
 from gancli.metrics.points import Coordinates, NearestMode
 from gancli.metrics.scorer import Scorer
 from gancli.training.loop import train
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 CPU = torch.device("cpu")
 

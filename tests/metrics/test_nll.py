@@ -17,7 +17,7 @@ from gancli.metrics.features import Pixels
 from gancli.metrics.scorer import Scorer
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Bernoulli
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 CPU = torch.device("cpu")
 

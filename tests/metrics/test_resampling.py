@@ -15,7 +15,7 @@ from test_scorer import drawn, scorer, stream
 from gancli.data.digits import Digits
 from gancli.data.source import Images
 from gancli.metrics import scorecard
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 METRICS = ["fid", "is", "precision_recall", "classes", "memorisation", "fid_per_class"]
 SMOOTH = ("fid", "is", "precision", "auth_pct", "fid_per_class")

@@ -21,8 +21,8 @@ from gancli.models.base import NormalPrior
 from gancli.models.sampling import class_labels, columns, draw, labels_like
 from gancli.training import checkpoint
 from gancli.training.run import build
-from gancli.verbs import evaluate
-from gancli.verbs.sample import sample
+from gancli.verbs.evaluate import run as evaluate
+from gancli.verbs.sample.run import sample
 from gancli.views.interpolation import STEPS, walk
 
 SPEC = ImageSpec(1, 2, 2, num_classes=4)

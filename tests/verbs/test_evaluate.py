@@ -26,7 +26,7 @@ from gancli.metrics.fid import few, frechet_distance
 from gancli.metrics.scorer import Scorer
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
-from gancli.verbs import evaluate
+from gancli.verbs.evaluate import run as evaluate
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from gancli.errors import UsageError
 from gancli.metrics import moments
 from gancli.metrics.registry import METRICS, choosing
 from gancli.training import checkpoint
-from gancli.verbs.evaluate import evaluate
+from gancli.verbs.evaluate.run import evaluate
 
 DIGITS = ["data=digits", "features.epochs=1", "runtime=cpu"]
 

@@ -23,8 +23,8 @@ from PIL import Image
 from gancli.errors import UsageError
 from gancli.metrics.registry import METRICS
 from gancli.verbs.report import curves, grouping, runs, sheet, text
+from gancli.verbs.report.run import report
 from gancli.verbs.report.table import Score
-from gancli.verbs.report.verb import report
 
 PROTOCOL = {
     "metrics": ["fid", "is"], "images_generated": 1000, "images_reference": 360, "dataset": "digits", "split": "test",

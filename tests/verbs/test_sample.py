@@ -10,7 +10,7 @@ from gancli.data.spec import quantise
 from gancli.errors import UsageError
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
-from gancli.verbs.sample import sample
+from gancli.verbs.sample.run import sample
 from gancli.views.interpolation import STEPS, walk
 
 

@@ -20,8 +20,8 @@ from gancli.models.stargan import StarGAN
 from gancli.models.translation import Cyclic, MultiDomain
 from gancli.training import checkpoint
 from gancli.training.loop import train
-from gancli.verbs.evaluate import evaluate
-from gancli.verbs.sample import sample
+from gancli.verbs.evaluate.run import evaluate
+from gancli.verbs.sample.run import sample
 from gancli.views.grids import make_grid
 from gancli.views.translated_folder import translate
 

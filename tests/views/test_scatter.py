@@ -12,8 +12,8 @@ from gancli.errors import UsageError
 from gancli.models.toy_gan import ToyGAN
 from gancli.training import checkpoint
 from gancli.training.loop import train
-from gancli.verbs.evaluate import evaluate
-from gancli.verbs.sample import sample
+from gancli.verbs.evaluate.run import evaluate
+from gancli.verbs.sample.run import sample
 from gancli.views.grids import FRAMES, animate, save_png
 from gancli.views.scatter import field, picture, window
 

@@ -1,76 +1,42 @@
-"""Any number of runs in one table, with curves and samples: Markdown, LaTeX, CSV and one HTML file.
+"""gancli report: its keys.
 
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
 
-import os
-from datetime import datetime
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gancli.errors import UsageError, did_you_mean
-from gancli.files import replacing
-from gancli.verbs.report import runs, words
-from gancli.verbs.report.table import Better, build
+from gancli.verbs.base import MISSING, Split, Verb, key
+
+Protocols = Enum("Protocols", ["same", "mixed"])
 
 
-def report(cfg: Any) -> dict[str, float]:
-    """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table; torch is imported last.
+@dataclass
+class Keys:
+    """Root keys of ``gancli report``."""
 
-    Raises:
-        UsageError: no run, no evaluation, no such value, or evaluations of several protocols.
-    """
-    found = runs.read_all(cfg.runs)
-    table = build(
-        found, split=cfg.split, best=cfg.best, keys=cfg.metrics, only=runs.flatten(dict(cfg.only)),
-        mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best),
-    )  # fmt: skip
-    out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
-    from gancli.verbs.report import curves, numbers, page, sheet, text  # they draw
-    from gancli.views import figures
-
-    warnings = words.warnings(table, found)
-    scores, losses = curves.scores(table), curves.losses(table)
-    markdown = text.markdown(table, warnings)
-    files = {
-        "report.html": page.html(table, scores, losses, warnings),
-        "table.md": markdown,
-        "table.tex": text.latex(table),
-        "table.csv": numbers.rows(table),
-        "runs.csv": numbers.runs(table),
-    }
-    for name, content in files.items():
-        with replacing(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    for key, figure in scores.items():
-        curves.pdf(figure, out / f"{key}.pdf")
-    drawn = sheet.samples(table)
-    if drawn:
-        figures.save(drawn, out / "samples.png")
-    print(markdown)
-    names = ", ".join([*files, *(["samples.png"] if drawn else [])])
-    print(f"{len(found)} run{'s' * (len(found) > 1)} -> {out}/{names}")
-    return {"runs": len(found)}
+    runs: Any = key(path=True)  # a path or a list of them
+    out: str | None = key(path=True)
+    metrics: list[str] | None = MISSING
+    split: Split = MISSING
+    best: str | None = MISSING
+    protocols: Protocols = MISSING
+    only: dict[str, Any] = MISSING  # facts of a protocol, whatever their names
 
 
-def _better(best: str | None) -> Better:
-    from gancli.metrics.registry import METRICS  # they import torch
-    from gancli.metrics.translation import BETTER
+def run(cfg: Any, folder: Path) -> dict[str, float]:
+    """See report()."""
+    from gancli.verbs.report.run import report
 
-    ways = BETTER | {key: way for metric in METRICS.values() for key, way in metric.values.items()}
-    if best and ways.get(best) is None:
-        known = [key for key, way in ways.items() if way is not None]
-        raise UsageError(
-            f"best={best}: neither high nor low is better{did_you_mean(best, known)}; allowed: {', '.join(known)}"
-        )
-    return ways
+    return report(cfg)
 
 
-def _out(named: Any) -> Path:
-    """Return report/ in the one folder that was named, or a new folder of outputs/."""
-    single = named if isinstance(named, str) else named[0] if len(named) == 1 else ""
-    folder = Path(single).expanduser()
-    if single and folder.is_dir():
-        return folder / "report"
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    return Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "report" / stamp
+VERB = Verb(
+    name="report",
+    summary="put any number of runs into one table, with curves and samples",
+    keys=Keys,
+    run=run,
+    bare="runs",
+)

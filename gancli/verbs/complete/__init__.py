@@ -1,0 +1,1 @@
+"""Completing images with a model that draws pixel by pixel."""

@@ -1,0 +1,1 @@
+"""Scoring checkpoints, runs and pictures."""

@@ -1,0 +1,86 @@
+"""gancli eval: its keys and rules.
+
+gancli eval ckpt=outputs/mnist-dcgan/...
+gancli eval images=pictures.zip data=mnist
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from gancli.errors import UsageError
+from gancli.verbs.base import MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, key
+
+Which = Enum("Which", ["last", "all"])
+
+
+@dataclass
+class Keys:
+    """Root keys of ``gancli eval``."""
+
+    ckpt: str | None = key(path=True)
+    which: Which = MISSING
+    images: str | None = key(path=True)
+    n: Any = key(POSITIVE, count=True)
+    split: Split = MISSING
+    metrics: list[str] = MISSING
+    floor: bool = MISSING
+    reference: str | None = key(path=True)
+    save_reference: str | None = key(path=True)
+    seed: int = key(SEED)
+    repeats: int = key(POSITIVE)
+    bootstrap: int = key(Range(lambda value: value == 0 or value >= 2, "must be 2 or more, or 0 for none"))
+    batch_size: int | None = key(POSITIVE)
+    ema: bool = MISSING
+    trust: list[str] = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+    data: Any = None  # None: the checkpoint's own
+    features: Any = None
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Check what is to be scored.
+
+    Raises:
+        UsageError: neither or both of ckpt and images, or keys that go with the other one.
+    """
+    ckpt, images = values["ckpt"], values["images"]
+    if not ckpt and not images:
+        raise UsageError("ckpt is missing: type ckpt=... (a run or a checkpoint) or images=... (a folder, zip or npz)")
+    if ckpt and images:
+        raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
+    if images and not values.get("data"):
+        raise UsageError(f"images={images}: name the data to score them against, such as data=mnist")
+    if images and (values["which"] == "all" or values["repeats"] > 1):
+        raise UsageError("images=...: which=all and repeats are for checkpoints; leave them away")
+    if values["save_reference"] and "fid" not in values["metrics"]:
+        raise UsageError("save_reference=... saves what FID needs: add fid to metrics")
+
+
+def inherited(saved: Mapping[str, Any], typed: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the data, features and metrics of a run: it is scored as it was in training unless other data is named."""
+    if typed("data"):
+        return {}
+    groups = ["data"] if typed("features") else ["data", "features"]
+    metrics = {"metrics": saved["eval"]["metrics"]} if "eval" in saved else {}
+    return {group: saved[group] for group in groups if group in saved} | metrics
+
+
+def run(cfg: Any, folder: Path) -> dict[str, float]:
+    """See evaluate()."""
+    from gancli.verbs.evaluate.run import evaluate
+
+    return evaluate(cfg)
+
+
+VERB = Verb(
+    name="eval",
+    summary="score a checkpoint, a run or pictures: FID, IS, KID and more",
+    keys=Keys,
+    run=run,
+    check=check,
+    checkpoint="ckpt",
+    inherited=inherited,
+)
