@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from gancli.losses.base import Phase
+from gancli.losses.base import Moment, Phase
 from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
 
@@ -122,9 +122,9 @@ class Wasserstein(AdversarialLoss):
             critic = critic._replace(repeat=self._updates)
         return [critic, generator]
 
-    def _updates(self, turn: int) -> int:
-        again = self.warmup_every and turn % self.warmup_every == 0
-        return self.warmup_repeat if turn < self.warmup or again else self.repeat
+    def _updates(self, moment: Moment) -> int:
+        again = self.warmup_every and moment.turn % self.warmup_every == 0
+        return self.warmup_repeat if moment.turn < self.warmup or again else self.repeat
 
     def on_real(self, score: Tensor) -> Tensor:
         return -score

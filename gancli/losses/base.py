@@ -21,19 +21,26 @@ class Term(NamedTuple):
     second_order: bool = False  # differentiates through a gradient: runs eager and in float32
 
 
+class Moment(NamedTuple):
+    """Where a run is: what a phase may decide its number of updates by."""
+
+    turn: int  # turns done so far, in each of which every phase had its updates
+    share: float  # of the run that is done, in [0, 1]
+
+
 class Phase(NamedTuple):
     """One optimizer update, the unit that a CUDA graph would capture."""
 
     name: str
     networks: tuple[str, ...]  # the model's children that it updates, and no others
     terms: tuple[Term, ...]
-    # Updates per turn (n_critic), each on a fresh batch: a number, or a function of the turns done so far.
-    repeat: int | Callable[[int], int] = 1
+    # Updates per turn (n_critic), each on a fresh batch: a number, or a function of the moment. May be 0 for a while.
+    repeat: int | Callable[[Moment], int] = 1
     after: Callable[[Model], None] | None = None  # what the weights are projected by after every update
 
-    def updates(self, turn: int) -> int:
-        """Return how many updates the phase does when ``turn`` turns (updates of the last phase) are done."""
-        return self.repeat(turn) if callable(self.repeat) else self.repeat
+    def updates(self, moment: Moment) -> int:
+        """Return the number of updates that the phase does in the turn that begins at this moment, 0 or more."""
+        return self.repeat(moment) if callable(self.repeat) else self.repeat
 
 
 class Loss(nn.Module, ABC):

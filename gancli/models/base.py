@@ -1,6 +1,7 @@
 """What every model can do, and the family of adversarial ones; other families are in files of their names."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from itertools import chain
 from typing import ClassVar
 
@@ -25,6 +26,7 @@ class Model(nn.Module, ABC):
     notes: tuple[str, ...] = ()  # what the log should say of it
     conditional: bool = False  # its images depend on a label
     points: ClassVar[bool] = False  # can draw points, too
+    resets: ClassVar[bool] = False  # whether a new stage() starts the optimizers anew
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -54,6 +56,13 @@ class Model(nn.Module, ABC):
         if not self.conditional:
             return None
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
+
+    def stage(self, share: float) -> Hashable:
+        """Return what of the model is in use after a share of the run, in [0, 1]; models that grow override it."""
+        return None
+
+    def enter(self, stage: Hashable) -> None:
+        """Prepare for a stage(): called when the model is built, when a stage begins, and when a run resumes in it."""
 
     def fit_data(self, pixels: Tensor) -> None:
         """Initialise by the training data, once, before the first step: (N, C, H, W) uint8, points float32."""

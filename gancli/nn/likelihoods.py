@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ class Likelihood(ABC):
     Args:
         levels: values that a channel takes, 2 or more (256: 8 bits).
     """
+
+    density: ClassVar[bool] = False  # nll() is that of a density, not of a probability of levels
+    bound: ClassVar[bool] = False  # nll() is not below the true one, which is not known
 
     def __init__(self, levels: int) -> None:
         self.levels = levels
@@ -42,6 +46,10 @@ class Likelihood(ABC):
     @abstractmethod
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         """Turn uniform noise in [0, 1) into images on the grid in [-1, 1]: a function of its arguments alone."""
+
+    @abstractmethod
+    def mean(self, params: Tensor, c: int) -> Tensor:
+        """Return the expected image of c channels, (N, c, ...) in [-1, 1], which need not lie on the grid."""
 
     def tempered(self, params: Tensor, temperature: float) -> Tensor:
         """Return parameters of a distribution that is narrower below temperature 1 and wider above: p^(1/T) here."""
@@ -82,6 +90,9 @@ class Bernoulli(Likelihood):
         # -log sigma(z) for a one, -log sigma(-z) for a zero.
         return softplus(-_wide(params) * self.snap(image)).flatten(1).sum(1)
 
+    def mean(self, params: Tensor, c: int) -> Tensor:
+        return _wide(params).sigmoid() * 2 - 1
+
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         return torch.where(noise < _wide(params).sigmoid(), 1.0, -1.0).to(noise.dtype)
 
@@ -98,6 +109,11 @@ class Categorical(Likelihood):
     def nll(self, params: Tensor, image: Tensor) -> Tensor:
         log_p = log_softmax(self._split(params), 2)  # (N, C, levels, ...)
         return -log_p.gather(2, self.level(image).long().unsqueeze(2)).flatten(1).sum(1)
+
+    def mean(self, params: Tensor, c: int) -> Tensor:
+        p = self._split(params).softmax(2)  # (N, C, levels, ...)
+        levels = self.value(torch.arange(self.levels, dtype=p.dtype, device=p.device))
+        return (p * levels.view(-1, *[1] * (p.dim() - 3))).sum(2)
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         cdf = self._split(params).softmax(2).cumsum(2)
@@ -146,6 +162,22 @@ class DiscretizedLogisticMixture(Likelihood):
         mu = torch.stack([_mean(means, coefficients, x, i) for i in range(x.shape[1])], 1)  # (N, C, K, ...)
         log_p = self._log_bin(x.unsqueeze(2), mu, log_scales).sum(1)  # (N, K, ...)
         return -(log_softmax(weights, 1) + log_p).logsumexp(1).flatten(1).sum(1)
+
+    def mean(self, params: Tensor, c: int) -> Tensor:
+        """Return the mean over components of each one's exact mean over levels, each colour given the earlier means.
+
+        Exact for one channel. The means of later colours are linear in the earlier ones (eq. 3), but for the clipping
+        to [-1, 1] at the outer levels, which is why it is an approximation for RGB.
+        """
+        weights, means, log_scales, coefficients = self._split(params, c)
+        value = self.value(torch.arange(self.levels, dtype=means.dtype, device=means.device))
+        x = means.new_zeros(means.shape)  # (N, C, K, ...): the mean of every component
+        for i in range(c):
+            first = i * (i - 1) // 2
+            mu = means[:, i] + sum(coefficients[:, first + j] * x[:, j] for j in range(i))
+            log_p = self._log_bin(value.view(-1, *[1] * mu.dim()), mu, log_scales[:, i])  # (levels, N, K, ...)
+            x[:, i] = torch.tensordot(value, log_p.exp(), 1)
+        return (weights.softmax(1).unsqueeze(1) * x).sum(2)
 
     def _log_bin(self, x: Tensor, mu: Tensor, log_scale: Tensor) -> Tensor:
         """Return the log of the logistic's mass in the bin of x, shapes broadcast."""

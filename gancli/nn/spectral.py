@@ -13,3 +13,5 @@ def spectral_(net: nn.Module) -> None:
     for layer in list(net.modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):
             spectral_norm(layer)
+            # An average of unit vectors is none: a moving average of the network copies them instead (training/ema.py).
+            layer.parametrizations.weight[0].copied = ("_u", "_v")

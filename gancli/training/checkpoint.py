@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # `find` answers before torch is imported
     from gancli.data.spec import ImageSpec
     from gancli.models.base import Model
 
-FORMAT = "gancli-1"
+FORMAT = "gancli-2"
+READ = (FORMAT, "gancli-1")  # 1 lacks share, turn and ema_images
 FOLDER = "checkpoints"
 BEST = "best.pt"
 LISTED = 20  # classes in a message
@@ -132,7 +133,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{file} cannot be read as a checkpoint: {reason}") from error
     found = state.get("format") if isinstance(state, dict) else None
-    if found != FORMAT:
+    if found not in READ:
         what = f"format {found!r}" if found else "no gancli checkpoint"
         raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}: take the gancli that wrote it")
     try:
@@ -180,4 +181,5 @@ def rebuild(
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{ckpt.path}: its weights do not fit its model: {reason}") from error
+    model.enter(model.stage(float(ckpt.state.get("share", 1.0))))
     return model.to(device).eval().requires_grad_(False)

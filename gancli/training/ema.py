@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor, nn
 
 from gancli.models.base import Model
 
@@ -14,7 +15,11 @@ class EMA:
 
     The half-life grows with the run until it reaches ``half_life``, so that early samples are not those of the
     initialisation (the ramp of 0.05 of StyleGAN2-ADA's training loop). Batch-norm statistics are averaged like weights:
-    they then belong to the averaged network, not to the latest one.
+    they then belong to the averaged network, not to the latest one. Counters are copied, and so are the buffers that a
+    module names in ``copied``, a tuple of their names: the vectors of a power iteration, a codebook.
+
+    The clock is the images that the averaged networks were trained on: a critic's five batches per update of the
+    generator count once.
 
     Args:
         model: the model in training.
@@ -24,26 +29,26 @@ class EMA:
     RAMP = 0.05
 
     def __init__(self, model: Model, half_life: int) -> None:
-        self.half_life = half_life
+        self.half_life, self.images = half_life, 0
         shared = {id(child): child for name, child in model.named_children() if name not in model.sampled}
         self.model = copy.deepcopy(model, memo=shared) if half_life else model
         trained, averaged = ([m.get_submodule(n) for n in model.sampled] for m in (model, self.model))
-        self.source = [t for net in trained for t in (*net.parameters(), *net.buffers())]
-        self.target = [t for net in averaged for t in (*net.parameters(), *net.buffers())]
         for net in averaged if half_life else ():
             net.requires_grad_(False)
-        floats = [i for i, t in enumerate(self.source) if t.is_floating_point()]
-        self.floats = [self.source[i] for i in floats], [self.target[i] for i in floats]
-        self.rest = [(s, t) for i, (s, t) in enumerate(zip(self.source, self.target)) if i not in set(floats)]
+        pairs = [pair for nets in zip(trained, averaged) for pair in zip(*map(_tensors, nets), strict=True)]
+        blended = [(source, target) for (source, mean), (target, _) in pairs if mean]
+        self.sources, self.targets = [source for source, _ in blended], [target for _, target in blended]
+        self.copied = [(source, target) for (source, mean), (target, _) in pairs if not mean]
 
     @torch.no_grad()
-    def update(self, batch: int, images: int) -> None:
-        """Take in the weights after an update of ``batch`` images, the run having seen ``images`` in all."""
-        if not self.half_life:
+    def update(self, batch: int) -> None:
+        """Take in the weights after the averaged networks were trained on ``batch`` more images."""
+        self.images += batch
+        if not self.half_life or not batch:
             return
-        half_life = min(self.half_life, max(images * self.RAMP, 1e-8))
-        torch._foreach_lerp_(self.floats[1], self.floats[0], 1 - 0.5 ** (batch / half_life))
-        for source, target in self.rest:  # counters
+        half_life = min(self.half_life, max(self.images * self.RAMP, 1e-8))
+        torch._foreach_lerp_(self.targets, self.sources, 1 - 0.5 ** (batch / half_life))
+        for source, target in self.copied:
             target.copy_(source)
 
     @contextmanager
@@ -60,13 +65,23 @@ class EMA:
             for net, mode in zip(nets, modes):
                 net.train(mode)
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the averaged networks' tensors under the model's keys; empty without an average."""
         if not self.half_life:
             return {}
         keep = tuple(f"{name}." for name in self.model.sampled)
         return {key: value for key, value in self.model.state_dict().items() if key.startswith(keep)}
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         if self.half_life:
             self.model.load_state_dict(self.model.state_dict() | state)
+
+
+def _tensors(net: nn.Module) -> list[tuple[Tensor, bool]]:
+    """Return the parameters and buffers of a network, each once, and whether a moving average blends them."""
+    found: dict[int, tuple[Tensor, bool]] = {}
+    for module in net.modules():
+        copied = getattr(module, "copied", ())
+        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            found.setdefault(id(tensor), (tensor, tensor.is_floating_point() and name not in copied))
+    return list(found.values())

@@ -1,6 +1,7 @@
 """Everything a training run is made of, and how it is built from a config."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
-from gancli.losses.base import Loss
+from gancli.losses.base import Loss, Moment
 from gancli.losses.game import AdversarialLoss
 from gancli.metrics.features import Features, Pixels
 from gancli.metrics.held_out import likelihood_of
@@ -52,16 +53,27 @@ class Run:
     scorer: Scorer | Judge | None  # of the evaluations on the way
     measurements: Measurements | None  # of the doctor's examinations; None: none
     images: int = 0  # seen so far: the clock
+    turn: int = 0  # turns done so far: in each of them every phase has its updates
     best: float | None = None  # best value of eval.best so far
+    stage: Hashable = None  # that the model is in, see Model.stage()
 
     @property
-    def turn(self) -> int:
-        """How often all phases have had their updates: one of them has one each time."""
-        return min(step.updates for step in self.steps)
+    def share(self) -> float:
+        """The share of the run that is done, in [0, 1]."""
+        return min(self.images / self.total, 1.0)
 
     def batches(self) -> int:
         """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
-        return 1 + sum(step.phase.updates(self.turn) - 1 for step in self.steps)
+        moment = Moment(self.turn, self.share)
+        return 1 + sum(max(step.phase.updates(moment) - 1, 0) for step in self.steps)
+
+    def enter(self, stage: Hashable, *, reset: bool) -> None:
+        """Bring the model, its average and its optimizers into a stage."""
+        self.stage = stage
+        for model in {id(each): each for each in (self.model, self.ema.model)}.values():
+            model.enter(stage)
+        for step in self.steps:
+            step.enter(reset=reset)
 
     def warnings(self) -> list[str]:
         """Return one line for each choice that contradicts the paper it comes from."""
@@ -74,8 +86,11 @@ class Run:
             "spec": asdict(self.model.spec),
             "classes": list(self.source.split("train").class_names),
             "images": self.images,
+            "share": self.share,
+            "turn": self.turn,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
+            "ema_images": self.ema.images,
             "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
             "loss": self.loss.state_dict(),
             "rng": runtime.rng_state(),
@@ -111,6 +126,10 @@ class Run:
             raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
         self.loader.load_state_dict(state["loader"])
         self.images, self.best = saved.images, state["metrics"]["best"]
+        # Of format gancli-1: one phase had one update in each turn, and the average's clock was the run's.
+        self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
+        self.ema.images = state.get("ema_images", saved.images)
+        self.enter(self.model.stage(self.share), reset=False)
         runtime.set_rng_state(state["rng"])
 
 
@@ -152,24 +171,38 @@ def build(cfg: Any) -> Run:
     ema = EMA(model, cfg.ema.half_life)
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, measurements)
+    run.enter(model.stage(0.0), reset=False)
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)
     return run
 
 
 def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do one step of every phase. Nothing here waits for the device."""
-    batch, drawn = None, 0
-    rates, turn = run.schedule(run.images, run.total), run.turn
+    """Do the updates of every phase, as many as are due in this turn. Nothing here waits for the device.
+
+    Raises:
+        RuntimeError: no phase has an update, so that the run would never end.
+    """
+    batch, drawn, averaged = None, 0, 0
+    if (stage := run.model.stage(run.share)) != run.stage:
+        run.enter(stage, reset=run.model.resets)
+    rates, moment = run.schedule(run.images, run.total), Moment(run.turn, run.share)
     for step in run.steps:
         step.set_rates(rates)
-        for i in range(step.phase.updates(turn)):
+        seen = 0
+        for i in range(step.phase.updates(moment)):
             if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
                 batch = run.loader.next(run.images / run.total)
                 drawn += len(batch.image)
             tracker.add(step(batch, measure=measure))
+            seen += len(batch.image)
+        if set(step.phase.networks) & set(run.model.sampled):
+            averaged = max(averaged, seen)
+    if not drawn:
+        raise RuntimeError(f"no phase of {type(run.loss).__name__} has an update in turn {run.turn}")
     run.images += drawn
-    run.ema.update(drawn, run.images)
+    run.turn += 1
+    run.ema.update(averaged)
 
 
 def open_folder(cfg: Any, run_dir: Path) -> None:

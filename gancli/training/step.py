@@ -51,8 +51,18 @@ class Step:
         self.params = list(chain.from_iterable(group["params"] for group in groups))
         mine = {id(p) for p in self.params}
         self.others = [p for p in model.parameters() if id(p) not in mine]
-        self.terms = [_compiled(term) if runtime.compile and not term.second_order else term for term in phase.terms]
+        self.terms = self._compiled_terms()
         self.updates = 0
+
+    def enter(self, *, reset: bool) -> None:
+        """Follow the model into a new stage: compile its terms again, and forget the optimizer's state if ``reset``."""
+        self.terms = self._compiled_terms()
+        if reset:
+            self.optimizer.state.clear()
+
+    def _compiled_terms(self) -> list[Term]:
+        compiled = self.runtime.compile
+        return [_compiled(term) if compiled and not term.second_order else term for term in self.phase.terms]
 
     def __call__(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
         """Do one update and return its scalars, detached, on the device.

@@ -174,3 +174,29 @@ def test_temperature_of_a_mixture_is_that_of_its_choice_and_of_its_logistics(c):
 def test_bernoulli_refuses_grey_levels():
     with pytest.raises(UsageError, match="256 levels.*data.binarise=dynamic"):
         Bernoulli(256)
+
+
+@pytest.mark.parametrize(
+    "kind, levels, c", [(Bernoulli, 2, 2), (Categorical, 5, 2), (DiscretizedLogisticMixture, 6, 1)]
+)
+def test_the_mean_is_that_of_all_images(kind, levels, c):
+    """By enumeration: sum over all images of one pixel of p(x) x."""
+    likelihood = kind(levels)
+    x = every_image(likelihood, c)
+    for seed in range(5):
+        params = random_params(likelihood, c, 2.0, seed)
+        p = torch.exp(-likelihood.nll(params.expand(len(x), -1, -1, -1), x))
+        expected = (p[:, None, None, None] * x).sum(0)
+        assert torch.allclose(likelihood.mean(params, c)[0], expected, atol=1e-10)
+        assert not (likelihood.density or likelihood.bound)
+
+
+def test_the_mean_of_coloured_mixtures_is_near_that_of_samples():
+    likelihood = DiscretizedLogisticMixture(256, components=3)
+    params = random_params(likelihood, 3, 0.7)
+    params = params.unflatten(1, (-1, 3)).clone()
+    params[:, 4:7] -= 3  # narrow: little is clipped at the ends
+    params = params.flatten(1, 2)
+    noise = torch.rand(20000, 4, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn = likelihood.sample(params.expand(20000, -1, -1, -1), noise)
+    assert torch.allclose(likelihood.mean(params, 3)[0], drawn.mean(0), atol=0.02)

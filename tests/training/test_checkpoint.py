@@ -115,7 +115,7 @@ def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
         ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "incomplete"),
         (WHOLE | {"classes": [3, 4]}, "incomplete"),
         (WHOLE | {"classes": 7}, "incomplete"),
-        ({"format": "gancli-99"}, "gancli-99.*gancli-1"),
+        ({"format": "gancli-99"}, "gancli-99.*gancli-2"),
         ({"state_dict": {}}, "no gancli checkpoint"),
         ([1, 2], "no gancli checkpoint"),
     ],

@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from helpers import run
+from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.dcgan import DCGAN
+from gancli.nn.spectral import spectral_
+from gancli.training import checkpoint
 from gancli.training.ema import EMA
 
 
@@ -19,8 +23,9 @@ def test_weights_follow_with_their_half_life():
     before = ema.model.generator[0].weight.clone()
     with torch.no_grad():
         net.generator[0].weight.fill_(1.0)
-    for i in range(10):  # 10 x 100 images: one half-life
-        ema.update(100, 10**6 + 100 * i)
+    ema.images = 10**6  # long after the ramp
+    for _ in range(10):  # 10 x 100 images: one half-life
+        ema.update(100)
     assert torch.allclose(ema.model.generator[0].weight, (before + 1) / 2, atol=1e-6)
 
 
@@ -29,7 +34,7 @@ def test_half_life_is_short_at_the_start():
     ema = EMA(net, half_life=10_000)
     with torch.no_grad():
         net.generator[0].weight.fill_(1.0)
-    ema.update(64, 64)  # half-life 3.2 images: the initialisation is forgotten
+    ema.update(64)  # half-life 3.2 images: the initialisation is forgotten
     assert torch.allclose(ema.model.generator[0].weight, torch.ones(()), atol=1e-5)
 
 
@@ -44,7 +49,8 @@ def test_counters_are_those_of_the_trained_network():
     net = model()
     ema = EMA(net, half_life=1000)
     net.generator(net.latent(4))
-    ema.update(4, 1000)
+    ema.images = 1000
+    ema.update(4)
     assert ema.model.generator[1].num_batches_tracked == net.generator[1].num_batches_tracked == 1
 
 
@@ -66,7 +72,36 @@ def test_state_restores_the_average(half_life):
     ema = EMA(net, half_life)
     with torch.no_grad():
         net.generator[0].weight.add_(1.0)
-    ema.update(64, 5000)
+    ema.images = 5000
+    ema.update(64)
     other = EMA(model(), half_life)
     other.load_state_dict({k: v.clone() for k, v in ema.state_dict().items()})
     assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), ema.state_dict().values()))
+
+
+def test_what_a_module_names_is_copied_and_the_rest_is_blended():
+    net = model()
+    net.generator.append(nn.Conv2d(1, 3, 3, padding=1))
+    spectral_(net.generator)
+    net.generator[3].register_buffer("codebook", torch.zeros(3))
+    net.generator[3].copied = ("codebook",)
+    net.train()
+    ema = EMA(net, half_life=1000)
+    ema.images = 10**6
+    with torch.no_grad():
+        net.generator[3].codebook.fill_(1.0)
+        net.generator[1].running_mean.fill_(1.0)
+    iteration = next(m for m in net.generator.modules() if getattr(m, "copied", None) == ("_u", "_v"))
+    copy = next(m for m in ema.model.generator.modules() if getattr(m, "copied", None) == ("_u", "_v"))
+    net.generator(net.latent(4))
+    assert not torch.equal(iteration._u, copy._u)
+    ema.update(1000)
+    assert torch.equal(ema.model.generator[3].codebook, torch.ones(3)) and torch.equal(iteration._u, copy._u)
+    assert not torch.equal(ema.model.generator[1].running_mean, net.generator[1].running_mean)
+
+
+def test_the_clock_counts_what_the_averaged_networks_were_trained_on(tmp_path):
+    """A critic's further batches are seen by the run, not by the generator."""
+    run(tmp_path, "images=48", "loss=wasserstein", "penalty=gradient_penalty", "loss.repeat=5")
+    state = checkpoint.load(tmp_path).state
+    assert state["images"] == 80 and state["ema_images"] == 16 and state["turn"] == 2  # batches of 8, five per turn
