@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Name nested numbers a.b.c, those in lists left out."""
-    flat = {}
+    flat: dict[str, float] = {}
     for key, value in numbers.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")

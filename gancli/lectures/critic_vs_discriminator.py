@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.optimal_discriminator import best_logit
-from gancli.lectures.players import Line, Shifted, critic_alone, scores, slope
+from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alone, scores, slope
 from gancli.losses.adversarial import Minimax
 from gancli.views import figures
 
@@ -47,7 +47,8 @@ class CriticVsDiscriminator(Lecture):
             run.model.generator = Shifted(d).to(run.model.device)
             for _ in critic_alone(run):
                 context.show("players", i * run.total + run.images, len(self.players) * run.total)
-            learned[name] = scores(run.model, line.x), slope(run.model, line.x)
+            model = adversarial_model(run)
+            learned[name] = scores(model, line.x), slope(model, line.x)
         numbers = {name: measure(line, d, *found, name) for name, found in learned.items()}
         best = best_logit(line.x, d)
         numbers["closed_form"] = measure(line, d, best, torch.full_like(best, -d), "discriminator") | {"W1": d}

@@ -9,6 +9,7 @@ gancli's losses and penalties. As in the paper, where the discriminator calls ge
 """
 
 import math
+from functools import reduce
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ REACH = 2.2  # of the axes
 
 class Dirac(Adversarial):
     """Two numbers: where the generator's point is, and the slope of the discriminator."""
+
+    generator: nn.Linear
+    discriminator: nn.Linear
 
     def __init__(self, theta: float = 1.0, psi: float = 1.0) -> None:
         super().__init__(ImageSpec(1, 1, 1))
@@ -84,7 +88,7 @@ class DiracGAN(Lecture):
         radii: dict[str, dict[str, float]] = {}
         for i, (name, loss) in enumerate(self.methods.items()):
             context.show("Dirac-GAN", i, len(self.methods))
-            game = PenaltyInputs(loss, self.samples, self.consensus if name == "consensus" else 0.0)
+            game = Dynamics(loss, self.samples, self.consensus if name == "consensus" else 0.0)
             paths = {how: self._descend(game, how) for how in ("simultaneous", "alternating")}
             radii[name] = {how: path[-1].norm().item() for how, path in paths.items()}
             _draw(axes.flat[i], self.titles.get(name, name), paths, game)
@@ -98,7 +102,7 @@ class DiracGAN(Lecture):
         figures.source(figure, f"Mescheder, Geiger & Nowozin 2018; {self.steps} Euler steps of {self.rate}")
         return figure, {"steps": self.steps, "rate": self.rate, "radius": radii}
 
-    def _descend(self, game: "PenaltyInputs", how: str) -> Tensor:
+    def _descend(self, game: "Dynamics", how: str) -> Tensor:
         """Return the path, (steps + 1, 2)."""
         path = [game.bounded(torch.ones(2, dtype=torch.float64))]
         for _ in range(self.steps):
@@ -112,7 +116,7 @@ class DiracGAN(Lecture):
         return torch.stack(path)
 
 
-class PenaltyInputs:
+class Dynamics:
     """What gradient descent adds to (theta, psi), per unit of the rate.
 
     Args:
@@ -160,11 +164,13 @@ class PenaltyInputs:
         self.model.place(state)
         phase = self.phases[player]
         values = [v for term in phase.terms for v in term.fn(self.model, self.batch).values() if v.requires_grad]
-        (slope,) = torch.autograd.grad(sum(values), list(self.model.get_submodule(phase.networks[0]).parameters()))
+        (slope,) = torch.autograd.grad(
+            reduce(torch.add, values), list(self.model.get_submodule(phase.networks[0]).parameters())
+        )
         return -slope.squeeze()
 
 
-def _draw(axes: Axes, title: str, paths: dict[str, Tensor], game: PenaltyInputs) -> None:
+def _draw(axes: Axes, title: str, paths: dict[str, Tensor], game: Dynamics) -> None:
     line = torch.linspace(-2, 2, 9, dtype=torch.float64)
     spots = torch.cartesian_prod(line, line)
     arrows = torch.stack([game.field(spot) for spot in spots])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import Line, Shifted, critic_alone, jsd, log_normal, scores
+from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alone, jsd, log_normal, scores
 from gancli.losses.fgan import FGAN
 from gancli.views import figures
 
@@ -78,7 +78,9 @@ class FGANBounds(Lecture):
             context.show(name, updates, last)
             if updates in due:
                 estimate = scalars["discriminator/bound"].item()
-                curve.append((updates, bound(run.loss, line, scores(run.model, line.x), self.distance), estimate))
+                curve.append(
+                    (updates, bound(run.loss, line, scores(adversarial_model(run), line.x), self.distance), estimate)
+                )
         return curve
 
 

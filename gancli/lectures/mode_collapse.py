@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Generator
 
+from gancli.data.points import Mixture
 from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import play
 from gancli.training.run import Run
@@ -69,6 +70,7 @@ class ModeCollapse(Lecture):
         values = run.scorer.score([(drawn, None)]).values
         real = run.source.split("test").pixels[:, :, 0, 0]
         scatter.dots(axes, drawn.flatten(1).cpu().numpy(), real, scatter.window(real))
+        assert isinstance(run.source, Mixture)  # the scenes are mixtures of Gaussians
         many = len(run.source.modes().centres)
         score = f"{values['modes']:.0f} of {many} modes, {values['high_quality']:.0f} % near one"
         figures.label(axes, f"{title}\n{score}", "$x_1$", "$x_2$", legend=False)

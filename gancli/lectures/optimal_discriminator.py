@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import Line, Shifted, critic_alone, jsd, log_normal, scores
+from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alone, jsd, log_normal, scores
 from gancli.losses.adversarial import AdversarialLoss, Minimax, NonSaturating
 from gancli.views import figures
 
@@ -46,7 +46,8 @@ class OptimalDiscriminator(Lecture):
         for i, d in enumerate(wanted if self.learned else ()):
             logits[d], line = self._learn(context, d, i, len(wanted)), _line(d)
             table[d]["V_learned"] = value(line, logits[d], d)
-        figure, (left, middle, right) = (lambda f, a: (f, a[0]))(*figures.panels(1, 3, size=(4.6, 3.9)))
+        figure, axes = figures.panels(1, 3, size=(4.6, 3.9))
+        left, middle, right = axes[0]
         _draw_discriminator(left, self.shown, logits.get(self.shown))
         _draw_value(middle, table)
         _draw_gradients(right)
@@ -59,7 +60,7 @@ class OptimalDiscriminator(Lecture):
         run.model.generator = Shifted(d).to(run.model.device)
         for _ in critic_alone(run):
             context.show("discriminators", i * run.total + run.images, n * run.total)
-        return scores(run.model, _line(d).x)
+        return scores(adversarial_model(run), _line(d).x)
 
 
 def _line(d: float) -> Line:

@@ -8,6 +8,7 @@ is |theta|. A discriminator and a critic find out the same from samples. Noise o
 """
 
 import math
+from functools import reduce
 from typing import Any
 
 import torch
@@ -15,8 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import Line, Upright, critic_alone, jsd, log_normal
-from gancli.losses.adversarial import AdversarialLoss
+from gancli.lectures.players import Line, Upright, adversarial_loss, adversarial_model, critic_alone, jsd, log_normal
 from gancli.views import figures
 
 TICKS = (-1, -0.5, 0, 0.5, 1)
@@ -85,12 +85,11 @@ def _learn(context: LectureContext, nodes: dict[str, Any], theta: float) -> floa
     run.model.generator = Upright(theta).to(run.model.device)
     for _ in critic_alone(run):
         pass
-    loss, model = run.loss, run.model
-    assert isinstance(loss, AdversarialLoss)
+    model, loss = adversarial_model(run), adversarial_loss(run)
     u = torch.linspace(0, 1, 1001, device=model.device)
     with torch.no_grad():
         real, fake = (model.score(torch.stack([x, u], 1)[..., None, None]) for x in (0 * u, 0 * u + theta))
-        value = -sum(loss.discriminator_loss(real, fake).values()).item()
+        value = -reduce(torch.add, loss.discriminator_loss(real, fake).values()).item()
     return value if "distance" in loss.verdicts(real, fake) else math.log(2) + value / 2
 
 
@@ -119,8 +118,9 @@ def _draw_distances(axes: Axes, known: dict[float, dict[str, float]], found: dic
     axes.plot(0, 0, "o", color="black", ms=5)
     for name, marker, colour in (("discriminator", "o", 0), ("critic", "s", 1)):
         if found.get(name):
-            style = {"mfc": "none", "color": figures.COLOURS[colour], "ls": "", "label": f"learned by a {name}"}
-            axes.plot(list(found[name]), list(found[name].values()), marker, **style)
+            thetas, text = list(found[name]), f"learned by a {name}"
+            values = list(found[name].values())
+            axes.plot(thetas, values, marker, mfc="none", color=figures.COLOURS[colour], ls="", label=text)
     figures.label(axes, "How far apart they are", r"$\theta$", "distance; nats", legend=False)
     axes.set(ylim=(-0.08, 2.35), xticks=TICKS)
     axes.legend(loc="upper center", ncols=2, fontsize=8)

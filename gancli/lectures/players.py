@@ -1,14 +1,16 @@
 """Parts that several lectures play with: normal distributions on a line, generators that stand still, a lone critic."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
 from gancli.training.run import Run, run_turn
+from gancli.training.tracker import Tracker
 
 
 class Line(NamedTuple):
@@ -50,6 +52,8 @@ def jsd(log_p: Tensor, log_q: Tensor, line: Line) -> float:
 class Shifted(nn.Module):
     """A generator that stands still: normal latents (N, D), moved by ``shift``, as points (N, D, 1, 1)."""
 
+    shift: Tensor
+
     def __init__(self, *shift: float) -> None:
         super().__init__()
         self.register_buffer("shift", torch.tensor(shift))
@@ -69,6 +73,18 @@ class Upright(nn.Module):
         return torch.stack([torch.full_like(z[:, 0], self.theta), torch.special.ndtr(z[:, 1])], 1)[..., None, None]
 
 
+def adversarial_model(run: Run) -> Adversarial:
+    """Return the model of a run, which in these lectures is a generator and a discriminator."""
+    assert isinstance(run.model, Adversarial)
+    return run.model
+
+
+def adversarial_loss(run: Run) -> AdversarialLoss:
+    """Return the loss of a run, which in these lectures has two players."""
+    assert isinstance(run.loss, AdversarialLoss)
+    return run.loss
+
+
 def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:
     """Update the discriminator against the generator as it stands until all images are seen; yield the scalars."""
     critic = run.steps[0]
@@ -79,16 +95,18 @@ def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:
         yield scalars
 
 
-class Unrecorded:
-    """Stands in for a tracker whose numbers nobody asks for."""
+class NullTracker(Tracker):
+    """A tracker that records nothing and writes no files."""
 
-    def add(self, scalars: object) -> None: ...
+    def __init__(self) -> None: ...
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None: ...
 
 
 def play(run: Run) -> Iterator[int]:
     """Train both players as any run does until all images are seen; yield the images."""
     while run.images < run.total:
-        run_turn(run, Unrecorded(), measure=False)
+        run_turn(run, NullTracker(), measure=False)
         yield run.images
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import play
+from gancli.lectures.players import adversarial_model, play
 from gancli.training.run import Run
 from gancli.views import figures
 
@@ -47,10 +47,10 @@ class SpectralNorm(Lecture):
         for i, name in enumerate(("without", "with")):
             run = context.build()
             if name == "without":
-                for layer in normalised(run.model.discriminator):
+                for layer in normalised(adversarial_model(run).discriminator):
                     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
             curves[name] = self._watch(run, context, name)
-            spectra = [spectrum(layer) for layer in layers(run.model.discriminator)]
+            spectra = [spectrum(layer) for layer in layers(adversarial_model(run).discriminator)]
             largest = [values[0].item() for values in spectra]
             numbers[name] = {"largest": max(largest), "smallest_largest": min(largest), "per_layer": largest}
             _draw_spectra(axes[0, i], f"{name} spectral normalisation", spectra)
@@ -62,26 +62,27 @@ class SpectralNorm(Lecture):
 
     def _watch(self, run: Run, context: LectureContext, name: str) -> list[tuple[int, list[float]]]:
         """Train, and return the largest singular value of every layer at some numbers of images."""
-        curve, every = [], max(run.total // self.looks, 1)
+        curve: list[tuple[int, list[float]]] = []
+        network, every = adversarial_model(run).discriminator, max(run.total // self.looks, 1)
         for images in play(run):
             context.show(f"{name} spectral normalisation", images, run.total)
             if images // every > len(curve) or images >= run.total:
-                curve.append((images, [spectrum(layer)[0].item() for layer in layers(run.model.discriminator)]))
+                curve.append((images, [spectrum(layer)[0].item() for layer in layers(network)]))
         return curve
 
 
-def layers(network: nn.Module) -> list[nn.Module]:
+def layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """Return the layers with a weight matrix."""
     return [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
 
 
-def normalised(network: nn.Module) -> list[nn.Module]:
+def normalised(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """Return the layers whose weight is divided by its norm."""
     return [layer for layer in layers(network) if parametrize.is_parametrized(layer, "weight")]
 
 
 @torch.no_grad()
-def spectrum(layer: nn.Module) -> Tensor:
+def spectrum(layer: nn.Conv2d | nn.Linear) -> Tensor:
     """Return the singular values of the weight as the network uses it, (K,) float64, the largest first."""
     training = layer.training
     layer.eval()  # looking at the weight in training mode would move the power iteration on

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import critic_alone, play
+from gancli.lectures.players import adversarial_loss, adversarial_model, critic_alone, play
 from gancli.losses.adversarial import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from gancli.models.base import Adversarial
 from gancli.training.run import Run
@@ -67,7 +67,7 @@ class VanishingGradient(Lecture):
             figures.label(each, title, "updates from scratch", "norm of the generator's gradient", legend=False)
             each.set(xscale="log")
             each.set(yscale="log") if gradient else each.set(ylabel="share of right answers")
-        self._same_scale(axes[0, :3])
+        self._same_scale(list(axes[0, :3]))
         axes[0, 3].legend(title="frozen after", loc="lower right")
         figures.source(figure, "Arjovsky & Bottou 2017, figures 2 and 3")
         return figure, {str(images): _numbers(found) for images, found in curves.items()}
@@ -75,16 +75,16 @@ class VanishingGradient(Lecture):
     def _frozen(self, context: LectureContext) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
         """Train a GAN and yield the generator's weights at each freeze."""
         run = context.build(images=self.freezes[-1])
-        due = list(self.freezes)
+        generator, due = adversarial_model(run).generator, list(self.freezes)
         for images in play(run):
             context.show("GAN", images, run.total)
             while due and images >= due[0]:
-                yield due.pop(0), {k: v.clone() for k, v in run.model.generator.state_dict().items()}
+                yield due.pop(0), {k: v.clone() for k, v in generator.state_dict().items()}
 
     def _learn(self, context: LectureContext, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:
         """Train a player from scratch; return what the generator would get from it on the way."""
         run = context.build(**self.players[name], images=self.updates * context.cfg.batch_size)
-        run.model.generator.load_state_dict(weights)
+        adversarial_model(run).generator.load_state_dict(weights)
         due = set(torch.logspace(0, math.log10(self.updates), self.looks).round().int().tolist()) | {self.updates}
         curve = []
         for updates, scalars in enumerate(critic_alone(run), 1):
@@ -104,10 +104,12 @@ class VanishingGradient(Lecture):
 
 def gradients(run: Run, latents: int) -> dict[str, float]:
     """Return the norm of the gradient in all of the generator's weights, for each loss that goes with the player."""
-    z = run.model.latent(latents, torch.Generator(run.model.device).manual_seed(0))
-    critic = isinstance(run.loss, Wasserstein)
-    losses = {"critic": run.loss} if critic else {"saturating": Minimax(), "nonsaturating": NonSaturating()}
-    return {name: gradient_norm(run.model, loss, z) for name, loss in losses.items()}
+    model, loss = adversarial_model(run), adversarial_loss(run)
+    z = model.latent(latents, torch.Generator(model.device).manual_seed(0))
+    losses: dict[str, AdversarialLoss] = {"saturating": Minimax(), "nonsaturating": NonSaturating()}
+    if isinstance(loss, Wasserstein):
+        losses = {"critic": loss}
+    return {name: gradient_norm(model, each, z) for name, each in losses.items()}
 
 
 def gradient_norm(model: Adversarial, loss: AdversarialLoss, z: torch.Tensor) -> float:

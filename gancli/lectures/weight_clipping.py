@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import critic_alone
+from gancli.lectures.players import adversarial_model, critic_alone
 from gancli.training.run import Run
 from gancli.views import figures, scatter
 
@@ -58,7 +58,9 @@ class WeightClipping(Lecture):
         return figure, numbers
 
     def _learn(self, run: Run, context: LectureContext, i: int) -> None:
-        run.model.generator = Blurred(run.source.split("train").fresh, self.noise, run.model.device)
+        fresh = run.source.split("train").fresh
+        assert fresh is not None  # the scenes are distributions
+        run.model.generator = Blurred(fresh, self.noise, run.model.device)
         for _ in critic_alone(run):
             context.show("critics", i * run.total + run.images, len(self.players) * len(self.scenes) * run.total)
 
@@ -76,7 +78,8 @@ class Blurred(nn.Module):
 
 def weights_of(run: Run) -> np.ndarray:
     """Return all entries of the critic's weight matrices, (K,)."""
-    return torch.cat([p.detach().flatten() for p in run.model.discriminator.parameters() if p.ndim > 1]).cpu().numpy()
+    weights = adversarial_model(run).discriminator.parameters()
+    return torch.cat([p.detach().flatten() for p in weights if p.ndim > 1]).cpu().numpy()
 
 
 def measure(run: Run) -> dict[str, float]:
@@ -87,7 +90,7 @@ def measure(run: Run) -> dict[str, float]:
     """
     weights = np.abs(weights_of(run))
     real = torch.from_numpy(run.source.split("test").pixels).to(run.model.device).requires_grad_()
-    (gradient,) = torch.autograd.grad(run.model.score(real).sum(), real)
+    (gradient,) = torch.autograd.grad(adversarial_model(run).score(real).sum(), real)
     norms = gradient.flatten(1).norm(dim=1)
     return {
         "at_bound": float((weights > 0.99 * weights.max()).mean()),
@@ -100,7 +103,7 @@ def measure(run: Run) -> dict[str, float]:
 def _draw_surface(axes: Axes, run: Run, title: str) -> None:
     real = run.source.split("test").pixels[:SHOWN, :, 0, 0]
     where = scatter.window(real)
-    found = scatter.field(run.model, where, GRID)
+    found = scatter.field(adversarial_model(run), where, GRID)
     x, y = found.at[..., 0], found.at[..., 1]
     levels = np.linspace(found.score.min(), found.score.max(), LEVELS + 2)
     axes.contourf(x, y, found.score, levels, cmap="viridis", alpha=0.55)
@@ -114,5 +117,5 @@ def _draw_surface(axes: Axes, run: Run, title: str) -> None:
 def _draw_weights(axes: Axes, run: Run, title: str) -> None:
     weights = weights_of(run)
     reach = 1.1 * np.quantile(np.abs(weights), 0.99)
-    axes.hist(weights, np.linspace(-reach, reach, 81), weights=np.full(len(weights), 100 / len(weights)))
+    axes.hist(weights, np.linspace(-reach, reach, 81).tolist(), weights=np.full(len(weights), 100 / len(weights)))
     figures.label(axes, title, "weight", "% of the weights", legend=False)

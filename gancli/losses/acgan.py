@@ -7,7 +7,7 @@ taken in its non-saturating form.
     gancli train model=acgan data=mnist
 """
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,14 @@ from gancli.errors import UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.losses.base import Phase
 from gancli.models.base import Adversarial
+
+
+class Classifying(Protocol):
+    """What the loss asks of a model besides what every adversarial model does."""
+
+    def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores, (N,), and logits of the classes, (N, num_classes)."""
+        ...
 
 
 class ACGAN(NonSaturating):
@@ -52,20 +60,23 @@ class ACGAN(NonSaturating):
         return super().phases(model)
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        wanted = model.target_labels(batch.label)
-        fake = self.seen(self._generated(model, wanted, batch), batch)
-        s_real, c_real = model.judge(self.seen(batch.image, batch))
-        s_fake, c_fake = model.judge(fake)
+        target = model.target_labels(batch.label)
+        assert batch.label is not None and target is not None  # the model is conditional
+        fake = self.seen(self._generated(model, target, batch), batch)
+        judge = cast(Classifying, model).judge
+        s_real, c_real = judge(self.seen(batch.image, batch))
+        s_fake, c_fake = judge(fake)
         losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real))
         losses["class(real)"] = self.class_weight * cross_entropy(c_real, batch.label)
-        losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, wanted)
-        right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, wanted)}
+        losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, target)
+        right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, target)}
         return losses | self.statistics(s_real.detach(), s_fake.detach()) | right
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
-        fake, wanted = self.drawn(model, batch)
-        score, classes = model.judge(fake)
-        return self.generator_loss(score) | {"class": self.generator_class_weight * cross_entropy(classes, wanted)}
+        fake, target = self.drawn(model, batch)
+        assert target is not None  # the model is conditional
+        score, classes = cast(Classifying, model).judge(fake)
+        return self.generator_loss(score) | {"class": self.generator_class_weight * cross_entropy(classes, target)}
 
 
 @torch.no_grad()

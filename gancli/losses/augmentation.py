@@ -71,6 +71,10 @@ class ADA(Stabilizer):
     """
 
     calibrated = True
+    p: Tensor  # () float32, the probability of each transformation
+    signs: Tensor
+    seen: Tensor
+    updates: Tensor
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ class Term(NamedTuple):
     Scalars that carry a gradient are summed and minimised; detached ones are only recorded.
     """
 
-    fn: Callable[[Model, Batch], dict[str, Tensor]]
+    fn: Callable[[Any, Batch], dict[str, Tensor]]  # of a model of the loss's family, and a batch
     interval: int = 1  # due every so many updates of its phase, and then scaled by as much (lazy regularisation)
     second_order: bool = False  # differentiates through a gradient: runs eager and in float32
 
@@ -49,10 +49,10 @@ class Loss(nn.Module, ABC):
     family: ClassVar[type[Model]]
 
     @abstractmethod
-    def phases(self, model: Model) -> list[Phase]:
-        """Return the updates of one training step, in order."""
+    def phases(self, model: Any) -> list[Phase]:
+        """Return the updates of one training step of a model of the loss's ``family``, in order."""
 
-    def warnings(self, model: Model, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    def warnings(self, model: Any, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Return one line, with its source, for each choice that contradicts the paper it comes from.
 
         Args:
@@ -61,6 +61,6 @@ class Loss(nn.Module, ABC):
         """
         return []
 
-    def nats(self, model: Model, batch: Batch) -> Tensor | None:
+    def nats(self, model: Any, batch: Batch) -> Tensor | None:
         """Return the negative log-likelihood per image, (N,) nats, where the loss is one."""
         return None

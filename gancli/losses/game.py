@@ -33,7 +33,7 @@ class AdversarialLoss(Loss):
     """
 
     family = Adversarial
-    threshold: ClassVar[float] = 0.0  # scores above it call an image real
+    threshold: float = 0.0  # scores above it call an image real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
     calibrated: ClassVar[bool] = True  # whether the threshold means anything
 

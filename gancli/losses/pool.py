@@ -16,6 +16,9 @@ class Pool(nn.Module):
         shape: (C, H, W) of an image.
     """
 
+    images: Tensor
+    filled: Tensor
+
     def __init__(self, capacity: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
         if capacity < 0:

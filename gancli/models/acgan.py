@@ -55,8 +55,9 @@ class ACGAN(NormalPrior):
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.judge(image)[0]
 
-    def target_labels(self, label: Tensor) -> Tensor:
-        """Uniform classes, whatever the data's frequencies."""
+    def target_labels(self, label: Tensor | None) -> Tensor:
+        """Sample classes uniformly, whatever their frequencies in the data."""
+        assert label is not None  # the model is conditional
         return torch.randint_like(label, self.spec.num_classes)
 
 

@@ -118,9 +118,16 @@ class Autoregressive(Explicit):
 
         def make() -> PixelSampler:
             image = noise.new_zeros(len(noise), *self.spec.shape)
-            settings = {"temperature": self.temperature, "given": given is not None, "like": image}
             stepper = self.stepper(sampler, image, label)
-            return PixelSampler(stepper, self.likelihood, noise.shape, self.spec.channels, **settings)
+            return PixelSampler(
+                stepper,
+                self.likelihood,
+                noise.shape,
+                self.spec.channels,
+                temperature=self.temperature,
+                given=given is not None,
+                like=image,
+            )
 
         key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
         return self._kept.pixel_sampler((*key, self.order().numpy().tobytes()), make)

@@ -41,6 +41,7 @@ class CGAN(Adversarial):
     """
 
     conditional = True
+    generator: "Generating"
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: float = 1.0, drop: float = 0.5) -> None:
         super().__init__(spec)

@@ -44,6 +44,8 @@ class KDE(Explicit):
 
     sampled = ()
     completes = True
+    pixels: Tensor  # (N, C * H * W) uint8, the training images
+    bandwidth: Tensor  # () float64
 
     def __init__(
         self,

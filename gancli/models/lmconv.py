@@ -49,6 +49,8 @@ class LMConv(Autoregressive):
         UsageError: no such curve; too many orders; colours that the network would have to order.
     """
 
+    ranks: Tensor  # (orders, H * W) int64, each pixel's position in each order
+
     def __init__(
         self,
         spec: ImageSpec,
@@ -194,6 +196,7 @@ class Network(nn.Module):
         x = normalise(self.first(torch.cat([image, torch.ones_like(image[:, :1])], 1)))
         skips, stages = [], len(self.up)  # as the blocks of both ways read them
         for i, stage in enumerate(self.up):
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 skips.append(concat_elu(x))
                 x = block(x, skips[-1])
@@ -201,6 +204,7 @@ class Network(nn.Module):
                 skips.append(concat_elu(x))
                 x = normalise(self.between[i](x))
         for i, stage in enumerate(self.down):
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 x = block(x, concat_elu(x), skips.pop())
             if i < stages - 1:
@@ -223,5 +227,6 @@ class Block(nn.Module):
     def forward(self, x: Tensor, active: Tensor, skip: Tensor | None = None) -> Tensor:
         inner = normalise(self.first(active))
         if skip is not None:
+            assert self.skip is not None
             inner = inner + self.skip(skip)
         return gated(x, self.second(concat_elu(inner)))

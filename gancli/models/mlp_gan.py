@@ -69,8 +69,11 @@ class MLPGAN(Adversarial):
     def fit_data(self, pixels: Tensor) -> None:
         """Start the generator at the mean image: output bias = logit of each pixel's mean over ``pixels``."""
         mean = (pixels.double().mean(0) / 255).clamp(1e-3, 1 - 1e-3)  # a pixel that is always black has no finite logit
+        assert isinstance(self.generator, nn.Sequential)
+        last = self.generator[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.generator[-1].bias.copy_(mean.logit().flatten())
+            last.bias.copy_(mean.logit().flatten())
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
         """Uniform on [-sqrt(3), sqrt(3)]: unit variance. (n, latent_dim)."""

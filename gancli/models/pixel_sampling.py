@@ -160,10 +160,11 @@ class Kept:
         Raises:
             UsageError: the network cannot be evaluated at single pixels.
         """
+        height, width = image.shape[2:]
         labelled, key = label is not None, (together, label is None, order.numpy().tobytes())
         try:
             if key not in self.plans:
-                self.plans[key] = Plan(network, *image.shape[2:], order, labelled=labelled, together=together)
+                self.plans[key] = Plan(network, height, width, order, labelled=labelled, together=together)
             return Cached(self.plans[key], network, len(image), image.shape[1], label)
         except (TraceError, IndexError, RuntimeError, TypeError) as error:
             raise UsageError(

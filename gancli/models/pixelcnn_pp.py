@@ -11,6 +11,7 @@ Deviations: any number of resolutions; sampling rounds each channel before the n
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -96,9 +97,10 @@ class PixelCNNpp(Autoregressive):
 class Normed(WindowConv2d):
     """A convolution over a window with normalised weights, one gain for each output."""
 
-    def __init__(self, *args: object, scale: float = 1.0, **kwargs: object) -> None:
+    def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         nn.init.normal_(self.weight, std=0.05)
+        assert self.bias is not None
         nn.init.zeros_(self.bias)
         self.scale = scale  # of the outputs' standard deviation at first
         self.gain = nn.Parameter(torch.full((len(self.weight),), scale))
@@ -116,6 +118,7 @@ def _standardise(layer: Normed, inputs: object, output: Tensor) -> Tensor:
     mean, std = output.mean((0, 2, 3)), (output.var((0, 2, 3), correction=0) + 1e-10).sqrt()
     factor = layer.scale / std
     layer.gain.mul_(factor)
+    assert layer.bias is not None
     layer.bias.sub_(mean).mul_(factor)
     return (output - mean[:, None, None]) * factor[:, None, None]
 
@@ -155,21 +158,27 @@ class UNet(nn.Module):
         u, ul = self.above(x), self.above_left(x) + self.left(x)
         passed = [(u, ul)]
         for scale, pairs in enumerate(self.down):
+            assert isinstance(pairs, nn.ModuleList)
             for pair in pairs:
                 u, ul = pair(u, ul, None, label)
                 passed.append((u, ul))
             if scale < len(self.shrink):
-                of_u, of_ul = self.shrink[scale]
-                u, ul = of_u(u), of_ul(ul)
+                u, ul = _resized(self.shrink[scale], u, ul)
                 passed.append((u, ul))
         u, ul = passed.pop()
         for scale, pairs in enumerate(self.up):
+            assert isinstance(pairs, nn.ModuleList)
             for pair in pairs:
                 u, ul = pair(u, ul, passed.pop(), label)
             if scale < len(self.grow):
-                of_u, of_ul = self.grow[scale]
-                u, ul = of_u(u), of_ul(ul)
+                u, ul = _resized(self.grow[scale], u, ul)
         return self.out(elu(ul))
+
+
+def _resized(convolutions: nn.Module, u: Tensor, ul: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply one convolution to each stream."""
+    assert isinstance(convolutions, nn.ModuleList)
+    return convolutions[0](u), convolutions[1](ul)
 
 
 class Pair(nn.Module):
@@ -204,6 +213,7 @@ class Resnet(nn.Module):
     def forward(self, x: Tensor, side: Tensor | None, label: Tensor | None) -> Tensor:
         y = self.first(concat_elu(x))
         if self.side is not None:
+            assert side is not None
             y = y + self.side(concat_elu(side))
         y = self.second(self.drop(concat_elu(y)))
         if self.bias is not None:

@@ -43,7 +43,8 @@ class PixelRNN(Autoregressive):
     """
 
     SAMPLERS = tuple(name for name in Autoregressive.SAMPLERS if name != "wavefront")
-    LAYER: ClassVar[Callable[..., nn.Module]]
+    LAYER: ClassVar[Callable[..., lstm.RowLSTM | lstm.DiagonalBiLSTM]]
+    net: nn.Sequential
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class DiagonalBiLSTM(PixelRNN):
 class Residual(nn.Module):
     """An LSTM from 2h to h channels, a 1x1 back to 2h, and the input added (Figure 5, right)."""
 
-    def __init__(self, layer: nn.Module, width: int, groups: int) -> None:
+    def __init__(self, layer: lstm.RowLSTM | lstm.DiagonalBiLSTM, width: int, groups: int) -> None:
         super().__init__()
         self.lstm, self.out = layer, MaskedConv2d(width, 2 * width, groups=groups)
 
@@ -104,6 +105,8 @@ class _Recurrent(Stepper):
 
     def __init__(self, net: nn.Sequential, image: Tensor, channels: int) -> None:
         (self.n, _, self.height, self.width), self.net, first = image.shape, net, net[0]
+        assert isinstance(first, MaskedConv2d) and first.bias is not None
+        self.conv, self.bias = first, first.bias
         self.pixels = list(torch.arange(self.height * self.width).split(1))
         self.seen = (first.mask.amax((0, 1)) > 0).nonzero().T.to(image.device)  # (2, T): places in the kernel
         self.taps = first.taps(self.height, self.width)[0].to(image.device)  # (H * W, T), -1 for the zeros at the end
@@ -119,7 +122,7 @@ class _Recurrent(Stepper):
             for memory in self.memories:
                 memory.row()
         seen = self.known[self.taps[step]].transpose(0, 1).flatten(1)  # (n, T * C)
-        x = torch.addmm(self.net[0].bias, seen, self.first)
+        x = torch.addmm(self.bias, seen, self.first)
         for memory, (bias, weight) in zip(self.memories, self.outs):
             x = x + torch.addmm(bias, memory.pixel(column, x), weight)
         for each in self.head:
@@ -128,9 +131,9 @@ class _Recurrent(Stepper):
         return self.found[step]
 
     def _begin(self) -> None:
-        first, *layers = self.net
+        layers = list(self.net)[1:]
         rows, columns = self.seen
-        self.first = (first.weight * first.mask)[:, :, rows, columns].permute(2, 1, 0).flatten(0, 1)
+        self.first = (self.conv.weight * self.conv.mask)[:, :, rows, columns].permute(2, 1, 0).flatten(0, 1)
         blocks = [layer for layer in layers if isinstance(layer, Residual)]
         self.outs = [_pointwise(block.out) for block in blocks]
         self.memories = [block.lstm.memory(self.n, self.width) for block in blocks]
@@ -149,4 +152,5 @@ class _Recurrent(Stepper):
 
 def _pointwise(conv: MaskedConv2d) -> tuple[Tensor, Tensor]:
     """Return bias and matrix (inputs, outputs) of a 1x1 layer."""
+    assert conv.bias is not None
     return conv.bias, (conv.weight * conv.mask)[:, :, 0, 0].T

@@ -54,8 +54,9 @@ class Projection(NormalPrior):
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(image, label)
 
-    def target_labels(self, label: Tensor) -> Tensor:
-        """Uniform classes, whatever the data's frequencies."""
+    def target_labels(self, label: Tensor | None) -> Tensor:
+        """Sample classes uniformly, whatever their frequencies in the data."""
+        assert label is not None  # the model is conditional
         return torch.randint_like(label, self.spec.num_classes)
 
 
@@ -67,7 +68,7 @@ class Discriminator(sngan_resnet.Discriminator):
         self.table = nn.Embedding(classes, width)
         nn.init.xavier_uniform_(self.table.weight)
 
-    def forward(self, image: Tensor, label: Tensor) -> Tensor:
-        """(N, channels, H, W) in [-1, 1], (N,) -> (N,) logits."""
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, channels, H, W) in [-1, 1], (N,) -> (N,) logits; the label is not optional here."""
         h = self.features(image)
         return self.linear(h).squeeze(1) + (self.table(label) * h).sum(1)

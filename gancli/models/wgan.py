@@ -39,5 +39,5 @@ class WGAN(NormalPrior):
         draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)
         self.generator = nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *draw)
         self.discriminator = dcgan.discriminator(spec.channels, widths, seed, minibatch_std=minibatch_std)
-        self.discriminator[-2].bias = None
+        self.discriminator[-2].register_parameter("bias", None)
         dcgan_(self)
