@@ -1,14 +1,11 @@
-"""What a run says while it works: log.txt, a progress bar on a terminal, plain lines elsewhere, and when to stop."""
+"""What a run says while it works: log.txt, a progress bar on a terminal, plain lines elsewhere."""
 
 import logging
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -106,31 +103,6 @@ class RunProgress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
-
-
-class StopSignal:
-    """Catch the first SIGINT or SIGTERM, so that the step can be finished and saved; a second Ctrl-C leaves at once."""
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.signum = 0  # 0 until a signal came
-
-    def __enter__(self) -> "StopSignal":
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():  # Python delivers signals nowhere else
-            self.before = {s: signal.signal(s, self._caught) for s in self.SIGNALS}
-        return self
-
-    def _caught(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum:
-            raise KeyboardInterrupt
-        self.signum = signum
-        log.info("stopping after this step; once more to leave at once")
-
-    def __exit__(self, *exc: object) -> None:
-        for signum, handler in self.before.items():
-            signal.signal(signum, handler)
 
 
 @contextmanager

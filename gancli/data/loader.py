@@ -32,6 +32,8 @@ class Loader:
     - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
     - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB.
     - `workers`: prefetching threads when streaming; 0 reads in `next()`.
+    - `rank`, `world`: of several processes that train together, each gets the rows rank, rank + world, ... of every
+      batch; the order of the images is that of one process.
 
     Raises UsageError for an empty split and impossible numbers.
     """
@@ -46,31 +48,43 @@ class Loader:
         flip: bool | None = False,
         resident: bool | None = None,
         workers: int = 2,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if len(images) == 0:
             raise UsageError(f"data={images.name}: its {images.split} split is empty; check data.root, data.validation")
         if batch_size < 1:
             raise UsageError(f"batch_size={batch_size}: allowed is 1 or more, e.g. batch_size=64")
+        if batch_size % world:
+            raise UsageError(f"batch_size={batch_size}: allowed are multiples of {world}, the number of processes")
         if workers < 0:
             raise UsageError(f"data.workers={workers}: allowed is 0 (no threads) or more, e.g. data.workers=2")
+        self.rank, self.world, self.local = rank, world, batch_size // world
         self.size, self.batch_size, self.flip, self.binarise = len(images), batch_size, flip, images.probabilities
         self.device, self.channels, self.shape = torch.device(device), images.spec.channels, images.spec.shape[1:]
         self.spread = images.spec.levels if images.spec.dequantised else 0
         self.crop, self.paired = images.pixels.shape[2:] != self.shape, images.spec.paired
         self._other = None
         if images.source is not None and not self.paired:
-            options = {"device": device, "flip": flip, "resident": resident, "workers": workers}
+            options = {
+                "device": device,
+                "flip": flip,
+                "resident": resident,
+                "workers": workers,
+                "rank": rank,
+                "world": world,
+            }
             self._other = Loader(images.source, batch_size, seed=_mix(seed, -2), **options)
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
         where = self.device if self.resident else torch.device("cpu")
         self._shuffler = torch.Generator(where)
         if images.fresh:
-            self._rows = _Fresh(images, batch_size, self._flips)
+            self._rows = _Fresh(images, self.local, self._flips)
         else:
             self._rows = _Resident(images, where) if self.resident else _Streamed(images, self.device, workers)
         self._start(seed, 0)
-        self._flips.manual_seed(_mix(seed, -1))
+        self._flips.manual_seed(_mix(_mix(seed, rank) if rank else seed, -1))
 
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
@@ -81,7 +95,7 @@ class Loader:
         pixels, label = self._rows.get(self._index)
         self._given += self.batch_size
         if self.flip:
-            mirror = torch.rand(self.batch_size, 1, 1, 1, generator=self._flips, device=self.device) < 0.5
+            mirror = torch.rand(len(pixels), 1, 1, 1, generator=self._flips, device=self.device) < 0.5
             pixels = torch.where(mirror, pixels.flip(-1), pixels)
         if self.binarise:
             uniform = torch.rand(pixels.shape, generator=self._flips, device=self.device)
@@ -146,7 +160,8 @@ class Loader:
             pieces.append(piece)
             self._offset += len(piece)
             wanted -= len(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return rows if self.world == 1 else rows[self.rank :: self.world]
 
 
 class _Fresh:

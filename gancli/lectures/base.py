@@ -10,6 +10,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import torch
 from matplotlib.figure import Figure
 
 from gancli import config
-from gancli.console import StopSignal, setup_logging, watched
+from gancli.console import setup_logging, watched
 from gancli.errors import Interrupted
 from gancli.files import replacing
+from gancli.training.guard import StopSignal, writing
 from gancli.training.run import Run, build, open_folder
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import Tracker
@@ -73,8 +75,10 @@ def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     torch.manual_seed(cfg.seed)
     lecture = config.instantiate(cfg.lecture, Lecture, trust=cfg.trust)
-    open_folder(cfg, run_dir)
-    with StopSignal() as stop, watched() as show:
+    with ExitStack() as stack:
+        stack.enter_context(writing(run_dir))
+        open_folder(cfg, run_dir)
+        stop, show = stack.enter_context(StopSignal()), stack.enter_context(watched())
 
         def shown(what: str, done: int, total: int) -> None:
             if stop.signum:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from gancli import config
-from gancli.console import RunProgress, StopSignal, setup_logging
+from gancli.console import RunProgress, setup_logging
 from gancli.errors import Interrupted, UsageError
 from gancli.files import json_lines
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
+from gancli.training.guard import StopSignal, writing
 from gancli.training.run import Run, build, note_machine, open_folder, run_turn
 from gancli.training.samples import write_samples
 from gancli.training.tracker import Tracker
@@ -59,6 +60,14 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         run.restore(saved)
         if run.images >= run.total:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
+    with ExitStack() as stack:
+        stack.enter_context(writing(run_dir))
+        return _train(run, run_dir, stack)
+
+
+def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
+    """Train a run that is built, in a folder that this process alone writes into."""
+    cfg = run.cfg
     open_folder(cfg, run_dir)
     note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
@@ -66,18 +75,17 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)
-    with ExitStack() as stack:
-        stack.callback(run.loader.close)
-        tracker = Tracker(run_dir, run.images)
-        stack.callback(tracker.close)
-        tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-        history = History(json_lines(tracker.path))  # of a resumed run what it has seen before
-        stack.callback(_summarise, history)
-        _loop(run, run_dir, tracker, history)
-        final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-        tracker.hparams(config.flat(cfg), final)
-        log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
-        return final
+    stack.callback(run.loader.close)
+    tracker = Tracker(run_dir, run.images)
+    stack.callback(tracker.close)
+    tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
+    history = History(json_lines(tracker.path))  # of a resumed run what it has seen before
+    stack.callback(_summarise, history)
+    _loop(run, run_dir, tracker, history)
+    final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
+    tracker.hparams(config.flat(cfg), final)
+    log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
+    return final
 
 
 def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:

@@ -100,11 +100,12 @@ class Run:
         }
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, but never one that could not be resumed from."""
+        """Write a checkpoint, but never one that could not be resumed from; only the main process writes."""
         for name, net in self.model.named_children():
             if not all(torch.isfinite(p).all() for p in net.parameters()):
                 raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
-        checkpoint.save(path, self.state())
+        if self.runtime.is_main:
+            checkpoint.save(path, self.state())
 
     def restore(self, saved: Checkpoint) -> None:
         """Continue where a checkpoint stands, bit for bit on the CPU.
@@ -166,7 +167,8 @@ def build(cfg: Any) -> Run:
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, optimizer, machine)
     scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
-    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
+    ranks = {"rank": machine.rank, "world": machine.world}
+    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **ranks, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, cfg.ema.half_life)
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None

@@ -2,13 +2,14 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 
 from gancli.errors import UsageError
 
@@ -21,6 +22,8 @@ class Runtime:
     precision: str = "fp32"  # fp32 | bf16: the type inside autocast; weights and optimizers stay float32
     channels_last: bool = False
     compile: bool = False  # torch.compile on every first-order term
+    rank: int = 0  # of this process among those that train together
+    world: int = 1  # how many those are
 
     @classmethod
     def from_config(cls, cfg: Any) -> "Runtime":
@@ -38,6 +41,27 @@ class Runtime:
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
         return cls(_device(cfg.device), cfg.precision, cfg.channels_last, cfg.compile)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace tensors, in place, by their means over all processes: one message for all that share a type."""
+        if self.world == 1:
+            return
+        for kind in {each.dtype for each in tensors}:
+            own = [each for each in tensors if each.dtype == kind]
+            flat = torch.cat([each.flatten() for each in own])
+            torch.distributed.all_reduce(flat)
+            for each, mean in zip(own, (flat / self.world).split([each.numel() for each in own])):
+                each.copy_(mean.view_as(each))
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world > 1:
+            torch.distributed.barrier()
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager:
         """Return the context for first-order terms: bf16 autocast, or nothing in fp32."""

@@ -77,6 +77,7 @@ class Step:
             p.requires_grad_(True)
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
+        self.runtime.all_reduce([p.grad for p in self.params if p.grad is not None])
         scalars = parts[0] if len(parts) == 1 else {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}
         if measure:
             scalars |= self._gradient_norms()

@@ -13,10 +13,11 @@ from helpers import compose, overrides, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gancli import config
-from gancli.console import RunProgress, StopSignal
+from gancli.console import RunProgress
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.training import checkpoint
+from gancli.training.guard import StopSignal
 from gancli.training.loop import Cadence, run_turn, train
 from gancli.training.run import build
 
