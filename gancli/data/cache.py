@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,14 @@ class Writer:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.shape, self.count, self.meta = shape, 0, {}
+        self.shape, self.count = shape, 0
+        self.meta: dict[str, Any] = {}
         self.file = open(path, "wb")
         self._header()
 
     def append(self, image: np.ndarray) -> None:
         """Write one uint8 (C, H, W)."""
-        self.file.write(np.ascontiguousarray(image))
+        self.file.write(np.ascontiguousarray(image).data)
         self.count += 1
 
     def close(self) -> None:

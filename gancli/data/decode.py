@@ -81,11 +81,12 @@ def decode_splits(
     labels = np.array([item.label for item in items], np.int64)[kept] if class_names else None
 
     out = {}
+    channels, height, width = pixels.shape[1:]
     for split, (start, stop) in _bounds({s: len(parts[s]) for s in parts}, test, validation).items():
         a, b = int(before[start]), int(before[stop])
         if a == b:
             continue
-        spec = ImageSpec(*pixels.shape[1:], num_classes=len(class_names))
+        spec = ImageSpec(channels, height, width, len(class_names))
         digest = hashlib.sha256(f"{key} {a} {b} {class_names}".encode()).hexdigest()
         part = None if labels is None else labels[a:b]
         out[split] = Images(pixels[a:b], part, spec, name, split, digest, class_names)

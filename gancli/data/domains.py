@@ -127,9 +127,10 @@ class Unpaired(Source):
         if root is not None:
             options = {"channels": channels, "crop": crop, "test": test, "validation": validation, "seed": seed}
             a, b = self._sides(root, {**options, "size": size or SIZE, "load": self.load, "on_error": on_error})
+        assert a is not None and b is not None
         self.domains = (b, a) if swap else (a, b)
 
-    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Source, Source]:
+    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         return Side(root, "A", **options), Side(root, "B", **options)
 
     def _load(self, split: str) -> dict[str, Images]:
@@ -141,6 +142,7 @@ class Unpaired(Source):
 
     def _plain(self, split: str) -> tuple[Images, Images]:
         joined = self.split(split)
+        assert joined.source is not None
         return joined.source, replace(joined, source=None, spec=replace(joined.spec, source_channels=0, paired=False))
 
     def _sized(self, images: Images) -> Images:
@@ -181,7 +183,7 @@ class Paired(Unpaired):
 
     paired = True
 
-    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Source, Source]:
+    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         if options["on_error"] != "refuse":
             raise UsageError(
                 "data.on_error=skip would tear pairs apart: repair or remove the files that cannot be read"
@@ -189,7 +191,7 @@ class Paired(Unpaired):
         a, b = super()._sides(root, options)
         folders = {entry.name.split("/")[-2] for entry in open_files(a.root).entries() if "/" in entry.name}
         if not {"trainA", "trainB"} & folders:
-            return tuple(Side(root, side, half=True, **options) for side in "AB")
+            return Side(root, "A", half=True, **options), Side(root, "B", half=True, **options)
         names = [{split: [path.rpartition(".")[0] for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
             alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))

@@ -41,7 +41,8 @@ def read(path: str, like: Images) -> Images:
     if file.suffix.lower() == ".npz":
         pixels, labels = _npz(file)
         pixels = fit(pixels, None, like.spec.channels)
-        spec = ImageSpec(*pixels.shape[1:], num_classes=0 if labels is None else like.spec.num_classes)
+        channels, height, width = pixels.shape[1:]
+        spec = ImageSpec(channels, height, width, 0 if labels is None else like.spec.num_classes)
         return Images(pixels, labels, spec, file.stem, "all", fingerprint(pixels, labels), like.class_names)
     if not file.exists():
         raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")

@@ -1,9 +1,10 @@
 """From a picture of any kind to uint8 (C, H, W): channels, bit depth, transparency, orientation, crop and size."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -89,7 +90,8 @@ def resize(image: Image.Image, size: int | None, crop: str | int = "center") -> 
     """
     width, height = image.size
     if crop != "none" and (size is not None or isinstance(crop, int)):
-        w, h = (min(width, height),) * 2 if crop == "center" else (min(width, crop), min(height, crop))
+        side = crop if isinstance(crop, int) else min(width, height)
+        w, h = min(width, side), min(height, side)
         left, top = (width - w) // 2, (height - h) // 2
         if (w, h) != image.size:
             image = image.crop((left, top, left + w, top + h))
@@ -133,7 +135,7 @@ def threads(mean_bytes: float) -> int:
     return 1 if mean_bytes < 3000 else min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
-def parallel(fn: Callable, items: Iterable, workers: int, chunk: int = 32) -> Iterator:
+def parallel(fn: Callable, items: Iterable, workers: int, chunk: int = 32) -> Generator[Any, None, None]:
     """map(fn, items) on threads, in order, with a bounded number of results waiting."""
     if workers <= 1:
         yield from map(fn, items)

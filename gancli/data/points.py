@@ -82,8 +82,8 @@ class Mixture(Points):
     def _draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         where = generator.device
         if where not in self._there:
-            parts = self._centres, self._std[:, None]
-            self._there[where] = tuple(torch.from_numpy(part).to(where) for part in parts)
+            centres, std = (torch.from_numpy(part).to(where) for part in (self._centres, self._std[:, None]))
+            self._there[where] = centres, std
         centres, std = self._there[where]
         label = torch.randint(len(centres), (n,), device=where, generator=generator)
         noise = torch.randn(n, centres.shape[1], device=where, generator=generator)

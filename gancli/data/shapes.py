@@ -3,6 +3,7 @@
 gancli train data=shapes model=dcgan
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -82,12 +83,14 @@ class Shapes(Source):
     `factors(split)` gives what the pictures of a split show. Raises UsageError for names that there are not.
     """
 
+    size: int
+
     def __init__(
         self,
         n: int = 10_000,
         n_test: int = 2_000,
-        shapes: list[str] = SHAPES,
-        colours: list[str] = tuple(COLOURS),
+        shapes: Sequence[str] = SHAPES,
+        colours: Sequence[str] = tuple(COLOURS),
         label: str = "shape",
         size: int | None = 32,
         channels: int | None = 3,
@@ -139,7 +142,7 @@ class Shapes(Source):
         return factors, {"shape": shape, "colour": colour}
 
 
-def _chosen(key: str, names: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen(key: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     """Check a choice of names: known ones, each once, one at least."""
     if not names or len(set(names)) < len(names) or not set(names) <= set(known):
         raise UsageError(f"data.{key}={list(names)}: allowed are one or more of {', '.join(known)}, each once")

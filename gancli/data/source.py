@@ -15,6 +15,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 
 SPLITS = ("train", "validation", "test")
+Draw = Callable[[int, Generator], tuple[Tensor, Tensor | None]]  # (n, generator) -> n images and their labels
 
 
 class Modes(NamedTuple):
@@ -40,7 +41,7 @@ class Images:
     source: "Images | None" = None  # image-to-image: the pictures of the other domain, row by row if the spec is paired
     factors: Any = None  # what the pictures show, where that is known exactly: data=shapes
     # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
-    fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
+    fresh: Draw | None = None
     modes: Modes | None = None  # of points, where they have any
     stacked: "Images | None" = None  # the grey images that are the colours of these, each with a label of its own
 
@@ -106,10 +107,12 @@ class Source(ABC):
         self, split: str, pixels: np.ndarray, labels: np.ndarray | None, class_names: tuple[str, ...]
     ) -> Images:
         """One split from arrays in memory, fingerprinted by its bytes."""
+        channels, height, width = pixels.shape[1:]
+        num_classes = 0 if labels is None else len(class_names)
         return Images(
             pixels=pixels,
             labels=labels,
-            spec=ImageSpec(*pixels.shape[1:], num_classes=0 if labels is None else len(class_names)),
+            spec=ImageSpec(channels, height, width, num_classes),
             name=self.name,
             split=split,
             fingerprint=fingerprint(pixels, labels),
@@ -160,10 +163,10 @@ def permutation(n: int, seed: int) -> np.ndarray:
 def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:
     """SHA-256 over shape, pixels and labels, hex."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     if labels is not None:
         digest.update(b"labels")
-        digest.update(np.ascontiguousarray(labels, dtype="<i8"))
+        digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 
 

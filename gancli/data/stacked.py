@@ -46,8 +46,8 @@ class Stacked(Source):
         if where not in self._there:
             images = self._grey("train")
             self._classes = len(images.class_names)
-            parts = np.array(images.pixels), np.array(images.labels)
-            self._there[where] = tuple(torch.from_numpy(part).to(where) for part in parts)
+            pixels, labels = (torch.from_numpy(np.array(part)).to(where) for part in (images.pixels, images.labels))
+            self._there[where] = pixels, labels
         pixels, labels = self._there[where]
         rows = torch.randint(len(pixels), (COLOURS * n,), device=where, generator=generator)
         stacked = pixels.index_select(0, rows).unflatten(0, (n, COLOURS)).squeeze(2)
@@ -55,6 +55,7 @@ class Stacked(Source):
 
     def _load(self, split: str) -> dict[str, Images]:
         images = self._grey(split)
+        assert images.labels is not None  # _grey has checked it
         classes = len(images.class_names)
         random = np.random.RandomState([self.seed, SPLITS.index(split)])
         # Every image about as often as any other, in every colour: permutations, one after the other.

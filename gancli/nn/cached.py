@@ -38,7 +38,7 @@ class Cached(Stepper):
         self.program: list[tuple[Run, list[int], bool]] = []  # with the pixels of each step, and if once per colour
         self.layout = plan.layouts[plan.output]
         self.pixels = list(self.layout.pixels.split(self.layout.counts))
-        self.fresh: list[Callable[[], None]] = []  # what start() does
+        self.fresh: list[Callable[[], object]] = []  # what start() does
         self.constants = traced.constants(network, self.nodes, plan.index, label)
         self.victims: dict[int, int | None] = {}  # the source that an operation overwrites
         for i in range(len(self.nodes)):
@@ -138,7 +138,7 @@ class Cached(Stepper):
 
     def _compile(self, i: int) -> None:
         """Add the operation of a node to the program."""
-        layer = self.network.get_submodule(self.nodes[i].trace.target) if self.nodes[i].local else None
+        layer = self.network.get_submodule(traced.target_name(self.nodes[i].trace)) if self.nodes[i].local else None
         run = self._local(i, layer) if isinstance(layer, Local) else self._pixelwise(i)
         self.program.append((run, self.plan.layouts[i].counts, self.nodes[i].now))
 
@@ -164,20 +164,20 @@ class Cached(Stepper):
         direct = node.taps is None and self.plan.layouts[source] is self.plan.layouts[i]
         if direct:
 
-            def run(step: int) -> None:
+            def own(step: int) -> None:
                 values[i] = torch.addmm(start[step], values[source], weight, out=out[step])
 
-            return run
+            return own
         taps = len(weight) // columns
         memory, index = self.stored[source], self._index(i, source, node.taps)
         seen = self._sized(("taps", taps, columns), i, columns, taps)
         wide = [rows.view(-1, taps * columns) for rows in seen]
 
-        def run(step: int) -> None:
+        def gathered(step: int) -> None:
             torch.index_select(memory, 0, index[step], out=seen[step])
             values[i] = torch.addmm(start[step], wide[step], weight, out=out[step])
 
-        return run
+        return gathered
 
     def _pixelwise(self, i: int) -> Run:
         """Apply an operation to rows as the network applies it to maps, in place where nobody else reads."""
@@ -185,23 +185,24 @@ class Cached(Stepper):
         function, in_place = traced.function(self.network, trace), traced.in_place(self.network, trace)
         slots = {n: self._slot(index, i) for n, index in self.plan.index.items() if n in trace.all_input_nodes}
         if victim is not None:
+            assert in_place is not None  # or it would have no victim
             others = [slots[n] for n in trace.all_input_nodes if self.plan.index[n] != victim]
             self.width[i], values[i] = self.width[victim], values[victim]
 
-            def run(step: int) -> None:
+            def overwrite(step: int) -> None:
                 values[i] = in_place(values[victim], *[values[k] for k in others])
 
-            return self._kept(i, run)
+            return self._kept(i, overwrite)
         call = traced.caller(function, trace, slots, values)
         values[i] = call()  # of one row, to know its width
         self.width[i] = values[i].shape[1] if isinstance(values[i], Tensor) else 0
         if function in traced.INTO and self._needs_store(i):
             out, (slot,) = self._store(i), slots.values()
 
-            def run(step: int) -> None:
+            def write(step: int) -> None:
                 values[i] = function(values[slot], out=out[step])
 
-            return run
+            return write
 
         def run(step: int) -> None:
             values[i] = call()
@@ -273,7 +274,8 @@ class Cached(Stepper):
 
     def _base(self, i: int) -> int:
         """Return the first of those operations."""
-        return i if self.victims[i] is None else self._base(self.victims[i])
+        victim = self.victims[i]
+        return i if victim is None else self._base(victim)
 
 
 def _as_row(value: Any) -> Any:

@@ -137,11 +137,13 @@ class Plan:
 
     def _reads(self, i: int) -> list[tuple[int, list[list[int]] | None]]:
         """Return what a node reads, each with its taps; chains of pixelwise operations are cut short."""
-        found = {}
+        found: dict[int, list[list[int]] | None] = {}
+        taps = self.nodes[i].taps
+        table = None if taps is None else taps.tolist()
         for source in self.nodes[i].sources:
             while source != self.image and self.nodes[source].taps is None and len(self.nodes[source].sources) == 1:
                 source = self.nodes[source].sources[0]
-            found[source] = None if self.nodes[i].taps is None else self.nodes[i].taps.tolist()
+            found[source] = table
         return list(found.items())
 
     def _schedule(self, level: Tensor) -> None:

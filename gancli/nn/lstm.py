@@ -76,15 +76,15 @@ class RowLSTM(nn.Module):
 
     def __init__(self, inputs: int, width: int, groups: int, kernel: int = 3) -> None:
         super().__init__()
-        self.width, self.half = width, kernel // 2
+        self.width, self.reach = width, kernel // 2
         self.here = InputToState(inputs, width, groups)
-        self.left = nn.Conv2d(inputs, 4 * width, (1, self.half), bias=False)
-        self.above = nn.Conv1d(width, 4 * width, kernel, padding=self.half, bias=False)
+        self.left = nn.Conv2d(inputs, 4 * width, (1, self.reach), bias=False)
+        self.above = nn.Conv1d(width, 4 * width, kernel, padding=self.reach, bias=False)
         self.start = nn.Parameter(torch.zeros(2, width))  # hidden and cell state above the image
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, h, H, W)."""
-        gates = self.here(x) + self.left(pad(x, (self.half, -1)))
+        gates = self.here(x) + self.left(pad(x, (self.reach, -1)))
         hidden, cell = self.start[:, None, :, None].expand(-1, len(x), -1, x.shape[3])
         rows = []
         for each in gates.unbind(2):  # (N, 4 h, W)
@@ -100,20 +100,20 @@ class _RowMemory(Memory):
     """Above's convolution once a row; then each pixel from itself and from the inputs to its left."""
 
     def __init__(self, layer: RowLSTM, n: int, columns: int) -> None:
-        self.layer, self.half = layer, layer.half
+        self.layer, self.reach = layer, layer.reach
         self.hidden, self.cell = layer.start.detach()[:, None, :, None].repeat(1, n, 1, columns)  # (n, h, W)
-        left = layer.left.weight.detach()[:, :, 0]  # (4 h, inputs, half)
-        self.weight = torch.cat([left.permute(2, 1, 0).flatten(0, 1), layer.here.matrix()])  # ((half + 1) inputs, 4 h)
+        left = layer.left.weight.detach()[:, :, 0]  # (4 h, inputs, reach)
+        self.weight = torch.cat([left.permute(2, 1, 0).flatten(0, 1), layer.here.matrix()])  # ((reach + 1) inputs, 4 h)
         self.bias = layer.here.bias()
-        self.inputs = self.hidden.new_zeros(self.half + columns, n, left.shape[1])
+        self.inputs = self.hidden.new_zeros(self.reach + columns, n, left.shape[1])
 
     def row(self) -> None:
         self.from_above = self.layer.above(self.hidden) + self.bias[:, None]  # (n, 4 h, W)
         self.cell_above = self.cell.clone()
 
     def pixel(self, column: int, x: Tensor) -> Tensor:
-        self.inputs[self.half + column] = x
-        seen = self.inputs[column : column + self.half + 1].transpose(0, 1).flatten(1)
+        self.inputs[self.reach + column] = x
+        seen = self.inputs[column : column + self.reach + 1].transpose(0, 1).flatten(1)
         gates = torch.addmm(self.from_above[:, :, column], seen, self.weight)
         hidden, cell = advance(gates, self.cell_above[:, :, column], 1)
         self.hidden[:, :, column], self.cell[:, :, column] = hidden, cell
@@ -168,7 +168,8 @@ class _DiagonalMemory(Memory):
 
     def __init__(self, layer: DiagonalBiLSTM, n: int, columns: int) -> None:
         width, self.columns = layer.width, columns
-        self.inputs_to_gates, self.bias = [i.matrix() for i in layer.here], [i.bias() for i in layer.here]
+        here = [each for each in layer.here if isinstance(each, InputToState)]  # all of them
+        self.inputs_to_gates, self.bias = [i.matrix() for i in here], [i.bias() for i in here]
         self.from_left, self.from_above = layer.states.detach().split(width, 1)  # (2, h, 4 h) each
         self.start = layer.start.detach()[:, :, None].expand(-1, -1, n, -1)  # (hidden and cell, directions, n, h)
         self.hidden, _ = self.start[:, 0, :, None].repeat(1, 1, columns, 1)  # (n, W, h), of the latest row

@@ -23,16 +23,19 @@ class MaskedConv2d(nn.Conv2d, Local):
         image: mask A, for layers that read the image.
     """
 
+    bias: nn.Parameter
+    mask: Tensor
+
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1, image: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        self.image = image
+        self.border, self.image = kernel // 2, image
         self.register_buffer("mask", mask(inputs, outputs, kernel, groups, image), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, inputs, H, W) -> (N, outputs, H, W)
-        return conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+        return conv2d(x, self.weight * self.mask, self.bias, padding=self.border)
 
     def taps(self, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
-        return neighbours(height, width, self._seen() - self.padding[0]), (height, width)
+        return neighbours(height, width, self._seen() - self.border), (height, width)
 
     def matrix(self) -> tuple[Tensor, Tensor | None]:
         rows, columns = self._seen().to(self.weight.device).T

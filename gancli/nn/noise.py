@@ -18,7 +18,8 @@ class NoiseDropout(nn.Module):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"p={p} must be 0 or more, and below 1")
-        self.p, self.generator = p, None
+        self.p = p
+        self.generator: Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.p == 0:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-Layer = TypeVar("Layer", bound=nn.Module)
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 Norm = Callable[[int], nn.Module]  # channels -> a layer of (N, C, H, W) and labels (N,) or None
 
 

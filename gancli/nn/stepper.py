@@ -54,7 +54,8 @@ class Whole(Stepper):
     """
 
     def __init__(self, network: Callable[[Tensor, Tensor | None], Tensor], image: Tensor, order: Tensor) -> None:
-        self.network, self.image, self.label = network, image, None
+        self.network, self.image = network, image
+        self.label: Tensor | None = None
         self.pixels = list(order.split(1))
         self.places = [divmod(p, image.shape[3]) for p in order.tolist()]
 

@@ -25,15 +25,23 @@ FRESH = (torch.cat, operator.add, torch.add, operator.mul, torch.mul, operator.n
 def function(network: nn.Module, trace: fx.Node) -> Callable[..., Any]:
     """Return what an operation computes."""
     if trace.op == "call_module":
-        return network.get_submodule(trace.target)
+        return network.get_submodule(target_name(trace))
     if trace.op == "call_method":
-        return lambda x, *args, **kwargs: getattr(x, trace.target)(*args, **kwargs)
+        method = target_name(trace)
+        return lambda x, *args, **kwargs: getattr(x, method)(*args, **kwargs)
+    assert not isinstance(trace.target, str)
+    return trace.target
+
+
+def target_name(trace: fx.Node) -> str:
+    """Return the name of the submodule, method or parameter that a node of a trace uses."""
+    assert isinstance(trace.target, str)
     return trace.target
 
 
 def in_place(network: nn.Module, trace: fx.Node) -> Callable[..., Tensor] | None:
     """Return how to compute it over its argument, if that is known and it has no options."""
-    layer = network.get_submodule(trace.target) if trace.op == "call_module" else None
+    layer = network.get_submodule(target_name(trace)) if trace.op == "call_module" else None
     if trace.kwargs or (isinstance(layer, nn.ELU) and layer.alpha != 1):
         return None
     return IN_PLACE.get(trace.target if layer is None else type(layer))
@@ -52,11 +60,12 @@ def caller(
             return lambda: [read() for read in inner]
         return lambda: arg
 
-    if not trace.kwargs and all(isinstance(arg, fx.Node) for arg in trace.args):
-        if len(trace.args) == 1:
+    nodes = [arg for arg in trace.args if isinstance(arg, fx.Node)]
+    if not trace.kwargs and len(nodes) == len(trace.args):
+        if len(nodes) == 1:
             (slot,) = slots.values()
             return lambda: function(values[slot])
-        fetch = operator.itemgetter(*(slots[arg] for arg in trace.args))
+        fetch = operator.itemgetter(*(slots[node] for node in nodes))
         return lambda: function(*fetch(values))
     args, kwargs = [reader(arg) for arg in trace.args], trace.kwargs
     return lambda: function(*[read() for read in args], **kwargs)
@@ -74,8 +83,9 @@ def constants(
         if trace.op == "placeholder":
             found[i] = label
         elif trace.op == "get_attr":
-            found[i] = operator.attrgetter(trace.target)(network)
+            found[i] = operator.attrgetter(target_name(trace))(network)
         else:
-            args, kwargs = (fx.node.map_arg(each, lambda n: found[index[n]]) for each in (trace.args, trace.kwargs))
+            args = fx.node.map_arg(trace.args, lambda n: found[index[n]])
+            kwargs = fx.node.map_arg(trace.kwargs, lambda n: found[index[n]])
             found[i] = function(network, trace)(*args, **kwargs)
     return found

@@ -28,6 +28,8 @@ class WindowConv2d(Local):
         bias: whether there is one.
     """
 
+    mask: Tensor | None
+
     def __init__(
         self,
         inputs: int,
@@ -66,7 +68,7 @@ class WindowConv2d(Local):
         rows, columns = (torch.arange(n) for n in self.size)
         offsets = torch.cartesian_prod(rows - self.top, columns - self.left).view(-1, 2)
         table = neighbours(height, width, offsets).view(height, width, -1)[:: self.stride, :: self.stride]
-        return table.flatten(0, 1), tuple(table.shape[:2])
+        return table.flatten(0, 1), (table.shape[0], table.shape[1])
 
     def matrix(self) -> tuple[Tensor, Tensor | None]:
         return self.kernel().permute(2, 3, 1, 0).flatten(0, 2), self.bias
