@@ -1,4 +1,4 @@
-"""Locally masked convolutions (Jain, Abbeel & Pathak 2020, arXiv:2006.12486): any order of pixels, the same weights."""
+"""Locally masked convolutions (Jain, Abbeel & Pathak 2020, arXiv:2006.12486): one set of weights, any order."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class LocallyMaskedConv2d(nn.Conv2d, Local):
-    """A convolution whose taps are masked anew at every place: it sees what an order puts before (section 3).
+    """A convolution with a separate mask at every pixel, which hides the pixels later in an order (section 3).
 
-    ``follow`` chooses the order. The paper masks patches of the input and multiplies (its Algorithm 1); here the
-    products of all taps come first, and each is masked and shifted as it is summed: the same sum, in less memory.
+    ``follow`` sets the order. The paper masks patches of the input before the multiplication (Algorithm 1); here the
+    products of all taps are computed first, then masked, shifted and summed: the same result with less memory.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         kernel: odd width of the kernel.
         dilation: pixels between taps.
-        image: also exclude the pixel itself, for layers that read the image.
+        image: mask the pixel itself as well, for layers that read the image.
     """
 
     bias: nn.Parameter
-    mask: Tensor  # (kernel^2, H, W) bool: which taps count where; follow() sets it
+    mask: Tensor  # (kernel^2, H, W) bool: the visible taps at each pixel; set by follow()
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, dilation: int = 1, image: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation)
@@ -50,12 +50,12 @@ class LocallyMaskedConv2d(nn.Conv2d, Local):
         return self.weight[:, :, rows, columns].permute(2, 1, 0).flatten(0, 1), self.bias
 
     def _seen(self) -> Tensor:
-        """Return the places in the kernel that are seen anywhere, (T, 2)."""
+        """Return the positions in the kernel that are visible at any pixel, (T, 2)."""
         return self.mask.any(2).any(1).view(self.kernel_size).nonzero().cpu()
 
 
 def follow(network: nn.Module, rank: Tensor, height: int, width: int) -> None:
-    """Let the locally masked convolutions of ``network`` see what comes before: ``rank`` (H * W,) is when it does."""
+    """Set the pixel order of all locally masked convolutions in ``network``; ``rank[i]`` is pixel i's position."""
     masks: dict[tuple[int, int, bool], Tensor] = {}
     here = rank.view(height, width)
     for layer in (m for m in network.modules() if isinstance(m, LocallyMaskedConv2d)):

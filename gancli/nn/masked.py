@@ -1,4 +1,4 @@
-"""Masked convolutions: outputs see earlier pixels only."""
+"""Masked convolutions, whose outputs depend only on earlier pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +8,19 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class MaskedConv2d(nn.Conv2d, Local):
-    """A convolution that sees the rows above, the pixels to the left, and of its own pixel the earlier colours.
+    """A convolution over the rows above, the pixels to the left, and the earlier colours of the pixel itself.
 
     Channels on both sides are split into ``groups`` contiguous, equal parts, one for each colour that
     the network has to order (van den Oord et al. 2016, section 3.4). At its own pixel an output of group g sees the
-    inputs of the groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1 ones
-    are masked just the same. The mask multiplies the weight in the forward pass: optimizers see one tensor.
+    inputs of the groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1
+    convolutions are masked as well. The forward pass multiplies the weight by the mask.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         kernel: odd width of the kernel.
-        groups: colours to order; 1: a pixel's channels are one.
-        image: mask A, for layers that read the image.
+        groups: number of ordered colours; 1: all channels of a pixel are one group.
+        image: use mask A, for layers that read the image.
     """
 
     bias: nn.Parameter
@@ -43,7 +43,7 @@ class MaskedConv2d(nn.Conv2d, Local):
         return kept.permute(2, 1, 0).flatten(0, 1), self.bias
 
     def _seen(self) -> Tensor:
-        """Return the places in the kernel that any channel sees, (T, 2)."""
+        """Return the positions in the kernel that are visible to any channel, (T, 2)."""
         return self.mask.amax((0, 1)).nonzero().cpu()
 
 
