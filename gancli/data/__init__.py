@@ -1,1 +1,1 @@
-"""Where images come from: one file per source; ``loader.py`` turns a source into batches on the device."""
+"""Data sets, one file per source; ``loader.py`` turns a split into batches on the device."""

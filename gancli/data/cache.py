@@ -1,6 +1,6 @@
-"""Decoded pixels on disk, ``<cache>/decoded/<key>/{pixels.npy, meta.json}``: complete or not there at all.
+"""A cache of decoded pixels on disk, ``<cache>/decoded/<key>/{pixels.npy, meta.json}``; entries appear atomically.
 
-``<cache>`` is $GANCLI_CACHE or ~/.cache/gancli. Everything in it can be deleted at any time.
+``<cache>`` is $GANCLI_CACHE or ~/.cache/gancli. Its contents can be deleted at any time.
 """
 
 import json
@@ -11,20 +11,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gancli.files import cache_dir
 
-_STALE = 24 * 3600  # seconds after which the temporary folder of a killed decode is swept up
+_STALE = 24 * 3600  # seconds after which the temporary folder of a killed process is deleted
 
 
 def decoded_dir() -> Path:
+    """Return the folder that holds the cached entries."""
     return cache_dir() / "decoded"
 
 
 def load(key: str) -> tuple[np.ndarray, dict] | None:
-    """(pixels as a memmap (N, C, H, W) uint8, meta), or None when the key is not cached or its files are damaged."""
+    """Return the pixels, an (N, C, H, W) uint8 memmap, and the metadata; None if the entry is missing or damaged."""
     path = decoded_dir() / key
     try:
         meta = json.loads((path / "meta.json").read_text())
@@ -36,19 +38,20 @@ def load(key: str) -> tuple[np.ndarray, dict] | None:
 
 
 class Writer:
-    """Appends images to ``pixels.npy`` one after the other.
+    """Append images to ``pixels.npy``.
 
-    Not a writable memmap: on a full disk that ends in SIGBUS, whereas write() raises an OSError.
+    A writable memmap would end in SIGBUS when the disk is full; write() raises an OSError instead.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.shape, self.count, self.meta = shape, 0, {}
+        self.shape, self.count = shape, 0
+        self.meta: dict[str, Any] = {}
         self.file = open(path, "wb")
         self._header()
 
     def append(self, image: np.ndarray) -> None:
-        """Write one uint8 (C, H, W)."""
-        self.file.write(np.ascontiguousarray(image))
+        """Write one image, (C, H, W) uint8."""
+        self.file.write(np.ascontiguousarray(image).data)
         self.count += 1
 
     def close(self) -> None:
@@ -57,17 +60,16 @@ class Writer:
         self.file.close()
 
     def _header(self) -> None:
-        # NumPy pads its header so that a first axis which has grown still fits in the same place.
+        # NumPy pads the header, so that it keeps its size when the first axis grows.
         fields = {"descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)}
         np.lib.format.write_array_header_1_0(self.file, fields)
 
 
 @contextmanager
 def writing(key: str, shape: tuple[int, int, int]) -> Iterator[Writer]:
-    """Yield a Writer; on leaving, its files get their final name. An exception leaves nothing behind.
+    """Yield a Writer and publish its files under ``key`` on exit; an exception leaves nothing behind.
 
-    The caller puts what it wants to remember into ``writer.meta`` (JSON). Raises OSError when the cache cannot
-    be written.
+    ``writer.meta`` is stored as JSON beside the pixels. Raises OSError if the cache cannot be written.
     """
     parent = decoded_dir()
     parent.mkdir(parents=True, exist_ok=True)
@@ -81,11 +83,11 @@ def writing(key: str, shape: tuple[int, int, int]) -> Iterator[Writer]:
         (temporary / "meta.json").write_text(json.dumps(writer.meta))
         final = parent / key
         if load(key) is None:
-            shutil.rmtree(final, ignore_errors=True)  # damaged, or not there
+            shutil.rmtree(final, ignore_errors=True)  # damaged or missing
         try:
             os.rename(temporary, final)
         except OSError:
-            if load(key) is None:  # otherwise another process was faster, with the same bytes
+            if load(key) is None:  # otherwise another process has written the same entry first
                 raise
     finally:
         if writer is not None:

@@ -1,4 +1,4 @@
-"""Decode image files once, on all cores, into the cache, and cut the result into splits."""
+"""Decode image files into the cache, once and on all cores, and divide them into splits."""
 
 import hashlib
 import json
@@ -24,11 +24,11 @@ from gancli.data.source import SPLITS, Images, held_count, permutation
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 
-_FORMAT = 1  # counts up whenever the same files would decode to other pixels
-_SECONDS = 5.0  # between two progress lines
+_FORMAT = 1  # increased whenever the same files would decode to different pixels
+_SECONDS = 5.0  # between two progress messages
 logger = logging.getLogger("gancli")
 
-# What Pillow and zipfile raise on damaged files; fuzzing finds all of these.
+# What Pillow and zipfile raise for damaged files; fuzzing triggers every one of these.
 _BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
     *(AssertionError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError),
@@ -37,18 +37,18 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How files become arrays; part of the cache key."""
+    """How files are converted to arrays; part of the cache key."""
 
     size: int | None = None
     channels: int | None = None
     crop: str | int = "center"
-    skip: bool = False  # leave broken files out instead of refusing
-    half: int | None = None  # 0 or 1: the left or the right half of each picture, before all else
+    skip: bool = False  # skip unreadable files instead of raising an error
+    half: int | None = None  # 0 or 1: keep the left or the right half of each picture, before any other step
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image file and its class, -1 without classes."""
+    """An image file and its class index, -1 if there are no classes."""
 
     entry: Entry
     label: int = -1
@@ -65,11 +65,11 @@ def decode_splits(
     validation: float,
     seed: int,
 ) -> dict[str, Images]:
-    """Decode the files of every part, then hold test and validation out of train where they have no part of their own.
+    """Decode the files of every part; hold test and validation out of train unless they have files of their own.
 
-    The images of every part are stored in a permutation chosen by `seed`, not sorted. So a held-out part is one
-    slice of the memmap, one cache serves every value of `validation` and `test`, and the first n images of a split
-    are a fair sample of it rather than its first classes. Raises UsageError as `decode` does.
+    The images of a part are stored in a permutation chosen by `seed` rather than sorted. A held-out part is then a
+    slice of the memmap, one cache entry serves every value of `validation` and `test`, and the first n images of a
+    split are a random sample of it rather than its first classes. Raises UsageError under the conditions of `decode`.
     """
     parts = {split: [items[i] for i in permutation(len(items), seed)] for split, items in parts.items() if items}
     items = [item for split in SPLITS if split in parts for item in parts[split]]
@@ -77,15 +77,16 @@ def decode_splits(
     pixels, skipped = decode([item.entry for item in items], recipe, key, root)
     kept = np.ones(len(items), dtype=bool)
     kept[skipped] = False
-    before = np.concatenate([[0], np.cumsum(kept)])  # listed position -> position among the decoded
+    before = np.concatenate([[0], np.cumsum(kept)])  # position among the files -> position among the decoded images
     labels = np.array([item.label for item in items], np.int64)[kept] if class_names else None
 
     out = {}
+    channels, height, width = pixels.shape[1:]
     for split, (start, stop) in _bounds({s: len(parts[s]) for s in parts}, test, validation).items():
         a, b = int(before[start]), int(before[stop])
         if a == b:
             continue
-        spec = ImageSpec(*pixels.shape[1:], num_classes=len(class_names))
+        spec = ImageSpec(channels, height, width, len(class_names))
         digest = hashlib.sha256(f"{key} {a} {b} {class_names}".encode()).hexdigest()
         part = None if labels is None else labels[a:b]
         out[split] = Images(pixels[a:b], part, spec, name, split, digest, class_names)
@@ -93,7 +94,7 @@ def decode_splits(
 
 
 def _bounds(counts: dict[str, int], test: float, validation: float) -> dict[str, tuple[int, int]]:
-    """First and last position of every split in the list train + validation + test."""
+    """Return the start and stop of every split in the concatenation train + validation + test."""
     ends = np.cumsum([counts.get(split, 0) for split in SPLITS]).tolist()
     bounds = {"validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}
     start = 0
@@ -108,7 +109,7 @@ def _bounds(counts: dict[str, int], test: float, validation: float) -> dict[str,
 
 
 def cache_key(entries: Sequence[Entry], recipe: Recipe, counts: dict[str, int], seed: int) -> str:
-    """SHA-256 over names, sizes and stamps of the files, in the order they are stored, and the preprocessing."""
+    """Return the SHA-256 of the preprocessing and of the files' names, sizes and stamps, in stored order."""
     digest = hashlib.sha256(json.dumps([_FORMAT, vars(recipe), counts, seed], sort_keys=True).encode())
     for entry in entries:
         digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
@@ -116,14 +117,17 @@ def cache_key(entries: Sequence[Entry], recipe: Recipe, counts: dict[str, int], 
 
 
 def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tuple[np.ndarray, list[int]]:
-    """Return (uint8 (N, C, H, W) memmap, positions left out), from the cache or by decoding into it.
+    """Return the pixels, an (N, C, H, W) uint8 memmap, and the positions of skipped files; decode if not cached.
 
-    Falls back to memory, with a warning, when the cache cannot be written. Raises UsageError when images differ
-    in size and `recipe.size` is None, when files are broken and `recipe.skip` is false, or all of them are.
+    If the cache cannot be written, logs a warning and decodes into memory.
+
+    Raises:
+        UsageError: the images differ in size and `recipe.size` is None; a file cannot be read and `recipe.skip` is
+            false; or no file can be read.
     """
     found = cache.load(key)
     if found is None:
-        Image.init()  # all plugins now: loading them lazily is not made for threads
+        Image.init()  # load all plugins now: loading them lazily is not thread-safe
         with _quiet():
             shape = _shape(entries, recipe, root)
             found = _decode_to_cache(entries, recipe, key, root, shape)
@@ -131,7 +135,7 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
     skipped = [position for position, _ in meta["skipped"]]
     if skipped:
         first = "; ".join(f"{entries[i].name}: {why}" for i, why in meta["skipped"][:3])
-        logger.warning("%s: left out %d of %d images that cannot be read (%s)", root, len(skipped), len(entries), first)
+        logger.warning("%s: skipped %d of %d images that cannot be read (%s)", root, len(skipped), len(entries), first)
     return pixels, skipped
 
 
@@ -141,14 +145,14 @@ def _decode_to_cache(
     broken: list[tuple[int, str]] = []
     try:
         with cache.writing(key, shape) as writer:
-            logger.info("decoding %d images of %s, once, into %s", len(entries), root, cache.decoded_dir() / key)
+            logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
             for image in _rows(entries, recipe, shape, broken):
                 writer.append(image)
             _refuse(entries, broken, recipe, root)
             writer.meta = {"skipped": broken, "root": str(root), "recipe": vars(recipe)}
         if (found := cache.load(key)) is not None:
             return found
-        reason = "what was written cannot be read back"
+        reason = "the written files cannot be read back"
     except OSError as error:
         reason = error.strerror or one_line(error)
     logger.warning(
@@ -168,7 +172,7 @@ def _decode_to_cache(
 def _rows(
     entries: Sequence[Entry], recipe: Recipe, shape: tuple[int, int, int], broken: list[tuple[int, str]]
 ) -> Iterator[np.ndarray]:
-    """Yield every readable image in order; append (position, reason) of the others to `broken`."""
+    """Yield the readable images in order; append (position, reason) to `broken` for each of the others."""
 
     def one(entry: Entry) -> np.ndarray | str:
         try:
@@ -192,7 +196,7 @@ def _rows(
 
 
 def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, int, int]:
-    """(C, H, W) of the decoded images, from the recipe or from the headers of the files."""
+    """Return the shape (C, H, W) of the decoded images, from the recipe or from the headers of the files."""
     if recipe.size and recipe.channels:
         return recipe.channels, recipe.size, recipe.size
 
@@ -201,7 +205,7 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
             with entry.open() as file, Image.open(file) as image:
                 return upright_size(image), is_grey(image)
         except _BROKEN:
-            return None  # it fails again when it is decoded, and is counted there
+            return None  # decoding fails as well, and counts it
 
     logger.info("reading the headers of %d images of %s", len(entries), root)
     sizes: Counter[tuple[int, int]] = Counter()
@@ -215,13 +219,15 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
             sizes[(recipe.size or min(width, limit), recipe.size or min(height, limit))] += 1
             grey = grey and found[1]
             if recipe.size and not grey:
-                break  # nothing more to learn
+                break  # the shape is known
     if not sizes:
         raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {entries[0].name}")
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
-        raise UsageError(f"{root}: images of different sizes: {seen}{more}; training needs one: add data.size=64")
+        raise UsageError(
+            f"{root}: images of different sizes: {seen}{more}; training requires a single size: add data.size=64"
+        )
     ((width, height),) = sizes
     return recipe.channels or (1 if grey else 3), height, width
 
@@ -235,7 +241,7 @@ def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Rec
         first += "; ..." if len(broken) > 3 else ""
         raise UsageError(
             f"{root}: {len(broken)} of {len(entries)} images cannot be read ({first}); "
-            "repair or remove them, or leave them out with data.on_error=skip"
+            "repair or remove them, or skip them with data.on_error=skip"
         )
 
 
@@ -251,7 +257,7 @@ def _mean_bytes(entries: Sequence[Entry]) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow warns about odd EXIF, palettes and big pictures; none of it concerns the user."""
+    """Suppress Pillow's warnings about malformed EXIF, palettes and large pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,19 +1,18 @@
-"""scikit-learn's 1,797 scans of handwritten digits, 8 x 8 grey: the embedded default, no download needed."""
+"""scikit-learn's 1,797 scans of handwritten digits, 8 x 8 grey; bundled with the library, no download."""
 
 import numpy as np
 
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, permutation
 
-_TEST_SEED = 0  # the test part never depends on the user's seeds
+_TEST_SEED = 0  # the test split does not depend on data.seed
 
 
 class Digits(Source):
     """`sklearn.datasets.load_digits` (UCI "Optical Recognition of Handwritten Digits", its 1,797 test scans).
 
-    Values 0 .. 16 become uint8 by round(v * 255 / 16). 20 % of every class is the test split, always the same
-    images (scikit-learn ships no split of its own); the rest is train, less the validation part.
-    Arguments as in `Source`.
+    Values v in 0 .. 16 are stored as round(v * 255 / 16). The test split is a fixed 20 % of every class, since
+    scikit-learn defines no split; the remaining images are train and validation. Arguments are those of `Source`.
     """
 
     def __init__(
@@ -26,7 +25,7 @@ class Digits(Source):
         super().__init__("digits", size, channels, validation, seed)
 
     def _load(self, split: str) -> dict[str, Images]:
-        # Lazy: importing scikit-learn takes most of a second.
+        # Imported here because scikit-learn takes most of a second to import.
         from sklearn.datasets import load_digits
 
         scans = load_digits()
@@ -42,7 +41,7 @@ class Digits(Source):
 
 
 def _stratified(labels: np.ndarray, part: float) -> np.ndarray:
-    """A mask (N,) that is true for `part` of every class."""
+    """Return an (N,) bool mask that selects the fraction `part` of every class."""
     mask = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

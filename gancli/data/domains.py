@@ -1,4 +1,4 @@
-"""Pictures of several domains, to be translated into each other: unpaired, in pairs, or labelled with their domain.
+"""Data for image-to-image translation: two domains, unpaired or in pairs, or several domains as classes.
 
 gancli train model=cyclegan data=unpaired data.root=~/horse2zebra
 gancli train model=cyclegan data=unpaired data/a=mnist data/b=digits data.b.size=28
@@ -16,17 +16,17 @@ from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint
 from gancli.errors import UsageError
 
-LARGER = 286 / 256  # how much larger than the crop that it trains on a picture is loaded (Isola et al. 2017)
-SIZE = 256  # pixels of the crop from a folder, unless data.size says otherwise
+LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
+SIZE = 256  # default height and width of pictures from a folder, in pixels
 _PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 
 
 class Domains(FolderImages):
-    """One folder per domain: those of `FolderImages`, in larger pictures to be cropped at random in training.
+    """One folder per domain, as in `FolderImages`; training pictures are loaded larger and cropped at random.
 
-    - `load`: how much larger; 1: no crop.
+    - `load`: size of the loaded pictures relative to `size`, 1 to 4; 1: no crop.
 
-    Other arguments as in `FolderImages`.
+    The other arguments are those of `FolderImages`.
     """
 
     flip = True
@@ -40,16 +40,16 @@ class Domains(FolderImages):
         if self.load == 1:
             return plain
         if self.size is None:
-            raise UsageError(f"data.load={self.load} crops pictures of one size: add data.size=256, or data.load=1")
+            raise UsageError(f"data.load={self.load} crops pictures to a fixed size: add data.size=256, or data.load=1")
         return replace(plain, pixels=self._loaded(round(self.size * self.load)).split("train").pixels)
 
     def _loaded(self, size: int) -> FolderImages:
-        """Return the same files at another size."""
+        """Return a source of the same files at another size, without crop."""
         return type(self)(size=size, load=1, **self.options)
 
 
 class Side(Domains):
-    """One of two domains below one root: the folders trainA, testA, valA (or trainB, ...), or halves of AB pictures."""
+    """One of two domains under a root: folders trainA, testA, valA (or trainB, ...), or a half of each AB picture."""
 
     def __init__(self, root: str, side: str, half: bool = False, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
@@ -63,10 +63,10 @@ class Side(Domains):
 
 
 def side_of(root: Any, side: str) -> dict[str, list[Named]]:
-    """Return the files below train<side>, test<side> and val<side>, whatever folder is around them.
+    """Return the files in the folders train<side>, test<side> and val<side>, at any depth below ``root``.
 
     Raises:
-        UsageError: there is no train<side>.
+        UsageError: there is no folder train<side>.
     """
     found: dict[str, list[Named]] = {}
     names = {f"{part}{side}": split for part, split in _PARTS.items()}
@@ -85,18 +85,18 @@ def side_of(root: Any, side: str) -> dict[str, list[Named]]:
 
 
 class Unpaired(Source):
-    """Domains a and b; `Images.source` of a split holds a, the pictures themselves are b.
+    """Two domains without correspondence: the images of a split are domain b, their `Images.source` is domain a.
 
-    - `root`: a folder or zip with trainA, trainB and maybe testA, testB, valA, valB. Instead of it:
-    - `a`, `b`: any two data sets (`data/a=mnist data/b=digits`), of one size.
-    - `size`: pixels; of a root None is 256, of `a` and `b` each one's own.
-    - `load`: how much larger than that pictures are loaded, to be cropped at random in training; None: 286/256 for a
-      root, 1 (no crop) for `a` and `b`.
+    - `root`: a folder or zip that holds trainA and trainB, and optionally testA, testB, valA, valB.
+    - `a`, `b`: instead of `root`, two data sets of equal size (`data/a=mnist data/b=digits`).
+    - `size`: height and width in pixels; None: 256 with `root`, the data sets' own size with `a` and `b`.
+    - `load`: size of loaded training pictures relative to `size`, from which random crops are taken; None: 286/256
+      with `root`, 1 (no crop) with `a` and `b`.
     - `swap`: exchange the domains.
 
-    Other arguments are those of `FolderImages`, for a root alone.
+    The other arguments are those of `FolderImages` and apply to `root` only.
 
-    Raises UsageError unless there is a root or both a and b, and for domains of different sizes.
+    Raises UsageError unless exactly one of `root` or both `a` and `b` is given, and if the domains differ in size.
     """
 
     paired: ClassVar[bool] = False
@@ -120,16 +120,17 @@ class Unpaired(Source):
         super().__init__(kind, size, channels, validation, seed)
         if (root is None) == (a is None or b is None) or (root is not None and (a or b)):
             raise UsageError(
-                f"data={kind} wants a folder or zip, data.root=..., or two data sets, as in data/a=mnist data/b=digits"
+                f"data={kind} needs a folder or zip, data.root=..., or two data sets, as in data/a=mnist data/b=digits"
             )
         self.load = check_load(load or (1 if root is None else LARGER))
         self.flip = root is not None
         if root is not None:
             options = {"channels": channels, "crop": crop, "test": test, "validation": validation, "seed": seed}
             a, b = self._sides(root, {**options, "size": size or SIZE, "load": self.load, "on_error": on_error})
+        assert a is not None and b is not None
         self.domains = (b, a) if swap else (a, b)
 
-    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Source, Source]:
+    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         return Side(root, "A", **options), Side(root, "B", **options)
 
     def _load(self, split: str) -> dict[str, Images]:
@@ -141,10 +142,11 @@ class Unpaired(Source):
 
     def _plain(self, split: str) -> tuple[Images, Images]:
         joined = self.split(split)
+        assert joined.source is not None
         return joined.source, replace(joined, source=None, spec=replace(joined.spec, source_channels=0, paired=False))
 
     def _sized(self, images: Images) -> Images:
-        """Bring a data set's pictures to the size and channels that were asked for."""
+        """Convert pictures to the configured size and channels."""
         pixels = fit(images.pixels, self.size, self.channels)
         if pixels.shape == images.pixels.shape:
             return images
@@ -153,11 +155,11 @@ class Unpaired(Source):
         return replace(images, pixels=pixels, spec=spec, fingerprint=fingerprint(pixels, images.labels))
 
     def _larger(self, images: Images, plain: Images) -> Images:
-        """Return pictures to be cropped from: those of a root as they were loaded, others enlarged."""
+        """Return the pictures from which random crops are taken: as loaded from a root, otherwise enlarged."""
         if self.load == 1 or images.pixels.shape[2:] != images.spec.shape[1:]:
             return replace(images, pixels=plain.pixels, spec=plain.spec) if self.load == 1 else images
         if plain.spec.height != plain.spec.width:
-            raise UsageError(f"data.load={self.load} wants square pictures: add data.size=64")
+            raise UsageError(f"data.load={self.load} requires square pictures: add data.size=64")
         return replace(plain, pixels=fit(plain.pixels, round(plain.spec.height * self.load), None))
 
     def _joined(self, a: Images, b: Images) -> Images:
@@ -168,46 +170,45 @@ class Unpaired(Source):
 
 
 class Paired(Unpaired):
-    """Pairs: pictures with a on their left half and b on their right, or a and b in folders, matched by their names.
+    """Pairs of pictures: a and b side by side in one file, or in folders and matched by file name.
 
-    - `root`: a folder or zip of AB pictures, flat or in train/, test/ and val/; or with trainA, trainB, testA, testB.
-    - `a`, `b`: two data sets that belong together row by row.
-    - `swap`: b is the source: what is to be made is on the left.
+    - `root`: a folder or zip of AB pictures (a left, b right), flat or in train/, test/ and val/; or with the folders
+      trainA, trainB, testA, testB.
+    - `a`, `b`: two data sets whose i-th images form a pair.
+    - `swap`: use b as the source and a as the target.
 
-    Other arguments as in `Unpaired`; broken files are not left out.
+    The other arguments are those of `Unpaired`, except that unreadable files cannot be skipped.
 
-    Raises UsageError for a picture without its other half.
+    Raises UsageError if a picture has no partner.
     """
 
     paired = True
 
-    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Source, Source]:
+    def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         if options["on_error"] != "refuse":
-            raise UsageError(
-                "data.on_error=skip would tear pairs apart: repair or remove the files that cannot be read"
-            )
+            raise UsageError("data.on_error=skip would break pairs: repair or remove the files that cannot be read")
         a, b = super()._sides(root, options)
         folders = {entry.name.split("/")[-2] for entry in open_files(a.root).entries() if "/" in entry.name}
         if not {"trainA", "trainB"} & folders:
-            return tuple(Side(root, side, half=True, **options) for side in "AB")
+            return Side(root, "A", half=True, **options), Side(root, "B", half=True, **options)
         names = [{split: [path.rpartition(".")[0] for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
             alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))
             if alone or sorted(names[0][split]) != sorted(names[1][split]):
                 which = alone[0] if alone else "two files of one name"
                 raise UsageError(
-                    f"data.root={root}: {split} has {which} without a partner; pairs have one name in A and B"
+                    f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )
         return a, b
 
     def _joined(self, a: Images, b: Images) -> Images:
         if len(a) != len(b):
-            raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; they belong together row by row")
+            raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both")
         return super()._joined(a, b)
 
 
 def check_load(load: float) -> float:
-    """Return how much larger pictures are loaded, at least 1, else raise UsageError."""
+    """Return ``load`` if it is a number in [1, 4], otherwise raise UsageError."""
     if isinstance(load, bool) or not isinstance(load, int | float) or not 1 <= load <= 4:
         raise UsageError(f"data.load={load!r}: allowed are numbers from 1 (no crop) to 4, e.g. data.load=1.117")
     return load

@@ -1,4 +1,4 @@
-"""Pictures and their edges: pairs out of any data set, for translation from drawings to pictures.
+"""Pairs of edge maps and pictures, computed from any data set, for translation from drawings to pictures.
 
 gancli train model=pix2pix data=edges data/of=shapes
 """
@@ -15,18 +15,18 @@ _CHUNK = 1000
 
 
 class Edges(Source):
-    """The pictures of another data set, each with a drawing of its edges as its source: 255 on an edge, else 0.
+    """The pictures of another data set, each with its edge map as the source: 255 on an edge, 0 elsewhere.
 
     - `of`: the data set.
-    - `threshold`: length of the gradient, in values 0 .. 255 per pixel, from which on there is an edge.
+    - `threshold`: smallest gradient magnitude of an edge, in grey levels (0 .. 255) per pixel; positive.
 
-    Raises UsageError without a data set, and for a threshold that is not positive.
+    Raises UsageError if `of` is missing or `threshold` is not positive.
     """
 
     def __init__(self, of: Source | None = None, threshold: float = 40.0) -> None:
         super().__init__("edges", validation=0)
         if of is None:
-            raise UsageError("data=edges draws the edges of another data set: add data/of=shapes, say")
+            raise UsageError("data=edges computes the edges of another data set: choose one, e.g. data/of=shapes")
         if threshold <= 0:
             raise UsageError(f"data.threshold={threshold}: allowed are numbers above 0, e.g. data.threshold=40")
         self.of, self.threshold = of, threshold
@@ -41,9 +41,9 @@ class Edges(Source):
 
 
 def edges(pixels: np.ndarray, threshold: float) -> np.ndarray:
-    """Return where the gradient of some channel is steep, (N, 1, H, W) uint8 of 0 and 255, given (N, C, H, W) uint8.
+    """Return edge maps, (N, 1, H, W) uint8 of 0 and 255, of images (N, C, H, W) uint8.
 
-    Central differences; of the channels the one with the longest gradient counts.
+    A pixel is an edge if the magnitude of the gradient (central differences) reaches ``threshold`` in any channel.
     """
     values = np.pad(pixels.astype(np.float32), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     across = (values[..., 1:-1, 2:] - values[..., 1:-1, :-2]) / 2

@@ -1,4 +1,4 @@
-"""Random noise in the shape of any data set, for smoke runs and tests."""
+"""Random noise in the shape of any data set, for smoke tests."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ _STREAM = {"train": 0, "test": 1}
 
 
 class FakeImages(Source):
-    """`n` training and `n_test` test images of uniform uint8 noise, the same on every machine for one `seed`.
+    """`n` training and `n_test` test images of uniform uint8 noise, identical on every machine for a given `seed`.
 
-    - `size`: height and width in pixels, unless `height` or `width` say otherwise; default 32.
+    - `size`: height and width in pixels, unless overridden by `height` or `width`; default 32.
     - `channels`: 1 or 3, default 3.
     - `num_classes`: labels are uniform in 0 .. num_classes-1; 0: no labels.
-    - `validation`: as in `Source`. `seed`: chooses the noise, and the images held out.
+    - `validation`: as in `Source`. `seed`: seed of the noise and of the validation split.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class FakeImages(Source):
 
     def _load(self, split: str) -> dict[str, Images]:
         part = "test" if split == "test" else "train"
-        # RandomState([a, b]): its own stream per split, frozen across NumPy versions.
+        # RandomState([a, b]) gives each split its own stream, and is stable across NumPy versions.
         random = np.random.RandomState([self.seed, _STREAM[part]])
         n = self.n[part]
         pixels = np.frombuffer(bytearray(random.bytes(n * int(np.prod(self.shape)))), np.uint8).reshape(n, *self.shape)

@@ -1,4 +1,4 @@
-"""The image files of a directory or a zip: what is there, and how to open one. Nothing is ever extracted."""
+"""List and open the image files of a directory or a zip archive, without extracting it."""
 
 import io
 import os
@@ -19,21 +19,21 @@ class Entry:
 
     files: "Files"
     name: str  # relative to the root, with forward slashes
-    size: int  # bytes as stored; -1: it cannot be read
-    stamp: int  # changes when the content does: mtime in ns, or the CRC-32 of a zip member
+    size: int  # bytes as stored; -1 if the file cannot be read
+    stamp: int  # changes with the content: mtime in ns, or the CRC-32 of a zip member
 
     def open(self) -> BinaryIO:
         return self.files.open(self.name)
 
 
 class Files(ABC):
-    """Read access to the images under one root. Hidden files, ``__MACOSX`` and other extensions do not exist."""
+    """Read access to the images under one root. Hidden files, ``__MACOSX`` and files of other types are ignored."""
 
     root: Path
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """Every image, sorted by name."""
+        """Return all images, sorted by name."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO: ...
@@ -53,7 +53,7 @@ class Directory(Files):
     def _walk(self, path: Path | str, prefix: str, above: frozenset) -> list[Entry]:
         status = os.stat(path)
         here = (status.st_dev, status.st_ino)
-        if here in above:  # a symbolic link to one of its own parents
+        if here in above:  # a symbolic link to one of its parents
             return []
         found = []
         with os.scandir(path) as children:
@@ -67,7 +67,7 @@ class Directory(Files):
                     try:
                         status = entry.stat()
                         found.append(Entry(self, name, status.st_size, status.st_mtime_ns))
-                    except OSError:  # a dangling link is named among the corrupt files, not overlooked
+                    except OSError:  # a dangling link is reported as unreadable rather than ignored
                         found.append(Entry(self, name, -1, 0))
         return found
 
@@ -79,7 +79,7 @@ class Archive(Files):
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            # One handle for all threads: ZipFile takes its own lock around the file position.
+            # All threads share one handle: ZipFile locks the file position.
             self.zip = zipfile.ZipFile(root)
         except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
             raise UsageError(
@@ -104,7 +104,7 @@ class Archive(Files):
 
 
 def open_files(root: Path) -> Files:
-    """The reader for a folder or a zip; UsageError when there is neither."""
+    """Return a reader for a folder or a zip archive. Raises UsageError if ``root`` is neither."""
     if root.is_dir():
         return Directory(root)
     if root.exists():
@@ -113,7 +113,7 @@ def open_files(root: Path) -> Files:
 
 
 def one_line(error: BaseException) -> str:
-    """The last line an exception has to say, or its name; short enough for a message of one line."""
+    """Return the last line of an exception's message, at most 160 characters, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:160] if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""Any folder or zip of images: ``gancli train data=folder data.root=~/faces data.size=64``."""
+"""Images from a folder or zip: ``gancli train data=folder data.root=~/faces data.size=64``."""
 
 from gancli.data.decode import Item, Recipe, decode_splits
 from gancli.data.files import EXTENSIONS, Entry, Files, open_files
@@ -13,26 +13,26 @@ _SPLIT_FOLDERS = {
     "valid": "validation",
     "val": "validation",
 }
-Named = tuple[Entry, str]  # a file, and its path less the folders that were taken off
+Named = tuple[Entry, str]  # a file, and its path below the split's folder
 
 
 class FolderImages(Source):
     """Images of a directory or a zip (never extracted), decoded once and cached under $GANCLI_CACHE.
 
-    Layouts: images directly in it (no labels); one sub-folder per class (sorted names are classes 0, 1, ...; deeper
-    folders belong to their class); either of them inside ``train/``, ``test/`` and ``validation/`` (or ``val``,
-    ``valid``). A single folder around all of it is looked through. Hidden files and ``__MACOSX`` are ignored.
+    Layouts: images at the top level (no labels); one sub-folder per class (classes 0, 1, ... in sorted order; nested
+    folders belong to the class they are in); or either of these inside ``train/``, ``test/`` and ``validation/`` (or
+    ``val``, ``valid``). A single enclosing folder is ignored, as are hidden files and ``__MACOSX``.
 
     - `root`: the folder or zip.
-    - `size`: images become size x size; None: all must have one size already, which is kept, square or not.
-    - `channels`: 1 or 3; None: 1 if every file stores grey only, else 3. Modes and alpha: see `pixels.flatten`.
-    - `crop`: before resizing take the largest centred square ("center"), squeeze the whole picture ("none"), or
-      take a centred square of that many pixels.
-    - `test`: the test part: a fraction or a number of images held out by `seed`, or the path of another folder
-      or zip. Not used when there is a ``test/`` folder.
-    - `validation`: a fraction or a number of images held out of train. Not used when there is a ``validation/``.
-    - `seed`: chooses the images held out.
-    - `on_error`: "refuse" or "skip" files that cannot be read, picture bombs among them.
+    - `size`: height and width after resizing; None: keep the native size, which must be the same for all images.
+    - `channels`: 1 or 3; None: 1 if all files are grey, else 3. See `pixels.flatten` for modes and transparency.
+    - `crop`: what is resized: the largest centred square ("center"), the whole picture ("none"), or a centred square
+      of that many pixels.
+    - `test`: path of another folder or zip to test on; or the fraction or number of images to hold out, which is
+      ignored if there is a ``test/`` folder.
+    - `validation`: fraction or number of training images to hold out. Ignored if there is a ``validation/`` folder.
+    - `seed`: seed of the held-out images.
+    - `on_error`: "refuse" (raise an error) or "skip" files that cannot be read, including decompression bombs.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FolderImages(Source):
 
 
 def arrange(files: Files) -> dict[str, list[Named]]:
-    """Sort the files into train, validation and test by their folders; everything is train without such folders."""
+    """Group the files into splits by their top-level folders; without such folders, all files are train."""
     named = [(entry, entry.name) for entry in files.entries()]
     if not named:
         raise UsageError(
@@ -98,7 +98,10 @@ def arrange(files: Files) -> dict[str, list[Named]]:
 
 
 def class_names(parts: dict[str, list[Named]], root: str) -> tuple[str, ...]:
-    """Sorted names of the class folders, () when there are none, or only one; UsageError for a mixture."""
+    """Return the sorted names of the class folders, or () if there are fewer than two.
+
+    Raises UsageError if images lie beside class folders, or a class has no training images.
+    """
     paths = [path for named in parts.values() for _, path in named]
     names = {path.split("/")[0] for path in paths if "/" in path}
     loose = [path for path in paths if "/" not in path]

@@ -1,4 +1,4 @@
-"""Data of fewer levels, k bits or binary images whose ones are drawn with the pixels' probabilities; or of none."""
+"""Reduce images to fewer levels: k bits, or stochastic binarisation; or dequantise them."""
 
 from dataclasses import replace
 from typing import Literal
@@ -8,32 +8,34 @@ import numpy as np
 from gancli.data.source import SPLITS, Images, Source, fingerprint, whole
 from gancli.errors import UsageError
 
-_SEED = 0  # of the fixed draws: the same for everybody, or their likelihoods could not be compared
-FIXED_DRAW = f"2 levels, drawn once with seed {_SEED}"  # named, for it is not the set of Larochelle & Murray
+_SEED = 0  # of the fixed binarisation; the same for all users, so that likelihoods are comparable
+FIXED_DRAW = f"2 levels, drawn once with seed {_SEED}"  # not the static binarisation of Larochelle & Murray
 _CHUNK = 1024  # images at a time
 
 
 class Quantised(Source):
-    """Another source's images with fewer levels, as bytes spread evenly over 0 .. 255, in memory.
+    """The images of another source with fewer levels, stored as bytes spread evenly over 0 .. 255.
 
-    - ``bits``: levels are v >> (8 - bits), shown as round(255 level / (2^bits - 1)); 1 bit is a threshold at 128.
-    - ``binarise=fixed_seed``: a pixel v is 255 with probability v / 255, drawn once, with one seed for all. It is not
-      the static binarisation of Larochelle & Murray 2011, whose files were drawn elsewhere.
-    - ``binarise=dynamic``: train is drawn anew at every access, by the loader; validation and test as ``fixed_seed``.
-    - ``dequantise=uniform``: the bytes stay; models are given (level + u) / levels on [0, 1] with u uniform on [0, 1),
-      drawn at every access (``data.spec.dequantised``). For densities: by Jensen's inequality the mean log density of
-      those points bounds the log-probability of the level from below (Theis, van den Oord & Bethge 2016).
+    - ``bits``: levels are v >> (8 - bits), stored as round(255 level / (2^bits - 1)); 1 bit is a threshold at 128.
+    - ``binarise=fixed_seed``: a pixel v becomes 255 with probability v / 255, sampled once with a fixed seed. This is
+      not the static binarisation of Larochelle & Murray 2011 (see ``data=static_mnist``).
+    - ``binarise=dynamic``: the loader binarises train anew at every access; validation and test are as in
+      ``fixed_seed``.
+    - ``dequantise=uniform``: the stored bytes are unchanged; models receive (level + u) / levels, scaled from [0, 1] to
+      [-1, 1], with u uniform on [0, 1), sampled at every access (``data.spec.dequantised``). By Jensen's inequality,
+      the mean log-density of these points is a lower bound on the log-probability of the level (Theis, van den Oord &
+      Bethge 2016).
 
-    Data that is binary already stays as it is.
+    Images that are already binary are not changed.
 
     Args:
-        source: where the images come from.
+        source: the data set.
         bits: 1 to 8.
-        binarise: None, dynamic or fixed_seed; takes precedence over bits.
-        dequantise: None or uniform; not of binarised data.
+        binarise: None, "dynamic" or "fixed_seed"; takes precedence over ``bits``.
+        dequantise: None or "uniform"; excludes ``binarise``.
 
     Raises:
-        UsageError: other values.
+        UsageError: an argument is out of range, or both ``binarise`` and ``dequantise`` are given.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Quantised(Source):
         if dequantise not in (None, "uniform"):
             raise UsageError(f"data.dequantise={dequantise!r}: allowed are uniform and null (levels)")
         if dequantise and binarise:
-            raise UsageError(f"data.dequantise={dequantise} and data.binarise={binarise}: one of them, the other null")
+            raise UsageError(
+                f"data.dequantise={dequantise} and data.binarise={binarise} exclude each other: set one of them to null"
+            )
 
     def _load(self, split: str) -> dict[str, Images]:
         found = self._fewer(split)
@@ -64,7 +68,7 @@ class Quantised(Source):
     def _fewer(self, split: str) -> dict[str, Images]:
         images = self.source.split(split)
         if images.spec.levels == 2 or (self.bits == 8 and self.binarise is None):
-            return {split: images}  # nothing is left to draw or to drop; what is binary keeps its name
+            return {split: images}  # no level to drop; binary data keeps its description
         if self.binarise is None:
             pixels, levels = _quantise(images.pixels, self.bits), 2**self.bits
             return {split: _with_pixels(images, pixels, levels, f"{levels} levels, the highest of 8 bits")}
@@ -75,7 +79,7 @@ class Quantised(Source):
 
 
 def binarized(images: Images) -> Images:
-    """Return the images as they are, or one fixed draw where their pixels are probabilities."""
+    """Return the images, binarised with the fixed seed if their pixels are probabilities."""
     return _with_pixels(images, _draw(images), 2, FIXED_DRAW) if images.probabilities else images
 
 
@@ -87,14 +91,14 @@ def _with_pixels(images: Images, pixels: np.ndarray, levels: int, how: str) -> I
 
 
 def _quantise(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Drop the lower bits of uint8 values and spread the rest over 0 .. 255."""
+    """Keep the highest ``bits`` of uint8 values and spread the levels over 0 .. 255."""
     top = 2**bits - 1
     table = np.round((np.arange(256) >> (8 - bits)) * (255 / top)).astype(np.uint8)
     return table[pixels]
 
 
 def _draw(images: Images) -> np.ndarray:
-    """Draw 0 or 255 with probability pixel / 255, by a fixed seed per split: uint8 like the pixels."""
+    """Sample 255 with probability pixel / 255, otherwise 0, with a fixed seed per split; uint8 in the same shape."""
     random = np.random.RandomState([_SEED, SPLITS.index(images.split)])
     pixels = np.empty(images.pixels.shape, np.uint8)
     for start in range(0, len(pixels), _CHUNK):

@@ -1,13 +1,14 @@
 """Endless shuffled batches on the device: from a resident uint8 tensor, or streamed by prefetching threads."""
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gancli.data.source import Images
+from gancli.data.source import Draw, Images
 from gancli.data.spec import Batch, dequantised, scaled
 from gancli.errors import UsageError
 
@@ -64,23 +65,26 @@ class Loader:
         self.device, self.channels, self.shape = torch.device(device), images.spec.channels, images.spec.shape[1:]
         self.spread = images.spec.levels if images.spec.dequantised else 0
         self.crop, self.paired = images.pixels.shape[2:] != self.shape, images.spec.paired
-        self._other = None
+        self._other: Loader | None = None
         if images.source is not None and not self.paired:
-            options = {
-                "device": device,
-                "flip": flip,
-                "resident": resident,
-                "workers": workers,
-                "rank": rank,
-                "world": world,
-            }
-            self._other = Loader(images.source, batch_size, seed=_mix(seed, -2), **options)
+            self._other = Loader(
+                images.source,
+                batch_size,
+                device=device,
+                seed=_mix(seed, -2),
+                flip=flip,
+                resident=resident,
+                workers=workers,
+                rank=rank,
+                world=world,
+            )
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
         where = self.device if self.resident else torch.device("cpu")
         self._shuffler = torch.Generator(where)
-        if images.fresh:
-            self._rows = _Fresh(images, self.local, self._flips)
+        self._rows: _Fresh | _Resident | _Streamed
+        if images.fresh is not None:
+            self._rows = _Fresh(images.fresh, self.local, self._flips)
         else:
             self._rows = _Resident(images, where) if self.resident else _Streamed(images, self.device, workers)
         self._start(seed, 0)
@@ -167,10 +171,10 @@ class Loader:
 class _Fresh:
     """Images drawn anew for every batch, by the generator that is saved with the loader."""
 
-    def __init__(self, images: Images, batch_size: int, generator: torch.Generator) -> None:
-        self.draw, self.batch_size, self.generator = images.fresh, batch_size, generator
+    def __init__(self, draw: Draw, batch_size: int, generator: torch.Generator) -> None:
+        self.draw, self.batch_size, self.generator = draw, batch_size, generator
 
-    def get(self, index) -> tuple[Tensor, Tensor | None]:
+    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
         return self.draw(self.batch_size, self.generator)
 
     def reset(self) -> None: ...
@@ -190,7 +194,7 @@ class _Resident:
         self.pixels = arrays[0] if len(arrays) == 1 else torch.cat(arrays, 1)
         self.labels = None if images.labels is None else torch.tensor(images.labels, dtype=torch.int64, device=device)
 
-    def get(self, index) -> tuple[Tensor, Tensor | None]:
+    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
         rows = index()
         return self.pixels.index_select(0, rows), None if self.labels is None else self.labels.index_select(0, rows)
 
@@ -209,7 +213,7 @@ class _Streamed:
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="gancli-data") if workers else None
         self.waiting: deque[Future] = deque()
 
-    def get(self, index) -> tuple[Tensor, Tensor | None]:
+    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
         if self.pool is None:
             pixels, labels = self._gather(index())
         else:
@@ -247,7 +251,10 @@ class _Streamed:
 
 def _stacked(images: Images) -> list[np.ndarray]:
     """Return the pixels, and those of the sources where they come in pairs: their channels follow."""
-    return [images.pixels, images.source.pixels] if images.spec.paired else [images.pixels]
+    if not images.spec.paired:
+        return [images.pixels]
+    assert images.source is not None  # every paired data set has sources
+    return [images.pixels, images.source.pixels]
 
 
 def _cropped(pixels: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images that someone else made, to be scored: a folder, a zip or an npz; points: an npz or a csv."""
+"""Read generated images of any origin for evaluation, from a folder, a zip or an npz; points from an npz or a csv."""
 
 import zipfile
 from dataclasses import replace
@@ -12,27 +12,31 @@ from gancli.data.source import Images, fingerprint
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 
-GRID = "grid.png"  # the overview that gancli sample puts beside its pictures
+GRID = "grid.png"  # the overview that gancli sample writes beside its images
 
 
 class Pictures(FolderImages):
-    """A folder or zip as any other, less the grid of ``gancli sample``."""
+    """A folder or zip of images, without the grid that ``gancli sample`` writes."""
 
     def _parts(self) -> dict[str, list[Named]]:
         return {split: [each for each in named if each[1] != GRID] for split, named in super()._parts().items()}
 
 
 def read(path: str, like: Images) -> Images:
-    """Return the pictures of a folder, a zip or an npz at their own size, in the channels of the data they go against.
+    """Read the images of a folder, a zip or an npz at their native size, with the channels of ``like``.
 
-    An npz holds ``images`` (as ``gancli sample format=npz`` writes) or ``arr_0``, (N, H, W, C) or (N, H, W) uint8, and
-    may hold ``labels`` or ``arr_1``, (N,) integers. Folders of classes give labels if they are named as the data's
-    classes are. Pictures of a folder come in a fixed random order: the first n are a fair sample of them.
+    An npz holds ``images`` (written by ``gancli sample format=npz``) or ``arr_0``, (N, H, W, C) or (N, H, W) uint8, and
+    optionally ``labels`` or ``arr_1``, (N,) integers. Class folders are converted to labels. The images of a folder are
+    in a fixed random order, so that the first n are a random sample of them.
 
-    Points are the rows of a csv, or an npz's ``points``, (N, D).
+    Points are the rows of a csv, or the array ``points`` of an npz, (N, D).
+
+    Args:
+        path: the folder or file.
+        like: the data that the images are compared with.
 
     Raises:
-        UsageError: nothing there, unreadable, of several sizes, or not uint8.
+        UsageError: the path does not exist or cannot be read, the images differ in size, or they are not uint8.
     """
     file = Path(path).expanduser()
     if like.spec.points:
@@ -41,7 +45,8 @@ def read(path: str, like: Images) -> Images:
     if file.suffix.lower() == ".npz":
         pixels, labels = _npz(file)
         pixels = fit(pixels, None, like.spec.channels)
-        spec = ImageSpec(*pixels.shape[1:], num_classes=0 if labels is None else like.spec.num_classes)
+        channels, height, width = pixels.shape[1:]
+        spec = ImageSpec(channels, height, width, 0 if labels is None else like.spec.num_classes)
         return Images(pixels, labels, spec, file.stem, "all", fingerprint(pixels, labels), like.class_names)
     if not file.exists():
         raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")
@@ -49,7 +54,7 @@ def read(path: str, like: Images) -> Images:
 
 
 def _points(file: Path, dim: int) -> np.ndarray:
-    """Return (N, D, 1, 1) float32."""
+    """Read points, (N, D, 1, 1) float32."""
     try:
         if file.suffix.lower() == ".npz":
             with np.load(file, allow_pickle=False) as arrays:
@@ -64,12 +69,12 @@ def _points(file: Path, dim: int) -> np.ndarray:
 
 
 def labels_of(images: Images, like: Images) -> np.ndarray | None:
-    """Return the labels, (N,) int64, if they number the same classes as the data's."""
+    """Return the labels, (N,) int64, if both data sets have the same class names, otherwise None."""
     return images.labels if images.labels is not None and images.class_names == like.class_names else None
 
 
 def _npz(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return (N, C, H, W) uint8 and labels."""
+    """Read images, (N, C, H, W) uint8, and labels, (N,) int64 or None."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             pixels = arrays["images" if "images" in arrays else "arr_0"]

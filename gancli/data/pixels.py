@@ -1,9 +1,10 @@
-"""From a picture of any kind to uint8 (C, H, W): channels, bit depth, transparency, orientation, crop and size."""
+"""Convert pictures to uint8 (C, H, W): channels, bit depth, transparency, orientation, crop and size."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,7 +18,7 @@ _DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 def check_crop(crop: str | int | None) -> str | int:
-    """Return `crop` if it is "center", "none" or a number of pixels, else raise UsageError. None means "none"."""
+    """Return `crop` if it is "center", "none" or a number of pixels, otherwise raise UsageError; None means "none"."""
     if crop is None:
         return "none"
     if crop in ("center", "none") or (isinstance(crop, int) and not isinstance(crop, bool) and crop > 0):
@@ -29,7 +30,7 @@ def check_crop(crop: str | int | None) -> str | int:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether the file stores grey values only (a palette of greys counts); reads the header, not the pixels."""
+    """Return whether the file stores only grey values, including grey palettes, without decoding the pixels."""
     if image.mode in ("P", "PA"):
         palette = np.asarray(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
@@ -37,22 +38,22 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) after EXIF orientation, without decoding."""
+    """Return (width, height) after EXIF orientation, without decoding the pixels."""
     rotated = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return image.size[::-1] if rotated else image.size
 
 
 def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
-    """Return the picture upright and opaque in mode "L" (channels=1) or "RGB" (3); None: "L" if it is grey.
+    """Convert to an upright, opaque picture of mode "L" (channels=1) or "RGB" (3); None: "L" if it is grey.
 
-    - EXIF orientation is applied; only the first frame of an animation is taken; colour profiles are ignored.
+    - EXIF orientation is applied; only the first frame of an animation is used; colour profiles are ignored.
     - 16-bit grey is divided by 257 and rounded, so 65535 -> 255 and nothing saturates. 16-bit colour is reduced
       by Pillow, which keeps the high byte.
-    - Transparent pixels are composited on white, what a browser shows: a logo stays a logo, whereas dropping
-      alpha shows whatever colour the editor left behind.
+    - Transparent pixels are composited on white, as browsers show them; dropping the alpha channel would expose
+      arbitrary colours.
     - RGB -> grey is ITU-R 601 luma; CMYK, YCbCr and others go through RGB.
 
-    Raises ValueError for 32-bit integer and floating point pictures, whose range is unknown.
+    Raises ValueError for 32-bit integer and floating-point pictures, whose range is unknown.
     """
     mode = "L" if (channels == 1 or (channels is None and is_grey(image))) else "RGB"
     if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -73,7 +74,7 @@ def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
 
 
 def halved(image: Image.Image, half: int | None) -> Image.Image:
-    """Return the left (0) or the right (1) half of a picture; None: all of it. An odd column in the middle is lost."""
+    """Return the left (0) or right (1) half of a picture, without the middle column of an odd width; None: all of it."""
     if half is None:
         return image
     width, height = image.size
@@ -84,12 +85,13 @@ def halved(image: Image.Image, half: int | None) -> Image.Image:
 def resize(image: Image.Image, size: int | None, crop: str | int = "center") -> Image.Image:
     """Crop, then resize an "L" or "RGB" picture to size x size with Pillow's antialiased bicubic filter.
 
-    crop="center" takes the largest centred square, "none" squeezes the whole picture, a number takes a centred
-    square of that many pixels (or what there is of it). With size=None "center" and "none" leave the picture alone.
+    crop="center" keeps the largest centred square, "none" the whole picture regardless of its aspect ratio, and a
+    number a centred square of at most that many pixels. With size=None, "center" and "none" have no effect.
     """
     width, height = image.size
     if crop != "none" and (size is not None or isinstance(crop, int)):
-        w, h = (min(width, height),) * 2 if crop == "center" else (min(width, crop), min(height, crop))
+        side = crop if isinstance(crop, int) else min(width, height)
+        w, h = min(width, side), min(height, side)
         left, top = (width - w) // 2, (height - h) // 2
         if (w, h) != image.size:
             image = image.crop((left, top, left + w, top + h))
@@ -99,13 +101,13 @@ def resize(image: Image.Image, size: int | None, crop: str | int = "center") -> 
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """ "L" or "RGB" picture -> uint8 (C, H, W), an array of its own."""
+    """Copy a picture of mode "L" or "RGB" to a new uint8 array, (C, H, W)."""
     array = np.array(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
 def fit(pixels: np.ndarray, size: int | None, channels: int | None, crop: str | int = "center") -> np.ndarray:
-    """Bring uint8 (N, C, H, W) to `channels` and `size` as `flatten` and `resize` do; the array itself if it fits."""
+    """Apply `flatten` and `resize` to images, (N, C, H, W) uint8; return the array itself if nothing changes."""
     n, c, height, width = pixels.shape
     channels = channels or c
     cropped = isinstance(crop, int) and crop < max(height, width)
@@ -125,16 +127,16 @@ def fit(pixels: np.ndarray, size: int | None, channels: int | None, crop: str | 
 
 
 def threads(mean_bytes: float) -> int:
-    """How many threads pay for pictures of this many (compressed or raw) bytes.
+    """Return how many threads to use for pictures of this mean size in bytes, compressed or raw.
 
-    Pillow releases the GIL while it decodes. Below a few KB there is too little to decode: measured on the
-    10,000 first JPEGs of 32 x 32 pixels, two threads take 1.5 s and one 1.0 s.
+    Pillow releases the GIL while it decodes. Below a few KB, threads do not pay off: for 10,000 JPEGs of
+    32 x 32 pixels, two threads take 1.5 s and one takes 1.0 s.
     """
     return 1 if mean_bytes < 3000 else min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
-def parallel(fn: Callable, items: Iterable, workers: int, chunk: int = 32) -> Iterator:
-    """map(fn, items) on threads, in order, with a bounded number of results waiting."""
+def parallel(fn: Callable, items: Iterable, workers: int, chunk: int = 32) -> Generator[Any, None, None]:
+    """Map ``fn`` over ``items`` on threads, in order, with a bounded number of pending results."""
     if workers <= 1:
         yield from map(fn, items)
         return

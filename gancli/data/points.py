@@ -1,8 +1,8 @@
-"""Points as data: mixtures of Gaussians, a swiss roll, two moons, a line; small worlds in which a GAN can be watched.
+"""Toy data sets of points: mixtures of Gaussians, a swiss roll, two moons and a line.
 
-A point of D coordinates is an "image" of (D, 1, 1) in the data's own units, float32 and without bounds. Training draws
-fresh ones for every batch, as the published protocols do; validation and test are fixed draws, 2,500 points each, which
-is how many PacGAN scores.
+A point of D coordinates is an "image" of shape (D, 1, 1), float32, in the data's own units and unbounded. Training
+samples new points for every batch, as in the published protocols; validation and test are fixed samples of 2,500 points
+each, the number that PacGAN evaluates.
 
     gancli train model=toy_gan data=grid25
 """
@@ -23,12 +23,12 @@ from gancli.errors import UsageError
 class Points(Source):
     """A distribution of points.
 
-    - `n`: points of an epoch, and of the fixed training split that metrics look at. `n_test`: of validation and test.
-    - `scale`: all of it, noise included, is multiplied by it.
-    - `fresh`: training draws new points for every batch; False: the `n` fixed ones again and again.
-    - `seed`: of the fixed points, 0 .. 2^32-1.
+    - `n`: points per epoch, and of the fixed training split that metrics use. `n_test`: of validation and test.
+    - `scale`: factor that all points are multiplied by, including their noise.
+    - `fresh`: sample new points for every training batch; False: train on the `n` fixed points.
+    - `seed`: seed of the fixed points, 0 .. 2^32-1.
 
-    Raises UsageError for numbers out of range.
+    Raises UsageError if a number is out of range.
     """
 
     class_names: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Points(Source):
         self.scale, self.fresh = positive("scale", scale), fresh
 
     def modes(self) -> Modes | None:
-        """Return the normal distributions that the points are drawn from, scaled; None: it is no mixture."""
+        """Return the scaled normal distributions that the points are drawn from; None if the data is not a mixture."""
         return None
 
     def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
@@ -68,12 +68,12 @@ class Points(Source):
 
 
 class Mixture(Points):
-    """Normal distributions around centres, all equally often; the label is which of them."""
+    """A mixture of normal distributions with equal weights; the label is the index of the component."""
 
     def _place(self, name: str, centres: np.ndarray, std: np.ndarray) -> None:
-        """Say where they are, (K, D), and how wide, (K,), before scaling."""
+        """Set the centres, (K, D), and standard deviations, (K,), before scaling."""
         self.name, self._centres, self._std = name, centres.astype(np.float32), std.astype(np.float32)
-        self._there: dict[torch.device, tuple[Tensor, Tensor]] = {}  # copied once: a step must not wait for it
+        self._there: dict[torch.device, tuple[Tensor, Tensor]] = {}  # copied once per device, so that no step waits
         self.class_names = tuple(str(i) for i in range(len(centres)))
 
     def modes(self) -> Modes:
@@ -82,8 +82,8 @@ class Mixture(Points):
     def _draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         where = generator.device
         if where not in self._there:
-            parts = self._centres, self._std[:, None]
-            self._there[where] = tuple(torch.from_numpy(part).to(where) for part in parts)
+            centres, std = (torch.from_numpy(part).to(where) for part in (self._centres, self._std[:, None]))
+            self._there[where] = centres, std
         centres, std = self._there[where]
         label = torch.randint(len(centres), (n,), device=where, generator=generator)
         noise = torch.randn(n, centres.shape[1], device=where, generator=generator)
@@ -91,7 +91,7 @@ class Mixture(Points):
 
 
 class Ring(Mixture):
-    """`count` Gaussians of deviation `std`, evenly on a circle of `radius`; the other arguments as in `Points`.
+    """`count` Gaussians of standard deviation `std`, evenly spaced on a circle of `radius`; other arguments: `Points`.
 
     Both published protocols have the same shape: PacGAN (Lin et al. 2018) radius 1 and std .01 (scale=1), the release
     of Gulrajani et al. 2017 (gan_toy.py) radius 2 and std .02, all divided by 1.414 (scale=1.41421).
@@ -99,14 +99,14 @@ class Ring(Mixture):
 
     def __init__(self, count: int = 8, radius: float = 1.0, std: float = 0.01, **points: Any) -> None:
         super().__init__(**points)
-        # The first angle is not repeated as the last: linspace with its endpoint would make one mode of two.
+        # linspace would repeat the first angle at its endpoint and merge two modes.
         angle = 2 * np.pi * np.arange(whole("count", count, 2, 10_000)) / count
         centres = positive("radius", radius) * np.stack([np.cos(angle), np.sin(angle)], 1)
         self._place(f"ring{count}", centres, np.full(count, positive("std", std)))
 
 
 class Grid(Mixture):
-    """`side` x `side` Gaussians of deviation `std`, `spacing` apart, around 0; the other arguments as in `Points`.
+    """`side` x `side` Gaussians of standard deviation `std`, `spacing` apart, centred at 0; other arguments: `Points`.
 
     PacGAN (Lin et al. 2018): {-4, -2, 0, 2, 4}^2 and std .05 (scale=1); Gulrajani et al. 2017 (gan_toy.py): the same
     divided by 2.828, which gives unit variance (scale=0.353553).
@@ -120,20 +120,20 @@ class Grid(Mixture):
 
 
 class Gaussians1D(Mixture):
-    """Normal distributions on a line, `means` and for each its `stds`; the other arguments as in `Points`."""
+    """Normal distributions on a line, with `means` and `stds` of equal length; other arguments: `Points`."""
 
     def __init__(self, means: list[float], stds: list[float], **points: Any) -> None:
         super().__init__(**points)
         if not means or len(means) != len(stds) or min(stds) <= 0:
             raise UsageError(
-                f"data.means={list(means)} data.stds={list(stds)}: allowed are lists of one length, the stds above 0, "
+                f"data.means={list(means)} data.stds={list(stds)}: allowed are lists of equal length, with stds above 0, "
                 "e.g. data.means=[-2,2] data.stds=[1,0.5]"
             )
         self._place("gaussians_1d", np.array(means, float)[:, None], np.array(stds, float))
 
 
 class SwissRoll(Points):
-    """A spiral of a turn and a half with normal noise of deviation `noise`; the other arguments as in `Points`.
+    """A spiral of one and a half turns with normal noise of deviation `noise`; other arguments: `Points`.
 
     Gulrajani et al. 2017 (gan_toy.py): the first and third coordinate of scikit-learn's make_swiss_roll with noise .25,
     divided by 7.5 (scale=0.133333).
@@ -151,9 +151,9 @@ class SwissRoll(Points):
 
 
 class TwoMoons(Points):
-    """Two half circles of radius 1 that reach into each other, as in scikit-learn's make_moons; the label is which.
+    """Two interleaving half circles of radius 1, as in scikit-learn's make_moons; the label is the half circle.
 
-    - `noise`: deviation of the normal noise. The other arguments as in `Points`.
+    - `noise`: standard deviation of the normal noise. The other arguments are those of `Points`.
     """
 
     class_names = ("upper", "lower")
@@ -176,7 +176,7 @@ class TwoMoons(Points):
 class Line(Points):
     """(theta, u) with u uniform on [0, 1]: one of the two parallel lines of Arjovsky et al. 2017, Example 1.
 
-    - `theta`: its distance from the other one, (0, u). The other arguments as in `Points`.
+    - `theta`: distance from the other line, (0, u). The other arguments are those of `Points`.
     """
 
     def __init__(self, theta: float = 0.0, **points: Any) -> None:
@@ -190,7 +190,7 @@ class Line(Points):
 
 
 def positive(key: str, value: float, zero: bool = False) -> float:
-    """A finite number above 0, or 0 itself if that is allowed."""
+    """Return ``value`` as a float if it is finite and above 0 (``zero``: or 0), otherwise raise UsageError."""
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise UsageError(f"data.{key}={value}: allowed is a number above 0{' or 0 itself' if zero else ''}")
     return float(value)

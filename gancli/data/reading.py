@@ -1,4 +1,4 @@
-"""What a picture of ``data=shapes`` shows, measured on its pixels alone, and what a true translation would show."""
+"""Estimate the factors of ``data=shapes`` pictures from their pixels, and compare translations with the truth."""
 
 from dataclasses import dataclass, replace
 
@@ -6,24 +6,24 @@ import numpy as np
 
 from gancli.data.shapes import COLOURS, SHAPES, Factors, coverage
 
-PLACE = 2.0  # pixels that a shape may have moved and still be in its place
-_PALE = 60  # spread of a pixel's channels, 0 .. 255, below which there is no colour
-_FAINT = 0.4  # share of the strongest colour below which a pixel belongs to the ground
+PLACE = 2.0  # pixels; largest displacement that counts as unchanged
+_PALE = 60  # largest channel minus smallest, 0 .. 255, below which a pixel counts as grey
+_FAINT = 0.4  # fraction of the strongest colour below which a pixel counts as ground
 _CHUNK = 1000
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The estimates of N pictures."""
+    """Estimated factors of N pictures."""
 
-    colour: np.ndarray  # (N,) index into COLOURS, the nearest; -1: nothing in the picture has a colour
-    shape: np.ndarray  # (N,) index into SHAPES, the best fit at that place and of that area
-    x: np.ndarray  # (N,) pixels, the centre of the coloured area
+    colour: np.ndarray  # (N,) index of the nearest of COLOURS; -1: the picture is grey
+    shape: np.ndarray  # (N,) index of the best-fitting of SHAPES at the estimated centre and area
+    x: np.ndarray  # (N,) pixels, centre of the coloured area
     y: np.ndarray
 
 
 def read(pixels: np.ndarray) -> Reading:
-    """Find the coloured shape on its grey ground in each picture, (N, 3, H, W) uint8."""
+    """Estimate the coloured shape on the grey ground of each picture, (N, 3, H, W) uint8."""
     parts = [_read(pixels[start : start + _CHUNK].astype(float)) for start in range(0, len(pixels), _CHUNK)]
     return Reading(*(np.concatenate(each) for each in zip(*parts)))
 
@@ -34,7 +34,7 @@ def _read(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
     top = np.sort(spread.reshape(len(spread), -1), 1)[:, -(size * size // 50) :].mean(1)  # the fiftieth: inside any
     share = np.clip(spread / np.maximum(top, 1)[:, None, None], 0, 1)
     share[share < _FAINT] = 0
-    area = np.maximum(share.sum((1, 2)), 1e-9)  # of a grey picture nothing is left
+    area = np.maximum(share.sum((1, 2)), 1e-9)  # not zero for grey pictures
     at = np.arange(size) + 0.5
     x, y = (share.sum(1) * at).sum(1) / area, (share.sum(2) * at).sum(1) / area
     inner = (share > 0.8)[:, None]
@@ -48,9 +48,10 @@ def _read(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def counterfactual(source: Factors, target: Factors) -> Factors | None:
-    """Return what the true translations of one domain's pictures into another's show.
+    """Return the factors of the true translations of ``source`` pictures into the ``target`` domain.
 
-    None, unless one factor alone, shape or colour, has no value that both have, and the target has one of it.
+    Returns None unless the domains are disjoint in exactly one factor, shape or colour, of which the target has a
+    single value.
     """
     values = {
         name: [np.unique(getattr(f, name).reshape(len(f), -1), axis=0) for f in (source, target)]
@@ -64,10 +65,10 @@ def counterfactual(source: Factors, target: Factors) -> Factors | None:
 
 
 def verdict(pixels: np.ndarray, truth: Factors) -> dict[str, float]:
-    """Compare translations, (N, 3, H, W) uint8, with what they should show.
+    """Compare translations, (N, 3, H, W) uint8, with their true factors.
 
     Returns:
-        Shares of right ``colour``, ``shape`` and ``place`` (within 2 pixels), and of ``all`` three.
+        The fractions with the right ``colour``, ``shape`` and ``place`` (within 2 pixels), and with ``all`` three.
     """
     found = read(pixels)
     colours = [tuple(value) for value in COLOURS.values()]

@@ -1,8 +1,9 @@
-"""Generated pictures with exact ground truth: one coloured shape on a textured ground, every factor known.
+"""Synthetic pictures with known factors: one coloured shape on a textured ground.
 
 gancli train data=shapes model=dcgan
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ _INRADIUS = np.sqrt(np.pi / 27**0.5)  # ... of the triangle, with the area of th
 
 @dataclass(frozen=True)
 class Factors:
-    """What each picture shows; one field changed and rendered again is the exact counterfactual."""
+    """The factors of N pictures. Rendering them with one field changed gives exact counterfactuals."""
 
     shape: np.ndarray  # (N,) index into SHAPES
     colour: np.ndarray  # (N, 3) RGB, 0 .. 255
@@ -40,13 +41,13 @@ class Factors:
 
 
 def render(factors: Factors, size: int) -> np.ndarray:
-    """Draw pictures, (N, 3, size, size) uint8; edges are antialiased over one pixel by the distance to them."""
+    """Render pictures, (N, 3, size, size) uint8, with edges antialiased over one pixel."""
     chunks = [_render(factors[start : start + _CHUNK], size) for start in range(0, len(factors), _CHUNK)]
     return np.concatenate(chunks) if chunks else np.zeros((0, 3, size, size), np.uint8)
 
 
 def coverage(shape: np.ndarray, x: np.ndarray, y: np.ndarray, radius: np.ndarray, size: int) -> np.ndarray:
-    """Return how much of each pixel a shape covers, (N, size, size) in [0, 1]; arguments (N,) as in Factors."""
+    """Return the fraction of each pixel that a shape covers, (N, size, size); arguments are (N,), as in `Factors`."""
     at = np.arange(size) + 0.5  # pixel centres
     dx, dy = at[None, None, :] - x[:, None, None], at[None, :, None] - y[:, None, None]  # (n, 1, W), (n, H, 1)
     r = radius[:, None, None]
@@ -71,23 +72,25 @@ def _render(f: Factors, size: int) -> np.ndarray:
 
 
 class Shapes(Source):
-    """Circles, squares and triangles of equal area, in any colour, size and place, wholly inside, on grey waves.
+    """Circles, squares and triangles of random colour, size and position, entirely inside the picture, on grey waves.
 
-    - `n`, `n_test`: images of the training and the test set.
-    - `shapes`, `colours`: which there are, equally often and independent of each other.
-    - `label`: `shape` or `colour`, the factor that is the class.
-    - `size`: pixels, default 32. `channels`: 3, or 1 for the luma.
-    - `validation`: as in `Source`. `seed`: chooses the pictures, and those held out.
+    - `n`, `n_test`: number of training and test images.
+    - `shapes`, `colours`: names from SHAPES and COLOURS, sampled uniformly and independently.
+    - `label`: `shape` or `colour`, the factor that defines the classes.
+    - `size`: height and width in pixels, default 32. `channels`: 3, or 1 for the luma.
+    - `validation`: as in `Source`. `seed`: seed of the pictures and of the validation split.
 
-    `factors(split)` gives what the pictures of a split show. Raises UsageError for names that there are not.
+    `factors(split)` returns the factors of a split's pictures. Raises UsageError for unknown names.
     """
+
+    size: int
 
     def __init__(
         self,
         n: int = 10_000,
         n_test: int = 2_000,
-        shapes: list[str] = SHAPES,
-        colours: list[str] = tuple(COLOURS),
+        shapes: Sequence[str] = SHAPES,
+        colours: Sequence[str] = tuple(COLOURS),
         label: str = "shape",
         size: int | None = 32,
         channels: int | None = 3,
@@ -103,7 +106,7 @@ class Shapes(Source):
         whole("size", self.size, 8, 1024)
 
     def factors(self, split: str) -> Factors:
-        """Return what the pictures of a split show, in their order."""
+        """Return the factors of the pictures of a split, in the same order."""
         return self.split(split).factors
 
     def _load(self, split: str) -> dict[str, Images]:
@@ -122,10 +125,10 @@ class Shapes(Source):
         return {split: replace(images, factors=shown[split]) for split, images in found.items()}
 
     def _draw(self, random: np.random.RandomState, n: int) -> tuple[Factors, dict[str, np.ndarray]]:
-        """Draw n pictures' factors, and the indices of their shapes and colours among those chosen."""
+        """Sample the factors of n pictures, and the indices of their shapes and colours among the chosen ones."""
         shape, colour = random.randint(0, len(self.shapes), n), random.randint(0, len(self.colours), n)
         radius = random.uniform(0.13, 0.2, n) * self.size
-        margin = 2 * _INRADIUS * radius + 1.5  # the triangle's corners reach farthest, and a pixel more when smoothed
+        margin = 2 * _INRADIUS * radius + 1.5  # the triangle's corners reach farthest; 1.5 pixels for antialiasing
         factors = Factors(
             shape=np.array([SHAPES.index(name) for name in self.shapes])[shape],
             colour=np.array([COLOURS[name] for name in self.colours], float)[colour],
@@ -139,8 +142,8 @@ class Shapes(Source):
         return factors, {"shape": shape, "colour": colour}
 
 
-def _chosen(key: str, names: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Check a choice of names: known ones, each once, one at least."""
+def _chosen(key: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``names`` as a tuple if they are known, distinct and at least one, otherwise raise UsageError."""
     if not names or len(set(names)) < len(names) or not set(names) <= set(known):
         raise UsageError(f"data.{key}={list(names)}: allowed are one or more of {', '.join(known)}, each once")
     return tuple(names)

@@ -1,4 +1,4 @@
-"""What every data set gives: splits of uint8 images, with a validation part held out of train by seed."""
+"""The interface of data sets: splits of uint8 images, with a validation split held out of train by seed."""
 
 import hashlib
 import os
@@ -15,52 +15,53 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 
 SPLITS = ("train", "validation", "test")
+Draw = Callable[[int, Generator], tuple[Tensor, Tensor | None]]  # (n, generator) -> n images and their labels
 
 
 class Modes(NamedTuple):
-    """The normal distributions that points are drawn from, each as often as any other."""
+    """The components of a mixture of isotropic normal distributions with equal weights."""
 
     centres: np.ndarray  # (K, D) float32
-    std: np.ndarray  # (K,) float32, the same in every direction
+    std: np.ndarray  # (K,) float32, standard deviations
 
 
 @dataclass(frozen=True)
 class Images:
-    """One split of one data set."""
+    """One split of a data set."""
 
-    pixels: np.ndarray  # uint8 (N, C, H, W), an array in memory or a np.memmap; points: float32 (N, D, 1, 1)
-    labels: np.ndarray | None  # int64 (N,), 0 .. num_classes-1
+    pixels: np.ndarray  # (N, C, H, W) uint8, in memory or a np.memmap; points: (N, D, 1, 1) float32
+    labels: np.ndarray | None  # (N,) int64, 0 .. num_classes-1
     spec: ImageSpec
     name: str  # "mnist"
     split: str  # "train" | "validation" | "test"
-    fingerprint: str  # hex; same data, preprocessing and split -> same string
+    fingerprint: str  # hex; equal for the same data, preprocessing and split
     class_names: tuple[str, ...] = ()
-    levels: str = "256 levels"  # of a channel and how they came about, for the protocol of a likelihood
-    probabilities: bool = False  # pixels / 255 are probabilities of ones, to be drawn at every access
-    source: "Images | None" = None  # image-to-image: the pictures of the other domain, row by row if the spec is paired
-    factors: Any = None  # what the pictures show, where that is known exactly: data=shapes
-    # Draws n images (or points) and their labels on a generator's device; training then takes these, never `pixels`.
-    fresh: Callable[[int, Generator], tuple[Tensor, Tensor | None]] | None = None
-    modes: Modes | None = None  # of points, where they have any
-    stacked: "Images | None" = None  # the grey images that are the colours of these, each with a label of its own
+    levels: str = "256 levels"  # per channel, and how they were obtained; reported with likelihoods
+    probabilities: bool = False  # pixels / 255 are probabilities of ones, sampled at every access
+    source: "Images | None" = None  # image-to-image: the other domain, in the same order if spec.paired
+    factors: Any = None  # ground-truth factors of the pictures, if known: data=shapes
+    # Samples images or points and their labels on the generator's device; training uses these instead of `pixels`.
+    fresh: Draw | None = None
+    modes: Modes | None = None  # of points drawn from a mixture
+    stacked: "Images | None" = None  # the labelled grey images that are the colours of stacked ones
 
     def __len__(self) -> int:
         return len(self.pixels)
 
 
 class Source(ABC):
-    """A data set and its preprocessing; reads nothing before the first ``split()``.
+    """A data set and its preprocessing. Nothing is read before the first call of ``split()``.
 
-    Arguments that every source takes:
+    Arguments common to all sources:
 
-    - `size`: images become size x size pixels (antialiased bicubic, Pillow), once, before training; None: native size.
-    - `channels`: 1 or 3. RGB becomes grey by ITU-R 601 luma, grey becomes RGB by repetition; None: as the data is.
-    - `validation`: the part of train that is held out: a fraction below 1, or a number of images; 0: none.
-    - `seed`: chooses the images held out, 0 .. 2^32-1. It is not the seed of the training run, so that runs with
-      different seeds are scored on the same images.
+    - `size`: height and width that images are resized to, before training (antialiased bicubic); None: native size.
+    - `channels`: 1 or 3. RGB is converted to grey by ITU-R 601 luma, grey to RGB by repetition; None: unchanged.
+    - `validation`: training images to hold out, a fraction below 1 or a number; 0: none.
+    - `seed`: seed of the held-out images, 0 .. 2^32-1. It differs from the seed of the training run, so that runs
+      with different seeds are evaluated on the same images.
     """
 
-    flip = False  # mirror the pictures in training unless data.flip says otherwise
+    flip = False  # default of data.flip: mirror training images at random
 
     def __init__(
         self,
@@ -80,9 +81,9 @@ class Source(ABC):
         self._splits: dict[str, Images] = {}
 
     def split(self, split: str) -> Images:
-        """Read ``train``, ``validation`` or ``test``; a second call returns the same object.
+        """Return the split ``train``, ``validation`` or ``test``; repeated calls return the same object.
 
-        Raises UsageError when there is no such split, the data is not there, or it cannot be read.
+        Raises UsageError if the split does not exist, or the data is missing or cannot be read.
         """
         if split not in SPLITS:
             raise UsageError(f"split={split!r}: allowed are {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
@@ -95,21 +96,23 @@ class Source(ABC):
         raise UsageError(f"data={self.name} has no {split} split, only {have}; hold a part of train out with {hint}")
 
     def training(self) -> Images:
-        """Return the pictures to train on, which may be larger than the spec says: then they are cropped at random."""
+        """Return the training images, which may be larger than their spec: the loader then crops them at random."""
         return self.split("train")
 
     @abstractmethod
     def _load(self, split: str) -> dict[str, Images]:
-        """Return `split` (when it exists) and whatever else was read along with it."""
+        """Return `split`, if it exists, and any other splits that were read along with it."""
 
     def _images(
         self, split: str, pixels: np.ndarray, labels: np.ndarray | None, class_names: tuple[str, ...]
     ) -> Images:
-        """One split from arrays in memory, fingerprinted by its bytes."""
+        """Return a split made of arrays in memory, with a fingerprint of their bytes."""
+        channels, height, width = pixels.shape[1:]
+        num_classes = 0 if labels is None else len(class_names)
         return Images(
             pixels=pixels,
             labels=labels,
-            spec=ImageSpec(*pixels.shape[1:], num_classes=0 if labels is None else len(class_names)),
+            spec=ImageSpec(channels, height, width, num_classes),
             name=self.name,
             split=split,
             fingerprint=fingerprint(pixels, labels),
@@ -119,11 +122,11 @@ class Source(ABC):
     def _train_and_validation(
         self, pixels: np.ndarray, labels: np.ndarray | None, class_names: tuple[str, ...]
     ) -> dict[str, Images]:
-        """Hold the validation part out of the arrays of the full training set."""
+        """Divide the arrays of the full training set into train and validation."""
         held, kept = hold_out(len(pixels), self.validation, self.seed, "validation")
         if len(held) == 0:
             return {"train": self._images("train", pixels, labels, class_names)}
-        # One reordered copy and two views of it: both splits stay plain, contiguous arrays.
+        # One reordered copy with two views, so that both splits are contiguous arrays.
         order = np.concatenate([kept, held])
         pixels, labels = pixels[order], None if labels is None else labels[order]
         bounds = {"train": slice(0, len(kept)), "validation": slice(len(kept), None)}
@@ -136,7 +139,7 @@ class Source(ABC):
 def hold_out(n: int, part: float, seed: int, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Split 0 .. n-1 into (held out, kept), both sorted; `part` is a fraction below 1 or a count.
 
-    A smaller part is a subset of a larger one of the same seed. Raises UsageError when nothing would be kept.
+    For the same seed, a smaller part is a subset of a larger one. Raises UsageError if nothing would be kept.
     """
     count = held_count(n, part, key)
     order = permutation(n, seed)
@@ -144,7 +147,7 @@ def hold_out(n: int, part: float, seed: int, key: str) -> tuple[np.ndarray, np.n
 
 
 def held_count(n: int, part: float, key: str) -> int:
-    """How many of n images `part` is: a fraction gives at least one image when there are two, and leaves one."""
+    """Return the number of held-out images of n; a fraction above 0 holds out and leaves at least one if n > 1."""
     if isinstance(part, float):
         return min(max(1, round(part * n)), n - 1) if part > 0 and n > 0 else 0
     if part >= n > 0:
@@ -153,22 +156,22 @@ def held_count(n: int, part: float, key: str) -> int:
 
 
 def permutation(n: int, seed: int) -> np.ndarray:
-    """A fixed permutation of 0 .. n-1. RandomState is frozen by NumPy's policy; Generator streams may change."""
+    """Return a permutation of 0 .. n-1. NumPy guarantees the stream of RandomState, not that of Generator."""
     return np.random.RandomState(seed).permutation(n)
 
 
 def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:
-    """SHA-256 over shape, pixels and labels, hex."""
+    """Return the SHA-256 of shape, pixels and labels, in hex."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     if labels is not None:
         digest.update(b"labels")
-        digest.update(np.ascontiguousarray(labels, dtype="<i8"))
+        digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 
 
 def amount(key: str, value: float) -> float | int:
-    """A part to hold out: a float in [0, 1) or an int >= 0."""
+    """Return ``value`` if it is a float in [0, 1) or an int >= 0, otherwise raise UsageError."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or value < 0 or (isinstance(value, float) and not value < 1):
         raise UsageError(
@@ -178,12 +181,12 @@ def amount(key: str, value: float) -> float | int:
 
 
 def whole(key: str, value: int, low: int, high: int) -> int:
-    """An int in [low, high]."""
+    """Return ``value`` if it is an int in [low, high], otherwise raise UsageError."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise UsageError(f"data.{key}={value!r}: allowed is a whole number from {low} to {high}")
     return value
 
 
 def folder(path: str) -> Path:
-    """`path` with ~ expanded, absolute."""
+    """Return the absolute path, with ~ expanded."""
     return Path(os.path.expanduser(path)).absolute()

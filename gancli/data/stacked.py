@@ -1,7 +1,7 @@
-"""Stacked MNIST: three digits as the red, green and blue of one image, 10 x 10 x 10 = 1000 modes to be reached.
+"""Stacked MNIST: three digits as the red, green and blue of one image, 10 x 10 x 10 = 1000 modes.
 
-Metz et al. 2017, Unrolled GANs, and Srivastava et al. 2017, VEEGAN: digits drawn at random and stacked. Training stacks
-anew for every batch; the fixed splits hold stacks of the digits of theirs, 26,000 of test, as many as VEEGAN scores.
+Metz et al. 2017, Unrolled GANs, and Srivastava et al. 2017, VEEGAN: digits drawn at random and stacked. Training
+samples new stacks for every batch; the fixed splits stack digits of the same split, 26,000 for test as in VEEGAN.
 
     gancli train model=dcgan data=stacked_mnist
 """
@@ -21,14 +21,14 @@ COLOURS = 3
 
 
 class Stacked(Source):
-    """Three grey images of another source as the colours of one; the label is 100 r + 10 g + b of ten classes each.
+    """Three grey images of another source as the colours of one; the label is 100 r + 10 g + b for ten classes.
 
-    - `source`: where they come from: grey and labelled.
-    - `n`: stacks of an epoch, and of the fixed training split that metrics look at. `n_test`: of validation and test.
-    - `fresh`: training stacks anew for every batch; False: the `n` fixed ones again and again.
-    - `seed`: of the fixed stacks.
+    - `source`: data set of grey, labelled images.
+    - `n`: stacks per epoch, and of the fixed training split that metrics use. `n_test`: of validation and test.
+    - `fresh`: sample new stacks for every training batch; False: train on the `n` fixed stacks.
+    - `seed`: seed of the fixed stacks.
 
-    Raises UsageError for images of several colours or without labels.
+    Raises UsageError if the images are not grey or have no labels.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Stacked(Source):
         self._there: dict[torch.device, tuple[Tensor, Tensor]] = {}  # the training digits, copied once
 
     def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Stack 3n training images to n, (n, 3, H, W) uint8, and number them, (n,) int64: on the generator's device."""
+        """Sample n stacks of training images, (n, 3, H, W) uint8, and labels, (n,) int64, on the generator's device."""
         where = generator.device
         if where not in self._there:
             images = self._grey("train")
             self._classes = len(images.class_names)
-            parts = np.array(images.pixels), np.array(images.labels)
-            self._there[where] = tuple(torch.from_numpy(part).to(where) for part in parts)
+            pixels, labels = (torch.from_numpy(np.array(part)).to(where) for part in (images.pixels, images.labels))
+            self._there[where] = pixels, labels
         pixels, labels = self._there[where]
         rows = torch.randint(len(pixels), (COLOURS * n,), device=where, generator=generator)
         stacked = pixels.index_select(0, rows).unflatten(0, (n, COLOURS)).squeeze(2)
@@ -55,9 +55,10 @@ class Stacked(Source):
 
     def _load(self, split: str) -> dict[str, Images]:
         images = self._grey(split)
+        assert images.labels is not None  # _grey has checked it
         classes = len(images.class_names)
         random = np.random.RandomState([self.seed, SPLITS.index(split)])
-        # Every image about as often as any other, in every colour: permutations, one after the other.
+        # Concatenated permutations, so that every image is used about equally often in every colour.
         count = -(-self.n[split] // len(images))
         order = lambda: np.concatenate([random.permutation(len(images)) for _ in range(count)])  # noqa: E731
         rows = np.stack([order()[: self.n[split]] for _ in range(COLOURS)], 1)  # (n, 3)
@@ -75,5 +76,5 @@ class Stacked(Source):
 
 
 def _number(labels: Any, classes: int) -> Any:
-    """Turn three labels (n, 3) of so many classes into one (n,), the first counting most."""
+    """Combine three labels, (n, 3), into one, (n,): the digits of a number to the base ``classes``."""
     return (labels[:, 0] * classes + labels[:, 1]) * classes + labels[:, 2]

@@ -1,8 +1,8 @@
 """The static binarisation of MNIST: Larochelle & Murray 2011, The Neural Autoregressive Distribution Estimator.
 
-Published likelihoods of "binarized MNIST" are mostly of these files: 50,000 training, 10,000 validation and 10,000 test
-images whose pixels were drawn once, text of 784 zeros and ones per line. They are read where they lie, never made or
-downloaded: another draw of the same digits is another data set (data.binarise=fixed_seed is one).
+Most published likelihoods of "binarized MNIST" refer to these files: 50,000 training, 10,000 validation and 10,000 test
+images whose pixels were sampled once, as text with 784 zeros and ones per line. The files must be present: they are
+neither generated nor downloaded. Another sample of the same digits is another data set (data.binarise=fixed_seed).
 
 gancli train data=static_mnist model=pixelcnn
 """
@@ -25,14 +25,14 @@ HOW = "2 levels, the static binarisation of Larochelle & Murray 2011"
 
 
 class StaticMNIST(Source):
-    """The three files as they are, 28 x 28 grey, without labels.
+    """The images of the three files, 28 x 28 grey, without labels.
 
     - `root`: folder that holds BinarizedMNIST/ with the three .amat files.
-    - `size`, `channels`: null, or 28 and 1: the pixels are not touched.
-    - `validation`: 10000, the file of that name; 0: its images are training images.
-    - `seed`: unused, as nothing is drawn.
+    - `size`, `channels`: None, or 28 and 1; the images are not resized or converted.
+    - `validation`: 10000, the images of the validation file; 0: use them for training.
+    - `seed`: unused.
 
-    Raises UsageError when a file is not there or holds something else.
+    Raises UsageError if a file is missing or malformed.
     """
 
     def __init__(
@@ -50,9 +50,7 @@ class StaticMNIST(Source):
             ("validation", validation or None, 10_000),
         ):
             if value not in (None, allowed):
-                raise UsageError(
-                    f"data.{key}={value}: static_mnist is taken as its files are: {allowed}, or data=mnist"
-                )
+                raise UsageError(f"data.{key}={value}: static_mnist allows only {allowed}; data=mnist has a choice")
         self.root = folder(root or "~/.cache/gancli") / FOLDER
 
     def _load(self, split: str) -> dict[str, Images]:

@@ -1,4 +1,4 @@
-"""The standard sets, read (and downloaded when absent) through torchvision."""
+"""Standard data sets, read and, if missing, downloaded by torchvision."""
 
 import http.client
 import io
@@ -23,19 +23,19 @@ from gancli.data.pixels import check_crop, fit
 from gancli.data.source import Images, Source, folder
 from gancli.errors import UsageError, did_you_mean
 
-_SECONDS = 20.0  # a server that says nothing for so long is taken to be out of reach
+_SECONDS = 20.0  # a server that does not answer for this long counts as unreachable
 _DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
 class _Set:
-    """Where torchvision keeps a set, relative to its root."""
+    """Where torchvision stores a data set, relative to its root."""
 
     builder: str  # class in torchvision.datasets
-    files: tuple[str, ...]  # what must be there; {split} where every split has its own file
-    archive: str = ""  # what torchvision unpacks by itself when it is put there
+    files: tuple[str, ...]  # required files; {split} if every split has its own
+    archive: str = ""  # archive that torchvision unpacks if it is present
     by_split: bool = False  # constructor takes split="train" | "test" instead of train=True | False
-    class_names: tuple[str, ...] = ()  # where torchvision does not know them, or not as other sets have them
+    class_names: tuple[str, ...] = ()  # if torchvision has none, or in another form
 
 
 def _idx(folder: str) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ _SETS = {
     "celeba": _Set("CelebA", _CELEBA, "celeba/img_align_celeba.zip"),
 }
 
-# What a download that fails raises: no network, no space, a page instead of a file, a partial file.
+# What a failed download raises: no network, a full disk, a web page instead of a file, a partial file.
 _DOWNLOAD = (
     *(OSError, RuntimeError, http.client.HTTPException, EOFError, ValueError),
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
@@ -76,15 +76,15 @@ class TorchvisionImages(Source):
 
     `size`, `channels`, `validation`, `seed` as in `Source`; the test split is the official one.
 
-    - `name`: which set. `root`: the folder torchvision keeps its files in; read-only is fine when they are there.
-      They are downloaded only when one of them is missing.
-    - `crop`: as in `pixels.resize`, for pictures that are not square: celeba's are 178 x 218. "center" is the
-      178 x 178 centre, then `size`: what PyTorch's DCGAN example and mimicry do. VAE papers often use crop=148.
-    - `unlabeled` (stl10): train on the 100,000 images without labels, as GAN papers do; the test split then has none
-      either. False: the 5,000 labelled training images.
+    - `name`: name of the data set. `root`: folder of torchvision's files; may be read-only if they are present.
+      They are downloaded if one of them is missing.
+    - `crop`: as in `pixels.resize`, for pictures that are not square: celeba's are 178 x 218. "center" crops
+      178 x 178, then resizes, as PyTorch's DCGAN example and mimicry do. VAE papers often use crop=148.
+    - `unlabeled` (stl10): train on the 100,000 images without labels, as GAN papers do; the test split then has
+      no labels either. False: train on the 5,000 labelled images.
 
     celeba has no classes; its "valid" partition is the validation split, unless validation=0. Its images are decoded
-    once into $GANCLI_CACHE; img_align_celeba.zip is read as it is when it was not unpacked.
+    once into $GANCLI_CACHE; img_align_celeba.zip need not be unpacked.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class TorchvisionImages(Source):
         return self._train_and_validation(pixels, labels, names)
 
     def _arrays(self, part: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-        """Official train or test set as uint8 (N, C, H, W), labels and class names."""
+        """Return the official train or test set, (N, C, H, W) uint8, its labels and class names."""
         info = _SETS[self.name]
         if info.by_split:
             kwargs: dict[str, Any] = {"split": "unlabeled" if self.unlabeled and part == "train" else part}
@@ -126,7 +126,7 @@ class TorchvisionImages(Source):
             kwargs = {"train": part == "train"}
         data = self._open(part, kwargs)
         pixels = np.asarray(data.data)
-        if pixels.ndim == 3:  # mnist and its kin: (N, H, W)
+        if pixels.ndim == 3:  # MNIST and variants: (N, H, W)
             pixels = pixels[:, None]
         elif pixels.shape[-1] == 3:  # cifar: (N, H, W, 3)
             pixels = pixels.transpose(0, 3, 1, 2)
@@ -137,7 +137,7 @@ class TorchvisionImages(Source):
         return pixels, labels, names
 
     def _open(self, part: str, kwargs: dict[str, Any]) -> Any:
-        """The torchvision data set, downloaded first when files are missing."""
+        """Return the torchvision data set, downloading missing files."""
         if self._missing(part):
             self._download(part, kwargs)
         try:
@@ -161,7 +161,7 @@ class TorchvisionImages(Source):
             with _silent_network():
                 _builder(self.name)(str(self.root), download=True, **kwargs)
         except (*_DOWNLOAD, _gdown_error()) as error:
-            for path in before:  # leave no empty folders of a typing error in data.root behind
+            for path in before:  # remove the empty folders that a misspelt data.root would leave
                 with suppress(OSError):
                     path.rmdir()
             archive = f" (or {_SETS[self.name].archive})" if _SETS[self.name].archive else ""
@@ -194,7 +194,7 @@ class TorchvisionImages(Source):
 
 
 def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
-    """Read CelebA's ``000001.jpg 0`` lines: 0 train, 1 validation, 2 test."""
+    """Parse CelebA's partition file, lines of ``000001.jpg 0``: 0 train, 1 validation, 2 test."""
     parts: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
     absent, count = [], 0
     try:
@@ -219,20 +219,20 @@ def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
 
 
 def _builder(name: str) -> Any:
-    # Lazy: torchvision takes seconds to import, and digits, folder and fake do without.
+    # Imported here because torchvision takes seconds to import and most sources do not need it.
     from torchvision import datasets
 
     return getattr(datasets, _SETS[name].builder)
 
 
 def _gdown_error() -> type[BaseException]:
-    """gdown, which torchvision fetches CelebA with, has an exception of its own that derives from nothing useful."""
+    """Return the exception of gdown, which torchvision downloads CelebA with; OSError if it is not loaded."""
     return getattr(sys.modules.get("gdown.exceptions"), "FileURLRetrievalError", OSError)
 
 
 @contextmanager
 def _silent_network() -> Iterator[None]:
-    """Let torchvision's progress bar through on a terminal, drop all else that it prints; do not wait for ever."""
+    """Suppress torchvision's output except for progress bars on a terminal, and limit waiting for servers."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SECONDS)
     try:

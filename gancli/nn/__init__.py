@@ -1,1 +1,1 @@
-"""Layers that know nothing but torch."""
+"""Layers and functions that depend on torch alone, not on models or data."""

@@ -1,6 +1,6 @@
-"""Differentiable changes of images, one draw per image; all take and give (N, C, H, W) and wait for nothing.
+"""Differentiable random augmentations of images, (N, C, H, W), sampled per image and without host synchronisation.
 
-What moves out of sight is lost, what comes in is zero: mid-grey in [-1, 1].
+Unless stated otherwise, pixels from outside the image are zero, which is mid-grey in [-1, 1].
 """
 
 import math
@@ -11,12 +11,12 @@ from torch.nn.functional import affine_grid, grid_sample
 
 
 def uniform(image: Tensor, low: float, high: float) -> Tensor:
-    """Draw a number per image, (N, 1, 1, 1)."""
+    """Sample one number in [low, high) per image, (N, 1, 1, 1)."""
     return low + (high - low) * torch.rand(len(image), 1, 1, 1, device=image.device, dtype=image.dtype)
 
 
 def jitter(image: Tensor) -> Tensor:
-    """Brightness, saturation and contrast of Zhao et al. 2020: +U(-1/2, 1/2), xU(0, 2) and xU(1/2, 3/2)."""
+    """Change brightness by +U(-1/2, 1/2), saturation by xU(0, 2), contrast by xU(1/2, 3/2); Zhao et al. 2020."""
     image = image + uniform(image, -0.5, 0.5)
     grey = image.mean(1, keepdim=True)
     image = grey + uniform(image, 0, 2) * (image - grey)
@@ -25,7 +25,7 @@ def jitter(image: Tensor) -> Tensor:
 
 
 def translated(image: Tensor, ratio: float = 0.125) -> Tensor:
-    """Shift by whole pixels, uniformly up to ``ratio`` of each side; Zhao et al. 2020."""
+    """Shift by whole pixels, uniformly up to ``ratio`` of each side (Zhao et al. 2020)."""
     for dim in (2, 3):
         side = image.shape[dim]
         most = int(side * ratio + 0.5)
@@ -38,7 +38,7 @@ def translated(image: Tensor, ratio: float = 0.125) -> Tensor:
 
 
 def cut_out(image: Tensor, ratio: float = 0.5) -> Tensor:
-    """Blank a rectangle of ``ratio`` of each side, its centre anywhere in the image; Zhao et al. 2020."""
+    """Zero a rectangle of ``ratio`` of each side, centred anywhere in the image (Zhao et al. 2020)."""
     covered = []
     for dim in (2, 3):
         side = image.shape[dim]
@@ -50,21 +50,21 @@ def cut_out(image: Tensor, ratio: float = 0.5) -> Tensor:
 
 
 def moved(image: Tensor, matrix: Tensor) -> Tensor:
-    """Resample images, each pixel taken from where its matrix says, by bilinear interpolation; mirrored at the edges.
+    """Transform images by affine maps with bilinear interpolation; borders are mirrored.
 
     Args:
         image: (N, C, H, W).
-        matrix: (N, 3, 3), from places in the new image to places in the old one, in pixels from the centre (x, y, 1).
+        matrix: (N, 3, 3), maps output to input coordinates (x, y, 1), in pixels from the centre.
     """
     height, width = image.shape[2:]
-    unit = width / 2, height / 2, 1.0  # affine_grid counts half sides
+    unit = width / 2, height / 2, 1.0  # affine_grid measures in half sides
     rows = [torch.stack([matrix[:, i, j] * (unit[j] / unit[i]) for j in range(3)], -1) for i in range(2)]
     grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=False)
     return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
 
 
 def recoloured(image: Tensor, matrix: Tensor) -> Tensor:
-    """Map each pixel's colour by a matrix, (N, 4, 4), on (red, green, blue, 1); one channel takes the grey of it."""
+    """Transform colours (red, green, blue, 1) by matrices, (N, 4, 4); grey images use the mean effect on grey."""
     linear, shift = matrix[:, :3, :3], matrix[:, :3, 3]
     if image.shape[1] == 3:
         return torch.einsum("nij,njhw->nihw", linear, image) + shift[:, :, None, None]
@@ -73,7 +73,7 @@ def recoloured(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 def matrices(n: int, size: int, entries: dict[tuple[int, int], Tensor], like: Tensor) -> Tensor:
-    """Return n unit matrices with some entries replaced by (N,) numbers."""
+    """Return n identity matrices, (N, size, size), with the given entries, (N,) each, replaced."""
     rows = [
         torch.stack([entries.get((i, j), like.new_full((n,), float(i == j))) for j in range(size)], -1)
         for i in range(size)
@@ -82,35 +82,35 @@ def matrices(n: int, size: int, entries: dict[tuple[int, int], Tensor], like: Te
 
 
 def circulant(own: Tensor, following: Tensor, preceding: Tensor) -> Tensor:
-    """Return colour matrices, (N, 4, 4), that treat red, green and blue alike, from (N,) numbers."""
+    """Return colour matrices, (N, 4, 4), that are circulant in red, green and blue, from (N,) numbers."""
     entries = {(i, (i + step) % 3): each for i in range(3) for step, each in enumerate((own, following, preceding))}
     return matrices(len(own), 4, entries, own)
 
 
 def rotation(angle: Tensor) -> Tensor:
-    """Rotate by (N,) radians. (N, 3, 3)."""
+    """Return rotations by (N,) radians, (N, 3, 3)."""
     cos, sin = angle.cos(), angle.sin()
     return matrices(len(angle), 3, {(0, 0): cos, (0, 1): -sin, (1, 0): sin, (1, 1): cos}, angle)
 
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:
-    """Stretch by (N,) factors. (N, 3, 3)."""
+    """Return scalings by (N,) factors, (N, 3, 3)."""
     return matrices(len(x), 3, {(0, 0): x, (1, 1): y}, x)
 
 
 def shifting(x: Tensor, y: Tensor) -> Tensor:
-    """Move by (N,) pixels. (N, 3, 3)."""
+    """Return translations by (N,) pixels, (N, 3, 3)."""
     return matrices(len(x), 3, {(0, 2): x, (1, 2): y}, x)
 
 
 class Sometimes:
-    """Numbers for the transformations of Karras et al. 2020, each of which happens to an image with probability p."""
+    """Sample the parameters of the transformations of Karras et al. 2020, each applied with probability p."""
 
     def __init__(self, image: Tensor, p: Tensor) -> None:
         self.n, self.p, self.like = len(image), p, image
 
     def __call__(self, drawn: Tensor, rest: float, p: Tensor | None = None) -> Tensor:
-        """Return (N,) numbers: as drawn with probability p, else ``rest``."""
+        """Return (N,) numbers, ``drawn`` with probability p and ``rest`` otherwise."""
         happens = torch.rand(self.n, device=self.like.device) < (self.p if p is None else p)
         return torch.where(happens, drawn, rest)
 
@@ -125,7 +125,7 @@ class Sometimes:
 
 
 def geometry(image: Tensor, p: Tensor) -> Tensor:
-    """Mirror, quarter turns, whole shifts, scale, turns, stretch and shifts, each with probability p, in one."""
+    """Mirror, rotate, translate and scale, each with probability p, in a single resampling (Karras et al. 2020)."""
     some, (height, width) = Sometimes(image, p), image.shape[2:]
     inverse = scaling(1 - 2 * some(some.choice(2), 0.0), some.uniform(1, 1))
     inverse = inverse @ rotation(some(some.choice(4), 0.0) * (math.pi / 2))
@@ -133,7 +133,7 @@ def geometry(image: Tensor, p: Tensor) -> Tensor:
     inverse = inverse @ shifting(*(each.round() for each in whole))
     scale = some(2 ** some.normal(0.2), 1.0)
     inverse = inverse @ scaling(scale, scale)
-    turned = 1 - (1 - p).clamp(min=0).sqrt()  # there are two turns, before and after the stretch: together p
+    turned = 1 - (1 - p).clamp(min=0).sqrt()  # two rotations, before and after the stretch; either occurs with p
     inverse = inverse @ rotation(some(some.uniform(-math.pi, math.pi), 0.0, turned))
     stretch = some(2 ** some.normal(0.2), 1.0)
     inverse = inverse @ scaling(stretch, 1 / stretch)
@@ -143,7 +143,7 @@ def geometry(image: Tensor, p: Tensor) -> Tensor:
 
 
 def colour(image: Tensor, p: Tensor) -> Tensor:
-    """Brightness, contrast, inverted luma, hue and saturation, each with probability p; one matrix per image."""
+    """Change brightness, contrast, luma sign, hue and saturation, each with probability p (Karras et al. 2020)."""
     some = Sometimes(image, p)
     brightness, contrast = some(some.normal(0.2), 0.0), some(2 ** some.normal(0.5), 1.0)
     none = torch.zeros_like(contrast)

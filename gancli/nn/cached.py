@@ -1,4 +1,4 @@
-"""The evaluation of a network at a few pixels at a time from cached values, as a Plan says."""
+"""Evaluate a network a few pixels at a time from cached values, following a `Plan`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,31 +14,33 @@ Run = Callable[[int], None]  # one operation at the pixels of a step
 
 
 class Cached(Stepper):
-    """The network of a plan, evaluated at one step's pixels from cached values.
+    """A stepper that evaluates only the pixels of a step and caches all values that later steps need.
 
-    Weights are read by start(), and multiplied by masks there. Every stored value has its place in memory before the
-    first step, so that all steps together can be captured as one CUDA graph.
+    start() reads the weights and applies their masks. All memory is allocated in the constructor, so that the steps can
+    be captured as one CUDA graph.
 
     Args:
-        plan: what is computed when.
-        network: what the plan was made of, in evaluation mode.
-        n: images.
-        channels: of the image.
-        label: (n,) int64, or None; start() may give others.
+        plan: the schedule of the computation.
+        network: the network that the plan was made for, in evaluation mode.
+        n: number of images.
+        channels: channels of the image.
+        label: (n,) int64, or None; start() can replace them.
     """
 
     def __init__(self, plan: Plan, network: nn.Module, n: int, channels: int, label: Tensor | None = None) -> None:
         self.plan, self.nodes, self.network, self.n = plan, plan.nodes, network, n
         self.like = next(network.parameters()).detach()
-        self.values: list[Any] = [None] * len(plan.nodes)  # what operations give, in the step that runs
+        self.values: list[Any] = [None] * len(plan.nodes)  # results of the operations in the current step
         self.width: dict[int, int] = {plan.image: channels}
         self.stored: dict[int, Tensor] = {}
         self.scratch: dict[tuple, Tensor] = {}
         self.copies: dict[tuple, int] = {}
-        self.program: list[tuple[Run, list[int], bool]] = []  # with the pixels of each step, and if once per colour
+        self.program: list[
+            tuple[Run, list[int], bool]
+        ] = []  # (operation, pixels of each step, whether it runs for every colour)
         self.layout = plan.layouts[plan.output]
         self.pixels = list(self.layout.pixels.split(self.layout.counts))
-        self.fresh: list[Callable[[], None]] = []  # what start() does
+        self.fresh: list[Callable[[], object]] = []  # updates that start() runs
         self.constants = traced.constants(network, self.nodes, plan.index, label)
         self.victims: dict[int, int | None] = {}  # the source that an operation overwrites
         for i in range(len(self.nodes)):
@@ -51,7 +53,7 @@ class Cached(Stepper):
         self.steps = self._steps()
 
     def start(self, label: Tensor | None = None) -> None:
-        """Read the weights and labels, (n,) int64, that the next images are made by."""
+        """Read the current weights and the labels, (n,) int64, for the next images."""
         self.constants = traced.constants(self.network, self.nodes, self.plan.index, label)
         for update in self.fresh:
             update()
@@ -74,13 +76,13 @@ class Cached(Stepper):
         return sum(each.nbytes for group in (self.stored, self.scratch) for each in group.values())
 
     def _maps(self, i: int) -> Tensor:
-        """Return what was stored of a node, (n, channels, H, W)."""
+        """Return the stored values of a node, (n, channels, H, W)."""
         places = self.plan.layouts[i].place[:-1].to(self.like.device)
         values = self.stored[i].unflatten(0, (-1, self.n))[places]  # (H * W, n, channels)
         return values.permute(1, 2, 0).unflatten(2, self.nodes[i].grid)
 
     def _steps(self) -> list[tuple[list[Run], list[Run]]]:
-        """Return what each step runs for the first colour, and again for each other one."""
+        """Return the operations of each step for the first colour, and those repeated for every further colour."""
         known: dict[tuple[bool, ...], tuple[list[Run], list[Run]]] = {}
         found = []
         for step in range(self.plan.steps):
@@ -91,10 +93,10 @@ class Cached(Stepper):
             found.append(known[active])
         return found
 
-    # What is where.
+    # Memory.
 
     def _store(self, i: int) -> list[Tensor]:
-        """Allocate a node's values at all pixels, ((pixels + 1) * n, channels), the last n of zeros; return slices."""
+        """Allocate the values of a node, ((pixels + 1) * n, channels), the last n rows zero; return its slices."""
         if i not in self.stored:
             rows = len(self.plan.layouts[i].pixels) * self.n
             self.stored[i] = self.like.new_zeros(rows + self.n, self.width[i])
@@ -105,14 +107,14 @@ class Cached(Stepper):
         return list(self.stored[i][: -self.n].split([c * self.n for c in self.plan.layouts[i].counts]))
 
     def _needs_store(self, i: int) -> bool:
-        """Whether a node's values are read at another pixel or in another step."""
+        """Return whether a node's values are read at another pixel or in another step."""
         layout = self.plan.layouts[i]
         return i == self.plan.output or any(
             self.nodes[u].taps is not None or self.plan.layouts[u] is not layout for u in self.nodes[i].users
         )
 
     def _sized(self, name: Any, i: int, columns: int, taps: int = 1) -> list[Tensor]:
-        """Return memory for a step's values of a node, taps * rows of ``columns``, cut to the size of each step."""
+        """Return a buffer of (taps * rows, columns) for the values of a node in each step, shared by all steps."""
         counts = self.plan.layouts[i].counts
         most = max(counts) * self.n * taps
         key = (name, most, columns)
@@ -122,7 +124,7 @@ class Cached(Stepper):
         return [sizes[count] for count in counts]
 
     def _index(self, i: int, source: int, taps: Tensor | None) -> list[Tensor]:
-        """Return the rows of ``source`` that a node's rows read, for each step (P * n * T,) int32."""
+        """Return the rows of ``source`` that a node reads in each step, (P * n * T,) int32."""
         mine, theirs = self.plan.layouts[i], self.plan.layouts[source]
         key = (self.n, self.like.device, id(mine), id(theirs), id(taps))
         if key not in self.plan.tables:
@@ -138,19 +140,19 @@ class Cached(Stepper):
 
     def _compile(self, i: int) -> None:
         """Add the operation of a node to the program."""
-        layer = self.network.get_submodule(self.nodes[i].trace.target) if self.nodes[i].local else None
+        layer = self.network.get_submodule(traced.target_name(self.nodes[i].trace)) if self.nodes[i].local else None
         run = self._local(i, layer) if isinstance(layer, Local) else self._pixelwise(i)
         self.program.append((run, self.plan.layouts[i].counts, self.nodes[i].now))
 
     def _local(self, i: int, layer: Local) -> Run:
-        """Multiply the taps that were gathered, or the pixel's own values, by the matrix of the layer."""
+        """Return the operation of a `Local` layer: the gathered taps, or the pixel's own values, times its matrix."""
         node, values, weight = self.nodes[i], self.values, layer.matrix()[0].detach().clone()
         (source,), home = node.sources, self._home(i)
         columns = self.width[source]
         self.width[i] = self.width[home] = weight.shape[1]
         values[i] = weight.new_zeros(1, weight.shape[1])
         stored = self._needs_store(home)
-        filled = stored and not node.now  # values that come once are added to a bias that is there already
+        filled = stored and not node.now  # values computed once are added to a bias stored in advance
         out = self._store(home) if stored else self._sized(i, i, weight.shape[1])
         start = out if filled else self._sized(("bias", i), i, weight.shape[1])
         biased = self.stored[home][: -self.n] if filled else max(start, key=len)
@@ -164,44 +166,45 @@ class Cached(Stepper):
         direct = node.taps is None and self.plan.layouts[source] is self.plan.layouts[i]
         if direct:
 
-            def run(step: int) -> None:
+            def own(step: int) -> None:
                 values[i] = torch.addmm(start[step], values[source], weight, out=out[step])
 
-            return run
+            return own
         taps = len(weight) // columns
         memory, index = self.stored[source], self._index(i, source, node.taps)
         seen = self._sized(("taps", taps, columns), i, columns, taps)
         wide = [rows.view(-1, taps * columns) for rows in seen]
 
-        def run(step: int) -> None:
+        def gathered(step: int) -> None:
             torch.index_select(memory, 0, index[step], out=seen[step])
             values[i] = torch.addmm(start[step], wide[step], weight, out=out[step])
 
-        return run
+        return gathered
 
     def _pixelwise(self, i: int) -> Run:
-        """Apply an operation to rows as the network applies it to maps, in place where nobody else reads."""
+        """Return a pixelwise operation on rows, in place if no other operation reads its argument."""
         trace, values, victim = self.nodes[i].trace, self.values, self.victims[i]
         function, in_place = traced.function(self.network, trace), traced.in_place(self.network, trace)
         slots = {n: self._slot(index, i) for n, index in self.plan.index.items() if n in trace.all_input_nodes}
         if victim is not None:
+            assert in_place is not None  # or it would have no victim
             others = [slots[n] for n in trace.all_input_nodes if self.plan.index[n] != victim]
             self.width[i], values[i] = self.width[victim], values[victim]
 
-            def run(step: int) -> None:
+            def overwrite(step: int) -> None:
                 values[i] = in_place(values[victim], *[values[k] for k in others])
 
-            return self._kept(i, run)
+            return self._kept(i, overwrite)
         call = traced.caller(function, trace, slots, values)
-        values[i] = call()  # of one row, to know its width
+        values[i] = call()  # on one row, to find its width
         self.width[i] = values[i].shape[1] if isinstance(values[i], Tensor) else 0
         if function in traced.INTO and self._needs_store(i):
             out, (slot,) = self._store(i), slots.values()
 
-            def run(step: int) -> None:
+            def write(step: int) -> None:
                 values[i] = function(values[slot], out=out[step])
 
-            return run
+            return write
 
         def run(step: int) -> None:
             values[i] = call()
@@ -209,7 +212,7 @@ class Cached(Stepper):
         return self._kept(i, run)
 
     def _kept(self, i: int, run: Run) -> Run:
-        """Store what an operation gives, unless it was computed where it is stored."""
+        """Store the result of an operation, unless it is computed in place there."""
         if not self._needs_store(i) or self.nodes[self._base(i)].local:
             return run
         out, values = self._store(i), self.values
@@ -221,7 +224,7 @@ class Cached(Stepper):
         return keep
 
     def _slot(self, source: int, i: int) -> int:
-        """Return where in ``values`` a node finds its source: of the same step, fetched from another, or constant."""
+        """Return the index in ``values`` of a node's source: of the same step, copied from another, or constant."""
         mine, theirs = self.plan.layouts[i], self.plan.layouts[source]
         if source not in self.constants and mine is theirs and source != self.plan.image:
             return source
@@ -253,7 +256,7 @@ class Cached(Stepper):
         return slot
 
     def _victim(self, i: int) -> int | None:
-        """Return the source that an operation may overwrite: new memory that nobody else reads."""
+        """Return the source that an operation may overwrite: new memory that no other operation reads."""
         trace, layouts = self.nodes[i].trace, self.plan.layouts
         inputs = trace.all_input_nodes
         if self.nodes[i].constant or traced.in_place(self.network, trace) is None or list(trace.args) != inputs:
@@ -261,21 +264,22 @@ class Cached(Stepper):
         for s in reversed(self.nodes[i].sources):
             source = self.nodes[s]
             fresh = source.local or source.trace.target in traced.FRESH or self.victims[s] is not None
-            once = source.now or not self.nodes[i].now  # or the next colour would find it overwritten
+            once = source.now or not self.nodes[i].now  # otherwise the next colour would read overwritten values
             if fresh and once and len(source.trace.users) == 1 and layouts[s] is layouts[i]:
                 return s
         return None
 
     def _home(self, i: int) -> int:
-        """Return the operation whose memory this one writes to: the last of those that overwrite each other."""
+        """Return the operation whose memory this one writes to: the last of a chain of in-place operations."""
         users = self.nodes[i].users
         return self._home(users[0]) if len(users) == 1 and self.victims[users[0]] == i else i
 
     def _base(self, i: int) -> int:
-        """Return the first of those operations."""
-        return i if self.victims[i] is None else self._base(self.victims[i])
+        """Return the first operation of a chain of in-place operations."""
+        victim = self.victims[i]
+        return i if victim is None else self._base(victim)
 
 
 def _as_row(value: Any) -> Any:
-    """(N, C, 1, 1) -> (N, C); other things as they are."""
+    """Flatten (N, C, 1, 1) to (N, C); return other values unchanged."""
     return value.flatten(1) if isinstance(value, Tensor) and value.dim() > 1 else value

@@ -1,8 +1,8 @@
-"""What a network computes when, if it is asked for a few pixels at a time: tables of what its layers read, and steps.
+"""Schedule the incremental evaluation of a network: which values are computed in which sampling step.
 
-A network of pixelwise operations and of Local layers is traced once. Its steps are the groups of pixels that are
-sampled together; a value is computed in the last step that still serves all who read it. Nothing here knows a model:
-masks, strides, shifts and orders all are tables of taps, and the steps follow from them.
+A network of pixelwise operations and `Local` layers is traced once. A step is a group of pixels that are sampled
+together; every value is computed in the step in which it is first read. The schedule is independent of the model:
+masks, strides, shifts and pixel orders are all expressed as tables of taps.
 """
 
 from abc import ABC, abstractmethod
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx, nn
 
-NEVER = torch.iinfo(torch.int64).max  # the step of values that nobody reads
+NEVER = torch.iinfo(torch.int64).max  # the step of values that are never read
 
 
 class Local(nn.Module, ABC):
-    """A layer that is one linear map of a few pixels of its input, T taps, the same map at every pixel.
+    """A layer that applies the same linear map to T pixels of its input, its taps, at every output pixel.
 
-    Missing taps (outside of the image, or masked at this place) count as zeros.
+    Missing taps (outside the image, or masked at this pixel) are zero.
     """
 
     @abstractmethod
@@ -29,11 +29,11 @@ class Local(nn.Module, ABC):
 
     @abstractmethod
     def matrix(self) -> tuple[Tensor, Tensor | None]:
-        """Return the map from taps to outputs, (T * inputs, outputs) tap by tap, and the bias, (outputs,)."""
+        """Return the matrix from taps to outputs, (T * inputs, outputs), and the bias, (outputs,) or None."""
 
 
 def neighbours(height: int, width: int, offsets: Tensor) -> Tensor:
-    """Return the taps of a layer that looks at fixed offsets (rows, columns), (T, 2), from its own pixel."""
+    """Return the taps, (H * W, T), at fixed offsets (rows, columns), (T, 2), from each pixel; -1 outside the image."""
     rows, columns = (torch.arange(n) for n in (height, width))
     r = rows[:, None, None] + offsets[:, 0]  # (H, 1, T)
     c = columns[None, :, None] + offsets[:, 1]  # (1, W, T)
@@ -46,45 +46,45 @@ class Node:
     """One operation of a traced network."""
 
     trace: fx.Node
-    sources: list[int]  # the nodes that it reads, but for constants
+    sources: list[int]  # the nodes that it reads, except constants
     grid: tuple[int, int]  # height and width of its output
-    taps: Tensor | None = None  # (H * W, T) of a layer that looks at other pixels than its own
+    taps: Tensor | None = None  # (H * W, T), of a layer that reads other pixels than its own
     local: bool = False
-    constant: bool = False  # depends on the labels alone
-    now: bool = False  # depends on earlier colours of the very pixel
+    constant: bool = False  # depends only on the labels
+    now: bool = False  # depends on earlier colours of the same pixel
     level: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # (H * W,) its step, or NEVER
     users: list[int] = field(default_factory=list)
 
     @property
     def layout(self) -> tuple[tuple[int, int], bytes]:
-        """Name the layout, which nodes of one grid and equal steps share."""
+        """Return a key of the layout, which nodes with equal grids and steps share."""
         return self.grid, self.level.numpy().tobytes()
 
 
 class Layout:
-    """Where the values of a grid lie in memory: ordered by step, so that a step's are one slice; the last is zero."""
+    """The order of a grid's values in memory: by step, so that each step is a slice, followed by a zero."""
 
     def __init__(self, level: Tensor, steps: int) -> None:
         order = level.argsort(stable=True)
         self.pixels = order[level[order] != NEVER]
-        self.place = torch.full((len(level) + 1,), len(self.pixels))  # place[-1] is that of a missing tap
+        self.place = torch.full((len(level) + 1,), len(self.pixels))  # place[-1] stands for a missing tap
         self.place[self.pixels] = torch.arange(len(self.pixels))
         self.counts = torch.bincount(level[self.pixels], minlength=steps).tolist()  # pixels of each step
 
 
 class Plan:
-    """What is computed when: the geometry of one network for images of one size, without weights.
+    """The schedule of a network for images of a given size; independent of the weights.
 
     Args:
-        network: a module whose ``forward(image, label)`` consists of Local layers and of pixelwise operations with
-            channels in dimension 1. Any other operation gives wrong values, which a full forward shows.
-        height, width: of the image.
-        order: (H * W,) the pixels in the order in which they are sampled.
-        labelled: whether labels will be given.
-        together: sample all pixels in one step that do not depend on each other, instead of one by one.
+        network: a module whose ``forward(image, label)`` consists of `Local` layers and of pixelwise operations with
+            channels in dimension 1. Any other operation gives wrong values, as a comparison with ``forward`` shows.
+        height, width: size of the image in pixels.
+        order: (H * W,) int64, the pixels in the order in which they are sampled.
+        labelled: whether the network receives labels.
+        together: sample pixels that do not depend on each other in one step, instead of one pixel per step.
 
     Raises:
-        ValueError: a pixel reads one that comes later.
+        ValueError: a pixel depends on one that is sampled later.
     """
 
     def __init__(
@@ -101,15 +101,15 @@ class Plan:
         level = self._wavefront(order.tolist(), rank.tolist()) if together else rank
         self.steps = int(level.max()) + 1
         self._schedule(level)
-        for node in self.nodes:  # what comes later than its pixel finds all colours known
+        for node in self.nodes:  # values computed after their pixel see all of its colours
             node.now = node.now and node.grid == (height, width) and bool((node.level == level).any())
         names = [node.layout for node in self.nodes]
         layouts = {name: Layout(node.level, self.steps) for name, node in zip(names, self.nodes)}
         self.layouts = [layouts[name] for name in names]  # of each node
-        self.tables: dict[tuple, list[Tensor]] = {}  # kept by Cached for the next batch of the same size
+        self.tables: dict[tuple, list[Tensor]] = {}  # index tables, reused by Cached for batches of the same size
 
     def _wavefront(self, order: list[int], rank: list[int]) -> Tensor:
-        """Return the first step in which each pixel can be sampled, after all that it depends on. (H * W,)."""
+        """Return the first step in which each pixel can be sampled, after the pixels it depends on. (H * W,)."""
         reads = [self._reads(i) for i in range(len(self.nodes))]
         known: list[list[int | None]] = [[None] * (n.grid[0] * n.grid[1]) for n in self.nodes]  # last step needed
         changing = [values for node, values in zip(self.nodes, known) if node.now]
@@ -130,22 +130,24 @@ class Plan:
 
         for now in order:
             step = known[self.image][now] = last(self.output, now) + 1
-            for values in changing:  # complete only with the pixel's last colour, which others must wait for
+            for values in changing:  # complete only after the pixel's last colour
                 if values[now] is not None:
                     values[now] = step
         return torch.tensor(known[self.image])
 
     def _reads(self, i: int) -> list[tuple[int, list[list[int]] | None]]:
-        """Return what a node reads, each with its taps; chains of pixelwise operations are cut short."""
-        found = {}
+        """Return the sources of a node with their taps, skipping chains of pixelwise operations."""
+        found: dict[int, list[list[int]] | None] = {}
+        taps = self.nodes[i].taps
+        table = None if taps is None else taps.tolist()
         for source in self.nodes[i].sources:
             while source != self.image and self.nodes[source].taps is None and len(self.nodes[source].sources) == 1:
                 source = self.nodes[source].sources[0]
-            found[source] = None if self.nodes[i].taps is None else self.nodes[i].taps.tolist()
+            found[source] = table
         return list(found.items())
 
     def _schedule(self, level: Tensor) -> None:
-        """Give every node its steps, as late as its readers allow; what nobody reads gets none."""
+        """Assign steps to the values of every node, as late as their readers allow; NEVER if they are not read."""
         for node in self.nodes:
             node.level = torch.full((node.grid[0] * node.grid[1],), NEVER)
         self.nodes[self.output].level = level.clone()
@@ -166,7 +168,7 @@ class _Tracer(fx.Tracer):
 
 
 def _nodes(trace: fx.Graph, network: nn.Module, height: int, width: int) -> list[Node]:
-    """Return the operations of a trace, in order, with what they read."""
+    """Return the operations of a trace, in order, with their sources."""
     nodes: list[Node] = []
     index: dict[fx.Node, int] = {}
     tables: dict[tuple[tuple[int, ...], bytes], Tensor] = {}  # equal taps become one tensor

@@ -1,4 +1,4 @@
-"""Weight initialisations by name of the paper that uses them."""
+"""Weight initialisations, named after the papers that use them."""
 
 import math
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def uniform_(module: nn.Module, irange: float) -> None:
-    """Weights U(-irange, irange) and zero biases, on every linear layer of ``module`` (pylearn2's ``irange``)."""
+    """Initialise linear layers with weights U(-irange, irange) and zero biases (pylearn2's ``irange``)."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.uniform_(layer.weight, -irange, irange)
@@ -14,7 +14,7 @@ def uniform_(module: nn.Module, irange: float) -> None:
 
 
 def dcgan_(module: nn.Module, std: float = 0.02) -> None:
-    """Convolutions N(0, std), batch-norm scales N(1, std), zero biases (Radford et al. 2016, section 4)."""
+    """Initialise convolutions with N(0, std), batch-norm scales with N(1, std), biases with 0 (Radford et al. 2016)."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(layer.weight, 0.0, std)
@@ -27,9 +27,9 @@ def dcgan_(module: nn.Module, std: float = 0.02) -> None:
 
 
 def he_uniform_(module: nn.Module) -> None:
-    """Convolutions U with std sqrt(4 / (fan in + fan out)), linear layers with sqrt(2 / ...), zero biases.
+    """Initialise convolutions uniformly with std sqrt(4 / (fan in + fan out)), linear layers with sqrt(2 / ...).
 
-    As in the release of Gulrajani et al. 2017; here a stride does not change the fans.
+    Biases are zero. As in the code of Gulrajani et al. 2017, except that the stride does not change the fans.
     """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):

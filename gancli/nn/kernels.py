@@ -1,4 +1,4 @@
-"""Kernels of density estimation: their mass at a distance, draws around a point, and the bandwidths worth trying."""
+"""Kernels for density estimation: log density, sampling, and a grid of bandwidths."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,11 +11,11 @@ class Kernel(ABC):
     """A distribution around a point of [0, 1]^D with one bandwidth h."""
 
     density = True  # False: a probability of points of {0, 1}^D
-    grid: Tensor  # bandwidths to choose from, ascending; one of them fits any data
+    grid: Tensor  # candidate bandwidths, ascending
 
     @abstractmethod
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return what log() needs to know of each pair, (N, D) and (M, D) float64 -> (N, M)."""
+        """Return the distance that log() takes for each pair. (N, D), (M, D) float64 -> (N, M)."""
 
     @abstractmethod
     def log(self, distance: Tensor, h: float, dim: int) -> Tensor:
@@ -23,16 +23,16 @@ class Kernel(ABC):
 
     @abstractmethod
     def draw(self, y: Tensor, h: float, generator: Generator | None) -> Tensor:
-        """Draw a point around each of (N, D)."""
+        """Sample a point around each of ``y``, (N, D)."""
 
 
 class Gaussian(Kernel):
-    """N(y, h^2 I). distance: squared and Euclidean."""
+    """N(y, h^2 I); its distance is the squared Euclidean one."""
 
     grid = torch.logspace(-2, 0, 41, dtype=torch.float64)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        # |x|^2 + |y|^2 - 2xy is a matrix product, and needs no N x M x D; in float64 its cancellation does not matter.
+        # |x|^2 + |y|^2 - 2xy avoids an N x M x D tensor; in float64 the cancellation is negligible.
         squares = x.square().sum(1, keepdim=True) + y.square().sum(1)
         return torch.addmm(squares, x, y.T, alpha=-2).clamp_(min=0)
 
@@ -44,9 +44,9 @@ class Gaussian(Kernel):
 
 
 class Box(Kernel):
-    """Uniform on the cube of side h around y (Parzen 1962). distance: the largest coordinate's."""
+    """Uniform on the cube of side h around y (Parzen 1962); its distance is the maximum norm."""
 
-    grid = torch.logspace(-2, math.log10(2), 41, dtype=torch.float64)  # 2: the cube around any point holds all
+    grid = torch.logspace(-2, math.log10(2), 41, dtype=torch.float64)  # at 2, every cube contains all of [0, 1]^D
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y, p=math.inf)
@@ -59,7 +59,7 @@ class Box(Kernel):
 
 
 class AitchisonAitken(Kernel):
-    """Each bit of y flipped with probability h < 1/2 (Aitchison & Aitken 1976). distance: the number of other bits."""
+    """Flip each bit of y with probability h < 1/2 (Aitchison & Aitken 1976); its distance is the Hamming distance."""
 
     density = False
     grid = torch.logspace(-3, math.log10(0.49), 41, dtype=torch.float64)

@@ -1,14 +1,14 @@
-"""Labels as numbers that a layer can read."""
+"""Encodings of class labels."""
 
 import torch
 from torch import Tensor
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:
-    """(N,) integers -> (N, classes) zeros and one 1, float32; unlike torch's own, without waiting for the device."""
+    """One-hot encode (N,) integers as (N, classes) float32, without the host synchronisation of torch's own."""
     return (label[:, None] == torch.arange(classes, device=label.device)).float()
 
 
 def with_maps(x: Tensor, code: Tensor) -> Tensor:
-    """(N, C, H, W), (N, classes) -> (N, C + classes, H, W): a map for each class, all ones or all zeros."""
+    """Concatenate one constant feature map per class. (N, C, H, W), (N, classes) -> (N, C + classes, H, W)."""
     return torch.cat([x, code[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)], 1)

@@ -1,8 +1,10 @@
-"""Locally masked convolutions (Jain, Abbeel & Pathak 2020, arXiv:2006.12486): any order of pixels, the same weights."""
+"""Locally masked convolutions (Jain, Abbeel & Pathak 2020, arXiv:2006.12486): one set of weights, any order."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
 from gancli.nn import orders
@@ -10,34 +12,35 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class LocallyMaskedConv2d(nn.Conv2d, Local):
-    """A convolution whose taps are masked anew at every place: it sees what an order puts before (section 3).
+    """A convolution with a separate mask at every pixel, which hides the pixels later in an order (section 3).
 
-    ``follow`` chooses the order. The paper masks patches of the input and multiplies (its Algorithm 1); here the
-    products of all taps come first, and each is masked and shifted as it is summed: the same sum, in less memory.
+    ``follow`` sets the order. The paper masks patches of the input before the multiplication (Algorithm 1); here the
+    products of all taps are computed first, then masked, shifted and summed: the same result with less memory.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         kernel: odd width of the kernel.
         dilation: pixels between taps.
-        image: also exclude the pixel itself, for layers that read the image.
+        image: mask the pixel itself as well, for layers that read the image.
     """
 
-    mask: Tensor  # (kernel^2, H, W) bool: which taps count where; follow() sets it
+    bias: nn.Parameter
+    mask: Tensor  # (kernel^2, H, W) bool: the visible taps at each pixel; set by follow()
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, dilation: int = 1, image: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-        self.image = image
+        self.border, self.image = dilation * (kernel // 2), image
 
     def forward(self, x: Tensor) -> Tensor:  # (N, inputs, H, W) -> (N, outputs, H, W)
-        k, border = self.kernel_size[0], self.padding[0]
+        k, border = self.kernel_size[0], self.border
         taps = self.weight.permute(2, 3, 0, 1).reshape(-1, self.in_channels, 1, 1)  # (k^2 * outputs, inputs, 1, 1)
         products = conv2d(pad(x, (border,) * 4), taps).unflatten(1, (k * k, -1))
         return _ShiftedSum.apply(products, self.mask.to(products.dtype), self.dilation[0]) + self.bias[:, None, None]
 
     def taps(self, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
         rows, columns = self._seen().T
-        offsets = torch.stack([rows, columns], 1) * self.dilation[0] - self.padding[0]
+        offsets = torch.stack([rows, columns], 1) * self.dilation[0] - self.border
         inside = neighbours(height, width, offsets)  # (H * W, T)
         seen = self.mask.cpu()[rows * self.kernel_size[0] + columns].flatten(1).T
         return torch.where(seen, inside, -1), (height, width)
@@ -47,12 +50,12 @@ class LocallyMaskedConv2d(nn.Conv2d, Local):
         return self.weight[:, :, rows, columns].permute(2, 1, 0).flatten(0, 1), self.bias
 
     def _seen(self) -> Tensor:
-        """Return the places in the kernel that are seen anywhere, (T, 2)."""
+        """Return the positions in the kernel that are visible at any pixel, (T, 2)."""
         return self.mask.any(2).any(1).view(self.kernel_size).nonzero().cpu()
 
 
 def follow(network: nn.Module, rank: Tensor, height: int, width: int) -> None:
-    """Let the locally masked convolutions of ``network`` see what comes before: ``rank`` (H * W,) is when it does."""
+    """Set the pixel order of all locally masked convolutions in ``network``; ``rank[i]`` is pixel i's position."""
     masks: dict[tuple[int, int, bool], Tensor] = {}
     here = rank.view(height, width)
     for layer in (m for m in network.modules() if isinstance(m, LocallyMaskedConv2d)):
@@ -67,7 +70,7 @@ class _ShiftedSum(torch.autograd.Function):
     """Sum the products of taps, (N, k^2, C, H + 2 border, W + 2 border), each masked and shifted into place."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, products: Tensor, mask: Tensor, dilation: int) -> Tensor:
+    def forward(ctx: Any, products: Tensor, mask: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.shape, ctx.dilation = products.shape, dilation
         total = products.new_zeros(products.shape[0], products.shape[2], *mask.shape[1:])
@@ -77,7 +80,7 @@ class _ShiftedSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (mask,) = ctx.saved_tensors
         products = gradient.new_zeros(ctx.shape)
         for tap, seen in zip(_shifted(products, mask, ctx.dilation), mask):

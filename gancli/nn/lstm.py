@@ -1,7 +1,7 @@
 """Two-dimensional LSTMs (van den Oord et al. 2016, arXiv:1601.06759, section 3): over rows, and over diagonals.
 
-Gates lie one after the other, o, f, i, g (eq. 3), h channels each. What comes from the input is masked by colour;
-what comes from the states is not, for they belong to finished pixels. States outside of the image are learned.
+Gates are concatenated in the order o, f, i, g (eq. 3), h channels each. The input-to-state part is masked by colour;
+the state-to-state part is not, because states belong to completed pixels. States outside the image are learned.
 """
 
 from abc import ABC, abstractmethod
@@ -14,17 +14,17 @@ from gancli.nn.masked import MaskedConv2d
 
 
 class Memory(ABC):
-    """What a layer remembers while an image is drawn pixel by pixel: states of the row above and of this one."""
+    """The state of a layer during pixel-by-pixel sampling: hidden and cell states of the previous and current row."""
 
     @abstractmethod
     def row(self) -> None:
-        """Go on to the next row: do for all of it what depends on finished rows alone."""
+        """Start the next row: compute everything that depends on completed rows only."""
 
     @abstractmethod
     def pixel(self, column: int, x: Tensor) -> Tensor:
         """Return the layer's output at a pixel of the row from its input there, (n, inputs) -> (n, h).
 
-        A pixel may be asked for again, when more of its colours are known; columns come in order.
+        Columns must be visited in order; a pixel may be repeated when more of its colours are known.
         """
 
 
@@ -43,16 +43,16 @@ class InputToState(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, 4 h, H, W)."""
-        # The convolution's groups are contiguous: the four gates of a channel lie side by side in it.
+        # The convolution's groups are contiguous, so its output interleaves the four gates of each channel.
         return self.conv(x).unflatten(1, (self.width, 4)).transpose(1, 2).flatten(1, 2)
 
     def matrix(self) -> Tensor:
-        """Return the same map for rows, (inputs, 4 h); the bias is ``bias``."""
+        """Return the same map as a matrix, (inputs, 4 h), without the bias."""
         weight = (self.conv.weight * self.conv.mask)[:, :, 0, 0].unflatten(0, (self.width, 4))
         return weight.transpose(0, 1).flatten(0, 1).T.detach()
 
     def bias(self) -> Tensor:
-        """(4 h,)."""
+        """Return the bias, (4 h,)."""
         return self.conv.bias.unflatten(0, (self.width, 4)).T.flatten().detach()
 
 
@@ -65,26 +65,26 @@ def advance(gates: Tensor, cell: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 
 class RowLSTM(nn.Module):
-    """From the row above, k pixels wide: a triangle of context (section 3.1).
+    """An LSTM over rows whose states see k pixels of the row above: a triangular context (section 3.1).
 
     Args:
         inputs: channels of the input.
         width: channels h of the states.
         groups: colours to order.
-        kernel: odd width k of both convolutions; of the input's, half and the pixel are not in the future.
+        kernel: odd width k of both convolutions; the input's is limited to the pixel and those to its left.
     """
 
     def __init__(self, inputs: int, width: int, groups: int, kernel: int = 3) -> None:
         super().__init__()
-        self.width, self.half = width, kernel // 2
+        self.width, self.reach = width, kernel // 2
         self.here = InputToState(inputs, width, groups)
-        self.left = nn.Conv2d(inputs, 4 * width, (1, self.half), bias=False)
-        self.above = nn.Conv1d(width, 4 * width, kernel, padding=self.half, bias=False)
+        self.left = nn.Conv2d(inputs, 4 * width, (1, self.reach), bias=False)
+        self.above = nn.Conv1d(width, 4 * width, kernel, padding=self.reach, bias=False)
         self.start = nn.Parameter(torch.zeros(2, width))  # hidden and cell state above the image
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, h, H, W)."""
-        gates = self.here(x) + self.left(pad(x, (self.half, -1)))
+        gates = self.here(x) + self.left(pad(x, (self.reach, -1)))
         hidden, cell = self.start[:, None, :, None].expand(-1, len(x), -1, x.shape[3])
         rows = []
         for each in gates.unbind(2):  # (N, 4 h, W)
@@ -97,23 +97,23 @@ class RowLSTM(nn.Module):
 
 
 class _RowMemory(Memory):
-    """Above's convolution once a row; then each pixel from itself and from the inputs to its left."""
+    """Apply the state-to-state convolution once per row, and the input-to-state one at each pixel."""
 
     def __init__(self, layer: RowLSTM, n: int, columns: int) -> None:
-        self.layer, self.half = layer, layer.half
+        self.layer, self.reach = layer, layer.reach
         self.hidden, self.cell = layer.start.detach()[:, None, :, None].repeat(1, n, 1, columns)  # (n, h, W)
-        left = layer.left.weight.detach()[:, :, 0]  # (4 h, inputs, half)
-        self.weight = torch.cat([left.permute(2, 1, 0).flatten(0, 1), layer.here.matrix()])  # ((half + 1) inputs, 4 h)
+        left = layer.left.weight.detach()[:, :, 0]  # (4 h, inputs, reach)
+        self.weight = torch.cat([left.permute(2, 1, 0).flatten(0, 1), layer.here.matrix()])  # ((reach + 1) inputs, 4 h)
         self.bias = layer.here.bias()
-        self.inputs = self.hidden.new_zeros(self.half + columns, n, left.shape[1])
+        self.inputs = self.hidden.new_zeros(self.reach + columns, n, left.shape[1])
 
     def row(self) -> None:
         self.from_above = self.layer.above(self.hidden) + self.bias[:, None]  # (n, 4 h, W)
         self.cell_above = self.cell.clone()
 
     def pixel(self, column: int, x: Tensor) -> Tensor:
-        self.inputs[self.half + column] = x
-        seen = self.inputs[column : column + self.half + 1].transpose(0, 1).flatten(1)
+        self.inputs[self.reach + column] = x
+        seen = self.inputs[column : column + self.reach + 1].transpose(0, 1).flatten(1)
         gates = torch.addmm(self.from_above[:, :, column], seen, self.weight)
         hidden, cell = advance(gates, self.cell_above[:, :, column], 1)
         self.hidden[:, :, column], self.cell[:, :, column] = hidden, cell
@@ -121,10 +121,10 @@ class _RowMemory(Memory):
 
 
 class DiagonalBiLSTM(nn.Module):
-    """From the pixel to the left and the one above; and from the right and above, seen one row later (section 3.2).
+    """A bidirectional LSTM over diagonals: the states see the pixels to the left (or right) and above (section 3.2).
 
-    The two directions are one computation over the diagonals, on the image and on its mirror image. The mirrored map is
-    then shifted down by one row, or it would tell a pixel of those to its right.
+    Both directions are computed together, on the image and on its mirror image. The mirrored map is shifted down by one
+    row, so that a pixel does not see those to its right.
 
     Args:
         inputs: channels of the input.
@@ -143,7 +143,7 @@ class DiagonalBiLSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, h, H, W)."""
         (n, _, height, columns), width = x.shape, self.width
-        # Mirror first, skew then: a skewed map in a mirror would have its holes where the image is.
+        # Mirror before skewing: mirroring a skewed map would misplace its padding.
         gates = torch.stack([skew(self.here[0](x)), skew(self.here[1](x.flip(3)))])  # (2, N, 4 h, H, S)
         diagonals = gates.permute(4, 0, 1, 3, 2).reshape(-1, 2, n * height, 4 * width)
         start_hidden, start_cell = self.start[:, :, None, None].expand(-1, -1, n, height, -1)  # (2, N, H, h) each
@@ -164,16 +164,17 @@ class DiagonalBiLSTM(nn.Module):
 
 
 class _DiagonalMemory(Memory):
-    """Left to right each pixel from its neighbours; right to left the whole row above, once it is finished."""
+    """Compute the left-to-right states pixel by pixel, the right-to-left ones row by row, once a row is complete."""
 
     def __init__(self, layer: DiagonalBiLSTM, n: int, columns: int) -> None:
         width, self.columns = layer.width, columns
-        self.inputs_to_gates, self.bias = [i.matrix() for i in layer.here], [i.bias() for i in layer.here]
+        here = [each for each in layer.here if isinstance(each, InputToState)]  # all of them
+        self.inputs_to_gates, self.bias = [i.matrix() for i in here], [i.bias() for i in here]
         self.from_left, self.from_above = layer.states.detach().split(width, 1)  # (2, h, 4 h) each
         self.start = layer.start.detach()[:, :, None].expand(-1, -1, n, -1)  # (hidden and cell, directions, n, h)
         self.hidden, _ = self.start[:, 0, :, None].repeat(1, 1, columns, 1)  # (n, W, h), of the latest row
         self.mirrored, _ = self.start[:, 1, :, None].repeat(1, 1, columns, 1)
-        self.later = torch.zeros_like(self.hidden)  # what the mirrored direction adds to this row
+        self.later = torch.zeros_like(self.hidden)  # contribution of the right-to-left direction to this row
         self.cells = torch.zeros_like(self.hidden)
         self.inputs: Tensor | None = None  # (n, W, inputs), of the latest row
 
@@ -183,7 +184,7 @@ class _DiagonalMemory(Memory):
         self.gates = self.hidden @ self.from_above[0] + self.bias[0]  # (n, W, 4 h)
 
     def _mirror(self, x: Tensor) -> Tensor:
-        """Return the mirrored direction's hidden states of a finished row, (n, W, inputs) -> (n, W, h)."""
+        """Return the right-to-left hidden states of a completed row. (n, W, inputs) -> (n, W, h)."""
         gates = x @ self.inputs_to_gates[1] + self.mirrored @ self.from_above[1] + self.bias[1]
         hidden, cell = self.start[:, 1]
         found = []
@@ -203,9 +204,9 @@ class _DiagonalMemory(Memory):
 
 
 def skew(x: Tensor) -> Tensor:
-    """Shift each row to the right by its number: diagonals become columns. (..., H, W) -> (..., H, W + H - 1)."""
+    """Shift row i to the right by i pixels: diagonals become columns. (..., H, W) -> (..., H, W + H - 1)."""
     height, width = x.shape[-2:]
-    rows = pad(x, (0, height)).flatten(-2)  # a row that is one longer than the new one starts one later each time
+    rows = pad(x, (0, height)).flatten(-2)  # flattened with one more column, each row starts one later
     return rows[..., : height * (width + height - 1)].unflatten(-1, (height, -1))
 
 

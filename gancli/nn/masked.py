@@ -1,4 +1,4 @@
-"""Masked convolutions: outputs see earlier pixels only."""
+"""Masked convolutions, whose outputs depend only on earlier pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -8,31 +8,34 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class MaskedConv2d(nn.Conv2d, Local):
-    """A convolution that sees the rows above, the pixels to the left, and of its own pixel the earlier colours.
+    """A convolution over the rows above, the pixels to the left, and the earlier colours of the pixel itself.
 
     Channels on both sides are split into ``groups`` contiguous, equal parts, one for each colour that
     the network has to order (van den Oord et al. 2016, section 3.4). At its own pixel an output of group g sees the
-    inputs of the groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1 ones
-    are masked just the same. The mask multiplies the weight in the forward pass: optimizers see one tensor.
+    inputs of the groups before g (``image=True``, mask A: the input is the image itself) or up to g (mask B). 1x1
+    convolutions are masked as well. The forward pass multiplies the weight by the mask.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         kernel: odd width of the kernel.
-        groups: colours to order; 1: a pixel's channels are one.
-        image: mask A, for layers that read the image.
+        groups: number of ordered colours; 1: all channels of a pixel are one group.
+        image: use mask A, for layers that read the image.
     """
+
+    bias: nn.Parameter
+    mask: Tensor
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1, image: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        self.image = image
+        self.border, self.image = kernel // 2, image
         self.register_buffer("mask", mask(inputs, outputs, kernel, groups, image), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, inputs, H, W) -> (N, outputs, H, W)
-        return conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+        return conv2d(x, self.weight * self.mask, self.bias, padding=self.border)
 
     def taps(self, height: int, width: int) -> tuple[Tensor, tuple[int, int]]:
-        return neighbours(height, width, self._seen() - self.padding[0]), (height, width)
+        return neighbours(height, width, self._seen() - self.border), (height, width)
 
     def matrix(self) -> tuple[Tensor, Tensor | None]:
         rows, columns = self._seen().to(self.weight.device).T
@@ -40,7 +43,7 @@ class MaskedConv2d(nn.Conv2d, Local):
         return kept.permute(2, 1, 0).flatten(0, 1), self.bias
 
     def _seen(self) -> Tensor:
-        """Return the places in the kernel that any channel sees, (T, 2)."""
+        """Return the positions in the kernel that are visible to any channel, (T, 2)."""
         return self.mask.amax((0, 1)).nonzero().cpu()
 
 

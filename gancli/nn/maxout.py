@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class Maxout(nn.Module):
-    """A linear layer with ``pieces`` filters per unit, of which the largest answers.
+    """A linear layer whose units return the maximum of ``pieces`` linear filters.
 
     Args:
         inputs: input features.

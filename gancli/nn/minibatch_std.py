@@ -5,18 +5,21 @@ from torch import Tensor, nn
 
 
 class MinibatchStd(nn.Module):
-    """Adds a map that tells how much the images of a group differ, so that a lack of variety can be seen.
+    """Append a feature map with the variation within a group of images, so that the discriminator sees a lack of it.
 
-    For each feature and place the standard deviation over the group, then the mean of it all: one number per group.
+    The value is the standard deviation over the group, averaged over all features and pixels: one number per group.
 
     Args:
-        group: images per group; of a batch that it does not divide, the largest number below that does.
+        group: images per group; if it does not divide the batch, the largest smaller number that does.
+
+    Raises:
+        ValueError: a group below 1.
     """
 
     def __init__(self, group: int) -> None:
         super().__init__()
         if group < 1:
-            raise ValueError(f"a group of minibatch_std={group} images: it must be 1 or more")
+            raise ValueError(f"minibatch_std={group}: the group must hold 1 or more images")
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C + 1, H, W)
@@ -28,7 +31,7 @@ class MinibatchStd(nn.Module):
 
 
 def spread(group: int) -> list[MinibatchStd]:
-    """Return the layer as a list of one, and none for groups of 0: so many channels more has the next layer.
+    """Return a list of one layer, empty for group=0; its length is the number of channels it adds.
 
     Raises:
         ValueError: a negative group.

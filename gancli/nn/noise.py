@@ -1,4 +1,4 @@
-"""Dropout as a source of noise: on at test time, too, and drawn from a generator of one's own."""
+"""Dropout as a source of noise: active at test time, with an explicit generator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +8,21 @@ from torch import Generator, Tensor, nn
 
 
 class NoiseDropout(nn.Module):
-    """Dropout that eval mode does not turn off.
+    """Dropout that stays active in eval mode.
 
     Args:
         p: probability that a value is dropped, 0 <= p < 1; the others are scaled by 1 / (1 - p).
+
+    Raises:
+        ValueError: p is out of range.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"p={p} must be 0 or more, and below 1")
-        self.p, self.generator = p, None
+        self.p = p
+        self.generator: Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.p == 0:
@@ -29,7 +33,7 @@ class NoiseDropout(nn.Module):
 
 @contextmanager
 def drawing(module: nn.Module, generator: Generator | None) -> Iterator[None]:
-    """Let every NoiseDropout inside ``module`` draw from ``generator``; afterwards from the global one again."""
+    """Make every NoiseDropout in ``module`` use ``generator`` inside the context, and the global one afterwards."""
     layers = [layer for layer in module.modules() if isinstance(layer, NoiseDropout)]
     for layer in layers:
         layer.generator = generator

@@ -1,10 +1,10 @@
-"""Batch norm that may know the class, with one signature for both kinds."""
+"""Batch norm with and without class conditioning, behind one signature."""
 
 from torch import Tensor, nn
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that is given a label and does not look at it."""
+    """Batch norm that ignores the label."""
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return super().forward(x)
@@ -13,11 +13,11 @@ class BatchNorm2d(nn.BatchNorm2d):
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm with a scale and a shift per class and channel (Dumoulin et al. 2017; Miyato & Koyama 2018).
 
-    Mean and variance are those of the batch, whatever its classes. All scales start at 1, all shifts at 0.
+    Mean and variance are taken over the whole batch. Scales are initialised with 1, shifts with 0.
 
     Args:
         channels: of the input.
-        classes: rows of the two tables.
+        classes: number of classes.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

@@ -7,28 +7,28 @@ from torch import Tensor
 
 
 def raster(height: int, width: int) -> Tensor:
-    """Row by row, each from the left."""
+    """Return raster order: row by row, each from left to right."""
     return torch.arange(height * width)
 
 
 def s_curve(height: int, width: int) -> Tensor:
-    """Row by row, odd rows from the right: each pixel is next to the one before it (boustrophedon)."""
+    """Return boustrophedon order: row by row, odd rows from right to left, so that successive pixels are adjacent."""
     rows = torch.arange(height * width).view(height, width)
     rows[1::2] = rows[1::2].flip(1)
     return rows.flatten()
 
 
 def hilbert(height: int, width: int) -> Tensor:
-    """A Hilbert curve from the upper left, on rectangles too: halves of halves, next to each other.
+    """Return the order of a Hilbert curve from the upper left, generalised to rectangles by recursive halving.
 
-    Sides of odd length may take one diagonal step; on sides that are powers of two it is Hilbert's own.
+    Sides of odd length may need one diagonal step; for equal sides that are powers of two it is Hilbert's curve.
     """
     path = _curve(0j, complex(width), complex(0, height))
     return torch.tensor([int(p.imag) * width + int(p.real) for p in path])
 
 
 def _curve(start: complex, a: complex, b: complex) -> list[complex]:
-    """Visit the |a| x |b| cells from ``start`` on, along ``a`` and filling towards ``b``; columns are real."""
+    """Return the |a| x |b| cells from ``start``, along ``a`` and towards ``b``; columns are real, rows imaginary."""
     length, depth = round(abs(a)), round(abs(b))
     da, db = a / length, b / depth
     if depth == 1:
@@ -36,7 +36,7 @@ def _curve(start: complex, a: complex, b: complex) -> list[complex]:
     if length == 1:
         return [start + i * db for i in range(depth)]
     half_a, half_b = length // 2, depth // 2
-    if 2 * length > 3 * depth:  # long: two curves end to end, an even number of steps in the first
+    if 2 * length > 3 * depth:  # elongated: two curves end to end, the first with an even number of steps
         first = da * (half_a + (half_a % 2 if length > 2 else 0))
         return _curve(start, first, b) + _curve(start + first, a - first, b)
     first = db * (half_b + (half_b % 2 if depth > 2 else 0))
@@ -65,18 +65,18 @@ def symmetries(curve: Callable[[int, int], Tensor], height: int, width: int) -> 
 
 
 def last(order: Tensor, missing: Tensor) -> Tensor:
-    """Move the pixels of ``missing``, (H * W,) bools, to the end of an order, which is else kept."""
+    """Move the pixels of ``missing``, (H * W,) bool, to the end of an order, keeping it otherwise."""
     late = missing[order]
     return torch.cat([order[~late], order[late]])
 
 
 def ranks(orders: Tensor) -> Tensor:
-    """Return when each pixel has its turn, the inverse of the orders. (..., H * W)."""
+    """Return the position of each pixel in the orders, their inverse permutations. (..., H * W)."""
     return orders.argsort(-1)
 
 
 def neighbours(rank: Tensor, height: int, width: int, kernel: int, dilation: int = 1) -> Tensor:
-    """Return the ranks around each pixel, H * W outside of the image. (..., H * W) -> (..., kernel^2, H, W)."""
+    """Return the ranks around each pixel, H * W outside the image. (..., H * W) -> (..., kernel^2, H, W)."""
     border = dilation * (kernel // 2)
     padded = torch.nn.functional.pad(rank.unflatten(-1, (height, width)), (border,) * 4, value=height * width)
     shifts = [(dy, dx) for dy in range(kernel) for dx in range(kernel)]

@@ -1,23 +1,23 @@
-"""PatchGAN: a discriminator that judges every patch of a picture on its own (Isola et al. 2017, section 3.2.2)."""
+"""PatchGAN: a discriminator that classifies every patch of a picture (Isola et al. 2017, section 3.2.2)."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-Norm = Callable[[int], nn.Module]  # of so many channels
+Norm = Callable[[int], nn.Module]  # number of channels -> layer
 
 
 def patchgan(channels: int, width: int, layers: int, norm: Norm) -> nn.Sequential:
     """Return a network from (N, channels, H, W) to a map of logits, (N, 1, H', W'), one per patch.
 
-    4x4 convolutions: ``layers`` of stride 2, whose widths double up to 8 times the first, one of stride 1, and one to
-    the logits; leaky ReLU .2, no norm after the first. A bias that a norm would take out again is not there.
+    4x4 convolutions: ``layers`` with stride 2, whose widths double up to 8 times the first, one with stride 1, and one
+    to the logits; leaky ReLU 0.2, no norm after the first convolution, no bias before a norm.
 
     Args:
-        channels: of what is judged; with a condition both together.
+        channels: input channels, including those of a condition.
         width: channels of the first layer.
-        layers: 1 to 4.
-        norm: makes the layer between convolution and activation.
+        layers: number of convolutions with stride 2, 1 to 4.
+        norm: constructs a normalisation layer.
 
     Raises:
         ValueError: a number outside its range.
@@ -33,7 +33,7 @@ def patchgan(channels: int, width: int, layers: int, norm: Norm) -> nn.Sequentia
 
 
 def receptive_field(layers: int) -> int:
-    """Return the side of the patch that one logit sees, in pixels: 16, 34, 70 or 142 for 1 to 4 layers."""
+    """Return the side of the receptive field of a logit, in pixels: 16, 34, 70 or 142 for 1 to 4 layers."""
     field = 1
     for stride in (1, 1, *[2] * layers):  # from the logits back to the picture
         field = (field - 1) * stride + 4
@@ -41,13 +41,13 @@ def receptive_field(layers: int) -> int:
 
 
 def layers_for(side: int) -> int:
-    """Return the most layers, 3 at most, whose patches are no larger than 3/5 of a picture, 1 at least.
+    """Return the largest number of layers, 1 to 3, whose receptive field is at most 3/5 of the picture.
 
-    That is 3 for 128 pixels and more, as in the papers, 2 for 64, 1 for 32.
+    That is 3 from 128 pixels on, as in the papers, 2 for 64 and 1 for 32.
     """
     return max(n for n in (1, 2, 3) if n == 1 or receptive_field(n) <= 0.6 * side)
 
 
 def smallest(layers: int) -> int:
-    """Return the smallest side of a picture, in pixels, that leaves every norm more than one value per channel."""
+    """Return the smallest side of a picture, in pixels, for which every norm sees more than one value per channel."""
     return 3 * 2**layers

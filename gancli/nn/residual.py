@@ -1,4 +1,4 @@
-"""The residual networks of WGAN-GP and SN-GAN, which are one design: He et al. 2016's full pre-activation blocks.
+"""The residual networks of WGAN-GP and SN-GAN, which share the full pre-activation blocks of He et al. 2016.
 
 Gulrajani et al. 2017 (appendix, 32 pixels) and Miyato et al. 2018 (the same with other widths). Convolutions of the
 residual branches are He-uniform, all others Glorot-uniform, biases zero.
@@ -11,7 +11,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-Layer = TypeVar("Layer", bound=nn.Module)
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 Norm = Callable[[int], nn.Module]  # channels -> a layer of (N, C, H, W) and labels (N,) or None
 
 
@@ -63,15 +63,15 @@ class DownBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """A dense layer to the seed, one UpBlock per stage, norm, ReLU, 3x3, tanh.
+    """A linear layer, one UpBlock per stage, norm, ReLU, 3x3 convolution, tanh.
 
     Args:
-        latent_dim: inputs.
+        latent_dim: dimension of the latents.
         width: channels of every block.
-        stages: blocks.
-        channels: of the image.
+        stages: number of blocks.
+        channels: channels of the image.
         seed: height and width before the first block.
-        norm: makes its norms, which may look at labels.
+        norm: constructs a normalisation layer, which also receives the labels.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class Generator(nn.Module):
 
 
 class Trunk(nn.Sequential):
-    """(N, channels, H, W) -> (N, width, h, w): blocks that halve down to twice the seed, and two that do not; ReLU.
+    """Blocks that halve the image down to twice the seed, two that do not, ReLU. (N, C, H, W) -> (N, width, h, w).
 
-    At 32 pixels these are the papers' four blocks. There is no normalisation.
+    For 32 pixels these are the four blocks of the papers. There is no normalisation.
 
     Raises:
         ValueError: a width below 1.

@@ -1,13 +1,13 @@
-"""A sum with what goes round it."""
+"""Residual connections."""
 
 from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """x + body(x), with nothing after the sum: what is added may be negative.
+    """x + body(x), without an activation after the sum.
 
     Args:
-        body: keeps the shape.
+        body: layers that keep the shape.
     """
 
     def __init__(self, *body: nn.Module) -> None:

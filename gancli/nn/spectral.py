@@ -5,10 +5,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def spectral_(net: nn.Module) -> None:
-    """Divide every weight matrix, outputs in rows, by its largest singular value: convolutions, dense layers, tables.
+    """Divide the weight of every convolution, linear layer and embedding by its largest singular value.
 
-    One power iteration per forward in training mode, none in eval mode; its vectors are saved with the weights. To be
-    called after the initialisation, which it would hide the weights from.
+    One power iteration per forward in training mode, none in eval mode; its vectors are saved with the weights. Call
+    it after the initialisation, since it replaces the weights by parametrizations.
     """
     for layer in list(net.modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):

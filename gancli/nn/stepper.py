@@ -1,4 +1,4 @@
-"""The evaluation of a network step by step, as samplers ask for it; here the whole network for every pixel."""
+"""Step-by-step evaluation of a network for sampling: the interface, and an implementation without a cache."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,53 +8,54 @@ from torch import Tensor
 
 
 class Stepper(ABC):
-    """A network's parameters at a few pixels at a time, in an order in which all that they depend on is known.
+    """Evaluate the parameters of a network a few pixels at a time, each after the pixels it depends on.
 
-    Values of a step are rows, (P * n, ...): its P pixels times the n images, pixel by pixel. Pixels are numbered
+    The values of a step with P pixels are rows, (P * n, ...), ordered by pixel, then by image. Pixels are numbered
     row * width + column.
     """
 
-    pixels: list[Tensor]  # of each step, (P,) int64 on the CPU
+    pixels: list[Tensor]  # pixels of each step, (P,) int64 on the CPU
 
     @abstractmethod
     def params(self, step: int, colour: int = 0) -> Tensor:
-        """Return the parameters at a step's pixels, (P * n, channels); the colours before ``colour`` have been put."""
+        """Return the parameters at a step's pixels, (P * n, channels), once the colours before ``colour`` are put."""
 
     @abstractmethod
     def put(self, step: int, values: Tensor) -> None:
-        """Set a step's pixels, (P * n, C); colours yet to come hold anything, and are set again."""
+        """Set a step's pixels, (P * n, C). Later colours may hold any value; they are set again."""
 
     @abstractmethod
     def images(self) -> Tensor:
         """Return the images, (n, C, H, W)."""
 
     def start(self, label: Tensor | None = None) -> None:
-        """Begin other images: read the weights and the labels, (n,) int64, that they are made by."""
+        """Start new images with the current weights and the labels, (n,) int64."""
 
     def recorded(self) -> Tensor | None:
-        """Return the parameters that were given last for each pixel, (n, channels, H, W), where they may be wrong."""
+        """Return the last parameters of each pixel, (n, channels, H, W), for verification; None without a cache."""
         return None
 
     def nbytes(self) -> int:
-        """Return how much memory it takes while it is kept."""
+        """Return the size of the cache in bytes."""
         return 0
 
     def rows(self, maps: Tensor) -> Tensor:
-        """Order the pixels of (n, K, H, W) by step: the rows of all steps, (H * W * n, K)."""
+        """Return the pixels of maps, (n, K, H, W), as the rows of all steps, (H * W * n, K)."""
         return maps.flatten(2).permute(2, 0, 1)[torch.cat(self.pixels).to(maps.device)].flatten(0, 1)
 
 
 class Whole(Stepper):
-    """The whole network for every pixel and colour.
+    """Evaluate the whole network for every pixel and colour.
 
     Args:
-        network: from (n, C, H, W) and labels to parameters (n, channels, H, W).
-        image: (n, C, H, W); what pixels hold before their turn.
+        network: maps images, (n, C, H, W), and labels to parameters, (n, channels, H, W).
+        image: (n, C, H, W), the initial values of the pixels; modified in place.
         order: (H * W,) the pixels in the order in which they are sampled.
     """
 
     def __init__(self, network: Callable[[Tensor, Tensor | None], Tensor], image: Tensor, order: Tensor) -> None:
-        self.network, self.image, self.label = network, image, None
+        self.network, self.image = network, image
+        self.label: Tensor | None = None
         self.pixels = list(order.split(1))
         self.places = [divmod(p, image.shape[3]) for p in order.tolist()]
 

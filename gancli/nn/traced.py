@@ -1,4 +1,4 @@
-"""The operations of a traced network, one by one: what they compute, in place or not, and on which arguments."""
+"""The operations of a traced network as callables, in place where possible, with their arguments."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -12,28 +12,43 @@ from torch.nn import functional as F
 from gancli.nn.incremental import Node
 from gancli.nn.pixelwise import concat_elu
 
-# Operations that can overwrite their argument, and how.
+# Operations that can overwrite their argument, and their in-place versions.
 IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     torch.relu: Tensor.relu_, F.relu: Tensor.relu_, nn.ReLU: Tensor.relu_,
     F.elu: F.elu_, nn.ELU: F.elu_,
     operator.add: Tensor.add_, torch.add: Tensor.add_,
 }  # fmt: skip
-INTO = (concat_elu,)  # of one argument, that can write to memory given as ``out``
-FRESH = (torch.cat, operator.add, torch.add, operator.mul, torch.mul, operator.neg)  # give new memory
+INTO = (concat_elu,)  # operations of one argument that accept ``out``
+FRESH = (
+    torch.cat,
+    operator.add,
+    torch.add,
+    operator.mul,
+    torch.mul,
+    operator.neg,
+)  # operations that allocate their result
 
 
 def function(network: nn.Module, trace: fx.Node) -> Callable[..., Any]:
-    """Return what an operation computes."""
+    """Return the callable of an operation."""
     if trace.op == "call_module":
-        return network.get_submodule(trace.target)
+        return network.get_submodule(target_name(trace))
     if trace.op == "call_method":
-        return lambda x, *args, **kwargs: getattr(x, trace.target)(*args, **kwargs)
+        method = target_name(trace)
+        return lambda x, *args, **kwargs: getattr(x, method)(*args, **kwargs)
+    assert not isinstance(trace.target, str)
+    return trace.target
+
+
+def target_name(trace: fx.Node) -> str:
+    """Return the name of the submodule, method or parameter that a node of a trace uses."""
+    assert isinstance(trace.target, str)
     return trace.target
 
 
 def in_place(network: nn.Module, trace: fx.Node) -> Callable[..., Tensor] | None:
-    """Return how to compute it over its argument, if that is known and it has no options."""
-    layer = network.get_submodule(trace.target) if trace.op == "call_module" else None
+    """Return the in-place version of an operation, or None if there is none or it has options."""
+    layer = network.get_submodule(target_name(trace)) if trace.op == "call_module" else None
     if trace.kwargs or (isinstance(layer, nn.ELU) and layer.alpha != 1):
         return None
     return IN_PLACE.get(trace.target if layer is None else type(layer))
@@ -42,7 +57,7 @@ def in_place(network: nn.Module, trace: fx.Node) -> Callable[..., Tensor] | None
 def caller(
     function: Callable[..., Any], trace: fx.Node, slots: dict[fx.Node, int], values: list[Any]
 ) -> Callable[[], Any]:
-    """Return a function that calls another with the arguments of a trace, taken from ``values``."""
+    """Return a closure that calls ``function`` with the arguments of a node, read from ``values``."""
 
     def reader(arg: Any) -> Callable[[], Any]:
         if isinstance(arg, fx.Node):
@@ -52,11 +67,12 @@ def caller(
             return lambda: [read() for read in inner]
         return lambda: arg
 
-    if not trace.kwargs and all(isinstance(arg, fx.Node) for arg in trace.args):
-        if len(trace.args) == 1:
+    nodes = [arg for arg in trace.args if isinstance(arg, fx.Node)]
+    if not trace.kwargs and len(nodes) == len(trace.args):
+        if len(nodes) == 1:
             (slot,) = slots.values()
             return lambda: function(values[slot])
-        fetch = operator.itemgetter(*(slots[arg] for arg in trace.args))
+        fetch = operator.itemgetter(*(slots[node] for node in nodes))
         return lambda: function(*fetch(values))
     args, kwargs = [reader(arg) for arg in trace.args], trace.kwargs
     return lambda: function(*[read() for read in args], **kwargs)
@@ -65,7 +81,7 @@ def caller(
 def constants(
     network: nn.Module, nodes: Sequence[Node], index: dict[fx.Node, int], label: Tensor | None
 ) -> dict[int, Any]:
-    """Return the values that depend on the labels alone, (n, channels, 1, 1), and parameters as they are."""
+    """Return the values that depend only on the labels, (n, channels, 1, 1), and the parameters of the network."""
     found: dict[int, Any] = {}
     for i, node in enumerate(nodes):
         trace = node.trace
@@ -74,8 +90,9 @@ def constants(
         if trace.op == "placeholder":
             found[i] = label
         elif trace.op == "get_attr":
-            found[i] = operator.attrgetter(trace.target)(network)
+            found[i] = operator.attrgetter(target_name(trace))(network)
         else:
-            args, kwargs = (fx.node.map_arg(each, lambda n: found[index[n]]) for each in (trace.args, trace.kwargs))
+            args = fx.node.map_arg(trace.args, lambda n: found[index[n]])
+            kwargs = fx.node.map_arg(trace.kwargs, lambda n: found[index[n]])
             found[i] = function(network, trace)(*args, **kwargs)
     return found

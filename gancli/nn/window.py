@@ -1,4 +1,4 @@
-"""Convolutions over a window above and to the left of their pixel, at one resolution or between two."""
+"""Convolutions over a window above and to the left of a pixel, optionally with a change of resolution."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from gancli.nn.incremental import Local, neighbours
 
 
 class WindowConv2d(Local):
-    """A convolution whose kernel covers ``top`` rows above its pixel and ``left`` columns to its left, and so on.
+    """A convolution whose kernel starts ``top`` rows above and ``left`` columns to the left of its pixel.
 
-    Row r reads the rows r - top .. r - top + height - 1, columns likewise; with a stride, of r * stride. Where the
-    window holds the pixel itself and ``groups`` colours are ordered, the pixel's own channels are masked: contiguous,
-    equal parts of the inputs and of each of ``chunks`` equal parts of the outputs (the two halves of a gate) belong to
-    one colour each (van den Oord et al. 2016, section 3.4; ``image``: mask A).
+    Output row r reads the input rows s - top .. s - top + height - 1 with s = r * stride; columns likewise. If the
+    window contains the pixel itself, its channels are masked by colour: the inputs, and each of ``chunks`` equal parts
+    of the outputs (e.g. the two halves of a gate), are split into ``groups`` contiguous, equal parts, one per colour
+    (van den Oord et al. 2016, section 3.4).
 
     Args:
         inputs: input channels.
@@ -21,12 +21,14 @@ class WindowConv2d(Local):
         kernel: height and width of the window.
         top: rows above.
         left: columns to the left.
-        stride: output pixels are every so many rows and columns apart.
-        groups: colours to order; 1: a pixel's channels are one.
-        chunks: parts of the outputs that hold all the colours each.
-        image: whether the input is the image.
-        bias: whether there is one.
+        stride: input rows and columns per output pixel.
+        groups: number of ordered colours; 1: all channels of a pixel are one group.
+        chunks: parts of the outputs that contain all colours each.
+        image: use mask A, for layers that read the image.
+        bias: whether to add a bias.
     """
+
+    mask: Tensor | None
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class WindowConv2d(Local):
         rows, columns = (torch.arange(n) for n in self.size)
         offsets = torch.cartesian_prod(rows - self.top, columns - self.left).view(-1, 2)
         table = neighbours(height, width, offsets).view(height, width, -1)[:: self.stride, :: self.stride]
-        return table.flatten(0, 1), tuple(table.shape[:2])
+        return table.flatten(0, 1), (table.shape[0], table.shape[1])
 
     def matrix(self) -> tuple[Tensor, Tensor | None]:
         return self.kernel().permute(2, 3, 1, 0).flatten(0, 2), self.bias

@@ -132,8 +132,8 @@ def test_pairs_in_two_folders_matched_by_name(tmp_path):
         assert (np.rint(images.pixels[:, 0, 0, 0] / 5) == np.rint(images.source.pixels[:, 0, 0, 0] / 5) + 20).all()
     write(root / "trainA", "alone.png")
     refused(lambda: Paired(str(root), size=8), "train has alone without a partner")
-    refused(lambda: Paired(str(root), size=8, on_error="skip"), "tear pairs apart")
-    refused(lambda: Paired(a=FakeImages(n=5), b=FakeImages(n=6)).split("train"), "row by row")
+    refused(lambda: Paired(str(root), size=8, on_error="skip"), "would break pairs")
+    refused(lambda: Paired(a=FakeImages(n=5), b=FakeImages(n=6)).split("train"), "as many in both")
 
 
 def test_pairs_are_cropped_and_mirrored_together_and_unpaired_pictures_on_their_own():

@@ -157,7 +157,7 @@ def test_broken_files_are_skipped_and_counted(tmp_path, caplog) -> None:
         parts = [shades(source.split(split)) for split in ("train", "validation", "test")]
         assert sorted(parts[0] + parts[1] + parts[2]) == list(range(20))
         warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-        assert len(warnings) == 1 and "left out 4 of 24 images" in warnings[0]
+        assert len(warnings) == 1 and "skipped 4 of 24 images" in warnings[0]
 
 
 def test_a_picture_bomb_counts_as_broken(tmp_path, monkeypatch) -> None:

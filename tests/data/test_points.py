@@ -121,7 +121,7 @@ def test_a_fixed_set_gives_each_point_once_per_epoch():
         (lambda: Ring(std=0.0), "data.std=0"),
         (lambda: Grid(spacing=-1.0), "data.spacing=-1"),
         (lambda: Grid(scale=float("nan")), "data.scale=nan"),
-        (lambda: Gaussians1D(means=[0.0], stds=[1.0, 2.0]), "lists of one length"),
+        (lambda: Gaussians1D(means=[0.0], stds=[1.0, 2.0]), "lists of equal length"),
         (lambda: SwissRoll(noise=-0.1), "data.noise=-0.1"),
     ],
 )
