@@ -12,23 +12,24 @@ from gancli.metrics.features import Features, Images
 
 
 class Predictions(Statistic):
-    """How often each class was predicted, and how often that was the image's label."""
+    """Counts of the predicted classes, and of the predictions that agree with the image's label."""
 
     def __init__(self, about: SetInfo) -> None:
         self.counts = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
-        self.right = torch.zeros((), dtype=torch.int64, device=about.device)
-        self.labelled = 0
+        self.correct = torch.zeros((), dtype=torch.int64, device=about.device)
+        self.num_labelled = 0
 
     @classmethod
     def of(cls, about: SetInfo) -> Self:
         return cls(about)
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None  # `network` asks for them
         predicted = batch.logits.argmax(1)
         self.counts += predicted.bincount(minlength=len(self.counts))
         if batch.labels is not None:
-            self.right += (predicted == batch.labels.to(predicted)).sum()
-            self.labelled += len(predicted)
+            self.correct += (predicted == batch.labels.to(predicted)).sum()
+            self.num_labelled += len(predicted)
 
 
 class ClassBalance(Metric):
@@ -62,8 +63,8 @@ class ClassBalance(Metric):
             "mode_jsd": jsd(found.counts, sets[REAL][Predictions].counts),
             "reverse_kl": kl_uniform(found.counts),
         }
-        if found.labelled:
-            values["accuracy"] = found.right.item() / found.labelled
+        if found.num_labelled:
+            values["accuracy"] = found.correct.item() / found.num_labelled
         return values
 
 

@@ -52,13 +52,14 @@ class Classifier(Features):
                 f"features=classifier learns from labels and {images.name} has none: choose features=inception"
             )
         self.classes = images.spec.num_classes
+        epochs = self.epochs or min(60, max(3, round(IMAGES / len(images))))
         self._facts: dict[str, object] = {
             "name": self.name,
             "version": VERSION,
             "trained_on": f"{images.name} {images.split}",
             "fingerprint": images.fingerprint,
             "images": len(images),
-            "epochs": self.epochs or min(60, max(3, round(IMAGES / len(images)))),
+            "epochs": epochs,
             "seed": self.seed,
             "dim": self.dim,
         }
@@ -67,7 +68,7 @@ class Classifier(Features):
         cached = _load(path, net)
         if cached is None:
             net = network(images.spec, self.seed)  # a damaged file may have filled a part of the first one
-            accuracy = fit(net.to(device), images, int(self._facts["epochs"]), self.seed)
+            accuracy = fit(net.to(device), images, epochs, self.seed)
             _save(path, net, accuracy)
         else:
             accuracy = cached["held_out_accuracy"]

@@ -113,7 +113,7 @@ def exact() -> Iterator[None]:
     """
     backends = torch.backends
     switches = [(backends.cuda, "matmul"), *((owner, op) for owner in (backends.cudnn, backends.mkldnn) for op in _OPS)]
-    fine = [s for owner, op in switches if hasattr(s := getattr(owner, op, None), "fp32_precision")]
+    fine: list[Any] = [s for owner, op in switches if hasattr(s := getattr(owner, op, None), "fp32_precision")]
     before = [switch.fp32_precision for switch in fine]
     matmul, convolution = _or_none(torch.get_float32_matmul_precision), _or_none(lambda: backends.cudnn.allow_tf32)
     benchmark, deterministic = backends.cudnn.benchmark, backends.cudnn.deterministic

@@ -49,14 +49,14 @@ class FIDPerClass(Metric):
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         distances = self._distances(sets)
-        lost = any(each is None for each in distances)
-        return {"fid_per_class": math.inf if lost else sum(distances) / len(distances)}
+        finite = [each for each in distances if each is not None]
+        return {"fid_per_class": sum(finite) / len(finite) if len(finite) == len(distances) else math.inf}
 
     def _counts(self, sets: Mapping[str, Statistics]) -> dict[int, tuple[int, int]]:
         """Return how many generated and real images each class has."""
-        labels = {name: sets[name][KeptLabels].labels() for name in (GENERATED, REAL)}
-        found = labels[REAL].unique().tolist()
-        return {label: tuple(int((labels[name] == label).sum()) for name in (GENERATED, REAL)) for label in found}
+        generated, real = (sets[name][KeptLabels].labels() for name in (GENERATED, REAL))
+        found = real.unique().tolist()
+        return {label: (int((generated == label).sum()), int((real == label).sum())) for label in found}
 
     def _distances(self, sets: Mapping[str, Statistics]) -> list[float | None]:
         return [

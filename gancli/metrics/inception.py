@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,7 @@ class Inception(Features):
         path, self._sha256 = named(self.weights) if self.weights else published(library.FID_WEIGHTS_URL)
         net = build(library, path).to(device)
         self._file, self._device = path.name, device
-        self._unbiased = net.fc.weight  # (1008, 2048): IS leaves the bias out
+        self._unbiased = net.get_parameter("fc.weight")  # (1008, 2048): IS leaves the bias out
         net.fc = nn.Identity()
         self._net = net
 
@@ -137,7 +137,7 @@ def _download(url: str, path: Path) -> None:
         ) from None
 
 
-def build(library: ModuleType, path: Path) -> nn.Module:
+def build(library: Any, path: Path) -> nn.Module:
     """Return pytorch-fid's Inception in eval mode with the weights of ``path``, on the CPU. Raises UsageError.
 
     Its builder downloads, unchecked, by itself: for this one call the loader it knows is ours.

@@ -33,6 +33,7 @@ class InceptionScore(Statistic):
         return cls(about.n, about.classes, about.device)
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None  # `network` asks for them
         self.update(batch.logits)
 
     def update(self, logits: Tensor) -> None:

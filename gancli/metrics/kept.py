@@ -21,6 +21,7 @@ class KeptFeatures(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
+        assert batch.features is not None  # `network` asks for them
         self._rows[self.n : self.n + len(batch.features)] = batch.features
         self.n += len(batch.features)
 
@@ -59,6 +60,7 @@ class KeptLabels(Parts):
     labelled = True
 
     def add(self, batch: Batch) -> None:
+        assert batch.labels is not None  # `labelled` asks for them
         self.parts.append(batch.labels.cpu())
 
     def labels(self) -> Tensor:

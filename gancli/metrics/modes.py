@@ -33,6 +33,7 @@ class NearestModes(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None  # `network` asks for them
         logit, mode = batch.logits.max(1)
         self.all += mode.bincount(minlength=len(self.all))
         self.good += mode[logit > -0.5 * DEVIATIONS**2].bincount(minlength=len(self.good))

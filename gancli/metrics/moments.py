@@ -36,6 +36,7 @@ class Moments(Statistic):
         return cls(about.dim, about.device)
 
     def add(self, batch: Batch) -> None:
+        assert batch.features is not None  # `network` asks for them
         self.update(batch.features)
 
     def update(self, features: Tensor) -> None:

@@ -32,11 +32,12 @@ class StackedClassifier(Features):
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
         """Load the classifier of the grey training split, or train it. Raises UsageError for images not stacked."""
         images = train()
-        if images.stacked is None:
+        grey = images.stacked
+        if grey is None:
             raise UsageError(
                 f"features=stacked is for stacked images, and {images.name} are none: use data=stacked_mnist"
             )
-        self.grey.prepare(lambda: images.stacked, device)
+        self.grey.prepare(lambda: grey, device)
         self.classes = self.grey.classes**3
 
     def protocol(self) -> dict[str, object]:

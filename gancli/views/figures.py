@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,8 +16,8 @@ from gancli.files import replacing
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; black comes last, for references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-STYLE = {
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs spell out every key
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -68,6 +69,7 @@ def pixels(figure: Figure) -> np.ndarray:
     """Draw the figure, (H, W, 3) uint8."""
     with mpl.rc_context(STYLE):
         figure.canvas.draw()
+    assert isinstance(figure.canvas, FigureCanvasAgg)  # as panels() sets it
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 

@@ -43,7 +43,7 @@ class History:
             return []
         self.examined += 1
         self.history.add(row)
-        found = [self._judge(rule, row["images"]) for rule in self.rules]
+        found = [self._judge(rule, int(row["images"])) for rule in self.rules]
         return [alarm for alarm in found if alarm is not None]
 
     @property

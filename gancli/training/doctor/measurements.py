@@ -8,6 +8,7 @@ training images; ``auc known surprise feedback`` are of the scores. rules.py tel
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -51,8 +52,10 @@ class Measurements:
         self, model: Model, loss: Loss, train: Images, held_out: Images | None, machine: Runtime, batch_size: int
     ) -> None:
         self.model, self.loss, self.machine, self.batch_size = model, loss, machine, batch_size
-        self.adversarial = isinstance(model, Adversarial) and isinstance(loss, AdversarialLoss)
-        self.grouped = self.adversarial and model.conditional
+        self.adversarial = self.grouped = False
+        if isinstance(model, Adversarial) and isinstance(loss, AdversarialLoss):
+            self.gan, self.game = model, loss
+            self.adversarial, self.grouped = True, model.conditional
         rows = _choice(train, self.grouped)
         images, labels = _taken(train, rows, machine.device)
         n = self._whole(min(N, len(rows)))
@@ -74,7 +77,7 @@ class Measurements:
         Args:
             progress: share of the run that is done, from 0 to 1.
         """
-        weights = list(self.model.parameters())
+        weights: list[Tensor] = list(self.model.parameters())
         with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
             found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
@@ -91,6 +94,7 @@ class Measurements:
         n = len(self.real.image)
         self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): which are compared
         if self.grouped:
+            assert self.real.label is not None  # a conditional model is trained on labelled data
             self.pairs &= self.real.label[:, None] == self.real.label
         self.real_spread, nearest = self._crowd(self.known[:n])
         self.real_nearest = nearest.median()
@@ -123,7 +127,7 @@ class Measurements:
         }
         if self.known_share is not None:
             found["copies"] = (distance < COPY * self.own[index]).float().mean() / self.known_share
-        if self.real_classes is not None:
+        if self.real_classes is not None and self.known_labels is not None:
             found["classes"] = self._effective(self.known_labels[index]) / self.real_classes
         return found
 
@@ -147,31 +151,32 @@ class Measurements:
 
     def _effective(self, labels: Tensor) -> Tensor:
         """Return the effective number of classes, exp(entropy), of labels (N,)."""
+        assert self.classes is not None  # set for labelled data
         return torch.special.entr((labels[:, None] == self.classes).float().mean(0)).sum().exp()
 
     def _generated(self, like: Batch) -> Tensor:
         with self.machine.autocast():
-            return self.model.generate(self.model.latent(len(like.image)), like.label).float()
+            return self.gan.generate(self.gan.latent(len(like.image)), like.label).float()
 
     def _score(self, batch: Batch, progress: Tensor) -> Tensor:
         """Return the scores of images as the discriminator sees them in training, (N,) float32."""
         scores = []
         for part in self._parts(batch):
             with self.machine.autocast():
-                seen = self.loss.seen(part.image, part._replace(progress=progress))
-                scores.append(self.model.score(seen, part.label).float())
+                seen = self.game.seen(part.image, part._replace(progress=progress))
+                scores.append(self.gan.score(seen, part.label).float())
         return torch.cat(scores)
 
     def _surprise(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return how steep the discriminator's loss is in the scores, relative to scores that tell nothing."""
-        undecided = (torch.full_like(each, self.loss.threshold) for each in (real, fake))
-        pays = self.loss.discriminator_loss
+        undecided = (torch.full_like(each, self.game.threshold) for each in (real, fake))
+        pays = self.game.discriminator_loss
         return steepness(pays, (real, fake), (0, 1)) / steepness(pays, tuple(undecided), (0, 1))
 
     def _feedback(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return how steep the generator's loss is in its scores, relative to scores near the threshold."""
-        level = torch.full_like(real, self.loss.threshold), torch.full_like(fake, self.loss.threshold)
-        pays = self.loss.generator_pays
+        level = torch.full_like(real, self.game.threshold), torch.full_like(fake, self.game.threshold)
+        pays = self.game.generator_pays
         # At the threshold or one below it: some least-squares generators aim at the threshold itself.
         near = torch.stack([steepness(pays, (level[0], level[1] - below), (1,)) for below in (0, 1)]).amax()
         return steepness(pays, (real, fake), (1,)) / near
@@ -188,14 +193,15 @@ def steepness(pays: Callable[..., dict[str, Tensor]], scores: Sequence[Tensor], 
     """Return the mean over ``of`` of sum |dL/ds|, L being the sum of what ``pays(*scores)`` returns."""
     with torch.enable_grad():
         leaves = [each.detach().requires_grad_() for each in scores]
-        total = sum(value for value in pays(*leaves).values() if value.requires_grad)
+        total = cast(Tensor, sum(value for value in pays(*leaves).values() if value.requires_grad))
         slopes = torch.autograd.grad(total, [leaves[i] for i in of])
     return torch.stack([each.abs().sum() for each in slopes]).mean()
 
 
 def flat(images: Tensor) -> Tensor:
     """Average (N, C, H, W) images down to at most SIDE x SIDE pixels, (N, D) float32."""
-    return adaptive_avg_pool2d(images.float(), [min(SIDE, size) for size in images.shape[2:]]).flatten(1)
+    height, width = (min(SIDE, size) for size in images.shape[2:])
+    return adaptive_avg_pool2d(images.float(), (height, width)).flatten(1)
 
 
 def ahead(high: Tensor, low: Tensor) -> Tensor:
@@ -221,6 +227,7 @@ def _choice(images: Images, grouped: bool) -> np.ndarray:
     order = permutation(len(images), 0)
     if not grouped:
         return order[:KNOWN]
+    assert images.labels is not None  # a conditional model is trained on labelled data
     labels = images.labels[order]
     groups = [order[labels == each][:PER_CLASS] for each in np.unique(labels)]
     first = np.concatenate([group for group in groups if len(group) > 1][: N // PER_CLASS])

@@ -39,8 +39,8 @@ class Readings:
 
     def now(self, *keys: str) -> list[float] | None:
         """Return the newest values of found, or None if one was not measured."""
-        found = [self.row.get(MEASURED + key) for key in keys]
-        return None if None in found else found
+        found = [value for key in keys if (value := self.row.get(MEASURED + key)) is not None]
+        return found if len(found) == len(keys) else None
 
     def earlier(self, key: str) -> list[float]:
         """Return a scalar's values before the newest row."""

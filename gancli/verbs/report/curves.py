@@ -27,8 +27,7 @@ def losses(table: Table) -> dict[str, Figure]:
 
 
 def _figure(table: Table, key: str, title: str) -> Figure | None:
-    curves = [(row, _curve(row, key)) for row in table.rows]
-    curves = [(row, x, y) for row, (x, y) in curves if len(x) > 1]
+    curves = [(row, x, y) for row in table.rows for x, y in [_curve(row, key)] if len(x) > 1]
     if not curves:
         return None
     figure, ((axes,),) = figures.panels(size=(5.2, 3.8))

@@ -67,11 +67,11 @@ class Row:
 
     def best_seed(self, better: Better) -> tuple[Scored, ...]:
         """Return the one run that the validation split prefers, or none."""
-        candidates = [each for each in self.runs if each.choice]
+        candidates = [(each.choice, each) for each in self.runs if each.choice]
         if not candidates:
             return ()
-        pick = max if better.get(candidates[0].choice.key) else min
-        return (pick(candidates, key=lambda each: each.choice.value),)
+        pick = max if better.get(candidates[0][0].key) else min
+        return (pick(candidates, key=lambda each: each[0].value)[1],)
 
     def floor(self, key: str) -> tuple[float, int] | None:
         """Return what real images score against as many other real ones, and how many those are."""
@@ -215,7 +215,7 @@ def _at(cards: Sequence[Card], images: int) -> Card | None:
     if not found:
         return None
     values = {key: value for card in found for key, value in card.values.items()}
-    floor = next((card.floor for card in reversed(found) if card.floor), {})
+    floor: dict[str, Any] = next((card.floor for card in reversed(found) if card.floor), {})
     return found[-1]._replace(values=values, floor=floor)
 
 

@@ -87,7 +87,7 @@ def floor(table: Table) -> tuple[str, dict[str, str]] | None:
     """Return the last line of the table: what real images score against other real ones; None if rows differ in it."""
     places, found, sizes = digits(table), {}, set()
     for key in table.keys:
-        floors = {value for row in table.rows if (value := row.floor(key))}
+        floors = {each for row in table.rows if (each := row.floor(key))}
         if len(floors) == 1:
             ((value, size),) = floors
             found[key] = f"{value:.{places[key]}f}"
