@@ -74,7 +74,7 @@ def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
 
 
 def halved(image: Image.Image, half: int | None) -> Image.Image:
-    """Return the left (0) or right (1) half of a picture, without the middle column of an odd width; None: all of it."""
+    """Return the left (0) or right (1) half of a picture, without the middle column of an odd width; None: all."""
     if half is None:
         return image
     width, height = image.size

@@ -126,7 +126,7 @@ class Gaussians1D(Mixture):
         super().__init__(**points)
         if not means or len(means) != len(stds) or min(stds) <= 0:
             raise UsageError(
-                f"data.means={list(means)} data.stds={list(stds)}: allowed are lists of equal length, with stds above 0, "
+                f"data.means={list(means)} data.stds={list(stds)}: allowed are lists of equal length, stds above 0, "
                 "e.g. data.means=[-2,2] data.stds=[1,0.5]"
             )
         self._place("gaussians_1d", np.array(means, float)[:, None], np.array(stds, float))
