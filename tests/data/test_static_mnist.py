@@ -54,5 +54,5 @@ def test_what_is_not_there_is_said_in_one_line(written, tmp_path):
         StaticMNIST(str(tmp_path)).split("test")
     assert "\n" not in str(error.value)
     for wrong in ({"size": 32}, {"channels": 3}, {"validation": 0.1}):
-        with pytest.raises(UsageError, match="taken as its files are"):
+        with pytest.raises(UsageError, match="static_mnist allows only"):
             StaticMNIST(str(tmp_path), **wrong)
