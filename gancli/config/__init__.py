@@ -13,11 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gancli.config import composition, schema, targets
+from gancli.config.annotations import anneals
 from gancli.config.check import check_keys, check_nodes
 from gancli.config.composition import conf_dir
 from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
+from gancli.nn import annealed
 from gancli.verbs import VERBS
 from gancli.verbs.base import Runtime
 
@@ -133,7 +135,7 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
     arguments = {k: v for k, v in plain.items() if k not in schema.HYDRA_KEYS}
     if plain.get("_recursive_", True):
         arguments = {k: _build(v, trust) for k, v in arguments.items()}
-    arguments |= kwargs
+    arguments = _numbers(arguments, plain["_target_"]) | kwargs
     if plain.get("_partial_"):
         return partial(built, **arguments)
     try:
@@ -185,6 +187,27 @@ def _build(value: Any, trust: Sequence[str]) -> Any:
             else {key: _build(inner, trust) for key, inner in value.items()}
         )
     return [_build(inner, trust) for inner in value] if isinstance(value, list) else value
+
+
+def _numbers(arguments: dict[str, Any], target: str) -> dict[str, Any]:
+    """Return arguments with the numbers built that change over the run, where the target's annotations allow them."""
+    mappings = [key for key, value in arguments.items() if isinstance(value, dict)]
+    taken = targets.signature(target).parameters if mappings else {}
+    built = {key: number(arguments[key]) for key in mappings if key in taken and anneals(taken[key].annotation)}
+    return arguments | built
+
+
+def number(node: Any) -> Any:
+    """Return a number of a config, or an Annealed where it is a mapping such as ``{from: 1, to: 0.1}``.
+
+    Raises:
+        UsageError: the mapping describes none.
+    """
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    try:
+        return annealed.from_config(plain)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def target_class(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = ()) -> type:

@@ -7,6 +7,7 @@ from typing import Any
 _PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),), "Path": (str,)}
 _LISTS = ("list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset")
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping")
+_ANNEALED = {"from", "to"}, {"from", "to", "shape", "start", "until"}  # keys that it needs, and all that it knows
 _OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # what no yaml can write
 
 
@@ -22,7 +23,21 @@ def fits(value: Any, annotation: ast.expr | None) -> bool:
 def describe(annotation: ast.expr | None) -> str:
     """Return the part of an annotation that a yaml can give, as it is written: ``float | None``."""
     parts = [p for p in _parts(annotation) if _understood(p)]
-    return " | ".join(ast.unparse(p) for p in parts)
+    return " | ".join("{from: a, to: b, ...}" if _name(p) == "Annealed" else ast.unparse(p) for p in parts)
+
+
+def anneals(annotation: ast.expr | None) -> bool:
+    """Tell whether the value may be a number that changes over the run, ``float | Annealed``."""
+    return any(_name(part) == "Annealed" for part in _parts(annotation))
+
+
+def is_annealed(value: Any) -> bool:
+    """Tell whether a value has the form of a number that changes: ``{from: 1, to: 0.1, shape: cosine, until: 0.2}``."""
+    needed, known = _ANNEALED
+    if not isinstance(value, Mapping) or not needed <= set(value) <= known:
+        return False
+    numbers = [v for key, v in value.items() if key != "shape"]
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers)
 
 
 def takes_only(annotation: ast.expr | None, name: str) -> bool:
@@ -61,7 +76,7 @@ def _elements(node: ast.Subscript) -> list[ast.expr]:
 
 
 def _understood(part: ast.expr) -> bool:
-    return _name(part) in (*_PLAIN, *_LISTS, *_DICTS, "Literal", "tuple", "Tuple")
+    return _name(part) in (*_PLAIN, *_LISTS, *_DICTS, "Literal", "tuple", "Tuple", "Annealed")
 
 
 def _fits(value: Any, part: ast.expr) -> bool | None:
@@ -73,6 +88,8 @@ def _fits(value: Any, part: ast.expr) -> bool | None:
         if isinstance(value, bool):  # a bool is an int to Python, not to a reader of yaml
             return name == "bool"
         return isinstance(value, _PLAIN[name])
+    if name == "Annealed":
+        return is_annealed(value)
     elements = _elements(part) if isinstance(part, ast.Subscript) else []
     if name == "Literal":
         return any(_literal(e) == (type(value), value) for e in elements)

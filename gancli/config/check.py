@@ -5,8 +5,9 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gancli.config import schema, targets
-from gancli.config.annotations import describe, fits, takes_only
+from gancli.config.annotations import anneals, describe, fits, is_annealed, takes_only
 from gancli.errors import UsageError, did_you_mean
+from gancli.nn.annealed import Annealed
 
 GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture")
 
@@ -39,6 +40,9 @@ def check_keys(values: dict[str, Any], root: type, path: str = "") -> None:
 
 def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
     """Return a value that is allowed, a count as a number."""
+    if declared.get("anneals") and isinstance(value, dict):
+        counts = {k: _count(v, f"{path}.{k}") if k in ("from", "to") else v for k, v in value.items()}
+        return _annealed(counts, path)
     number = _count(value, path) if declared.get("count") else value
     allowed = declared.get("range")
     if allowed is not None and not allowed.allows(number):
@@ -91,9 +95,10 @@ def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Seque
     for key in node.keys() - set(schema.HYDRA_KEYS) - own.keys() - taken.keys():
         if not signature.open:
             raise UsageError(_no_key(f"{path}.{key}", key, taken | own))
+    plain = _check_optimizer(node, path) if group == "optimizer" else node
     for key, parameter in (taken | own).items():
         if key in node and parameter:
-            _check_value(node, key, parameter, path, trust)
+            _check_value(plain, key, parameter, path, trust)
         elif parameter and parameter.required and (group or not node.get("_partial_")):
             raise UsageError(f"{path}.{key} is missing: {node['_target_']} needs it; type +{path}.{key}=...")
     if group == "optimizer":
@@ -107,10 +112,11 @@ def _check_overrides(
     for network, values in networks.items():
         if not isinstance(values, dict):
             raise UsageError(f"{path}.{network}={values}: name what changes, such as {path}.discriminator.lr=4e-4")
+        plain = _check_optimizer(values, f"{path}.{network}")
         for key in values:
             if key not in taken:
                 raise UsageError(_no_key(f"{path}.{network}.{key}", key, taken))
-            _check_value(values, key, taken[key], f"{path}.{network}", trust)
+            _check_value(plain, key, taken[key], f"{path}.{network}", trust)
 
 
 def _check_value(
@@ -120,11 +126,39 @@ def _check_value(
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
         return _check_node(value, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)
+    if isinstance(value, dict) and anneals(parameter.annotation):
+        return _annealed(value, path)
     _check_inside(value, path, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
     if not fits(value, parameter.annotation):
         raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {value!r}")
+
+
+def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return a number that changes over the run, if it is one."""
+    if not is_annealed(value):
+        raise UsageError(
+            f"{path}: expected a number, or {{from: 1, to: 0.1}} with shape, start and until as you like, got {value!r}"
+        )
+    try:
+        Annealed.from_config(value)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return value
+
+
+def _check_optimizer(node: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return an optimizer's arguments with the final value of each number that changes, for the check of the others."""
+    return {
+        key: _last(value, f"{path}.{key}") if key in schema.ANNEALED_RATES else value for key, value in node.items()
+    }
+
+
+def _last(value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return [_last(each, path) for each in value]
+    return _annealed(value, path)["to"] if isinstance(value, dict) else value
 
 
 def _check_inside(value: Any, path: str, kept: bool, trust: Sequence[str]) -> None:

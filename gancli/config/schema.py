@@ -11,6 +11,8 @@ LEVELS_KEYS = ("bits", "binarise", "dequantise")
 OWN_KEYS = {"data": (*LOADER_KEYS, *LEVELS_KEYS), "optimizer": ("overrides",)}
 # Arguments that the program gives, so that no yaml does.
 SUPPLIED = {"model": ("spec",), "optimizer": ("params",)}
+# Arguments of optimizers, which are torch's own, that may change over the run as `float | Annealed` ones do.
+ANNEALED_RATES = ("lr", "betas", "momentum")
 
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 

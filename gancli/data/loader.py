@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,14 @@ from gancli.errors import UsageError
 
 RESIDENT_BYTES = 2 * 1024**3
 _MASK = 2**63 - 1
+
+
+class Drawn(NamedTuple):
+    """The next batch of a Loader, chosen but not yet made."""
+
+    rows: Any  # its positions, or its pixels and labels where they are streamed
+    progress: Tensor  # () float32 on the device
+    source: "Drawn | None" = None  # of the other of two unpaired domains
 
 
 class Loader:
@@ -68,16 +77,9 @@ class Loader:
         self._other: Loader | None = None
         if images.source is not None and not self.paired:
             self._other = Loader(
-                images.source,
-                batch_size,
-                device=device,
-                seed=_mix(seed, -2),
-                flip=flip,
-                resident=resident,
-                workers=workers,
-                rank=rank,
-                world=world,
-            )
+                images.source, batch_size, device=device, seed=_mix(seed, -2), flip=flip, resident=resident,
+                workers=workers, rank=rank, world=world,
+            )  # fmt: skip
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
         where = self.device if self.resident else torch.device("cpu")
@@ -96,8 +98,21 @@ class Loader:
         Points are (N, D, 1, 1) float32, as they are.
         Nothing in it waits for the device. Raises what a prefetching thread raised.
         """
-        pixels, label = self._rows.get(self._index)
+        return self.compute(self.prepare(progress))
+
+    def prepare(self, progress: float = 0.0) -> Drawn:
+        """Choose the next batch: the host part, which moves the place in the stream, fetches and copies.
+
+        Raises what a prefetching thread raised.
+        """
+        rows = self._rows.prepare(self._index)
         self._given += self.batch_size
+        share = torch.full((), progress, dtype=torch.float32, device=self.device)
+        return Drawn(rows, share, None if self._other is None else self._other.prepare())
+
+    def compute(self, drawn: Drawn) -> Batch:
+        """Make the batch that was chosen: the device part, which reads no value of a tensor; see next()."""
+        pixels, label = self._rows.compute(drawn.rows)
         if self.flip:
             mirror = torch.rand(len(pixels), 1, 1, 1, generator=self._flips, device=self.device) < 0.5
             pixels = torch.where(mirror, pixels.flip(-1), pixels)
@@ -109,10 +124,10 @@ class Loader:
         image = scaled(pixels)
         if self.spread:
             image = dequantised(image, self.spread, self._flips)
-        source = None if self._other is None else self._other.next().image
+        source = None if self._other is None else self._other.compute(drawn.source).image
         if self.paired:
             image, source = image[:, : self.channels].contiguous(), image[:, self.channels :].contiguous()
-        return Batch(image, label, source, torch.full((), progress, dtype=torch.float32, device=self.device))
+        return Batch(image, label, source, drawn.progress)
 
     def state_dict(self) -> dict:
         """What continues the stream bit for bit: plain ints and the flip generator's state."""
@@ -174,7 +189,9 @@ class _Fresh:
     def __init__(self, draw: Draw, batch_size: int, generator: torch.Generator) -> None:
         self.draw, self.batch_size, self.generator = draw, batch_size, generator
 
-    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
+    def prepare(self, index: Callable[[], Tensor]) -> None: ...
+
+    def compute(self, rows: None) -> tuple[Tensor, Tensor | None]:
         return self.draw(self.batch_size, self.generator)
 
     def reset(self) -> None: ...
@@ -194,8 +211,10 @@ class _Resident:
         self.pixels = arrays[0] if len(arrays) == 1 else torch.cat(arrays, 1)
         self.labels = None if images.labels is None else torch.tensor(images.labels, dtype=torch.int64, device=device)
 
-    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
-        rows = index()
+    def prepare(self, index: Callable[[], Tensor]) -> Tensor:
+        return index()
+
+    def compute(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.pixels.index_select(0, rows), None if self.labels is None else self.labels.index_select(0, rows)
 
     def reset(self) -> None: ...
@@ -213,7 +232,7 @@ class _Streamed:
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="gancli-data") if workers else None
         self.waiting: deque[Future] = deque()
 
-    def get(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
+    def prepare(self, index: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
         if self.pool is None:
             pixels, labels = self._gather(index())
         else:
@@ -224,6 +243,9 @@ class _Streamed:
         # From pinned memory this returns at once; torch keeps the buffer until the copy is done.
         pixels = pixels.to(self.device, non_blocking=True)
         return pixels, None if labels is None else labels.to(self.device, non_blocking=True)
+
+    def compute(self, rows: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+        return rows
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         index = rows.numpy()

@@ -89,8 +89,8 @@ def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:
     """Update the discriminator against the generator as it stands until all images are seen; yield the scalars."""
     critic = run.steps[0]
     while run.images < run.total:
-        critic.set_rates(run.schedule(run.images, run.total))
-        scalars = critic(run.loader.next(run.images / run.total))
+        critic.prepare(run.images / run.total, run.schedule(run.images, run.total))
+        scalars = critic.compute(run.loader.next(run.images / run.total))
         run.images += run.loader.batch_size
         yield scalars
 

@@ -66,7 +66,7 @@ class ACGAN(NonSaturating):
         judge = cast(Classifying, model).judge
         s_real, c_real = judge(self.seen(batch.image, batch))
         s_fake, c_fake = judge(fake)
-        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real))
+        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real, batch.progress))
         losses["class(real)"] = self.class_weight * cross_entropy(c_real, batch.label)
         losses["class(fake)"] = self.class_weight * cross_entropy(c_fake, target)
         right = {"named(real)": named(c_real, batch.label), "named(fake)": named(c_fake, target)}

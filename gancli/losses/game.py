@@ -25,6 +25,7 @@ class AdversarialLoss(Loss):
         repeat: discriminator updates per generator update, each with fresh images and latents.
         generator_batch: images that the generator's update draws, as a multiple of the batch.
         penalties: what else the discriminator pays for, by name (``penalty=[...]`` fills it).
+        generator_penalties: what else the generator pays for, by name (``generator_penalty=[...]`` fills it).
         stabilizers: what is done to the images and labels it sees, by name, in this order (``stabilizer=[...]``).
 
     Raises:
@@ -42,6 +43,7 @@ class AdversarialLoss(Loss):
         repeat: int = 1,
         generator_batch: int = 1,
         penalties: dict[str, Regularizer] | None = None,
+        generator_penalties: dict[str, Regularizer] | None = None,
         stabilizers: dict[str, Stabilizer] | None = None,
     ) -> None:
         super().__init__()
@@ -49,6 +51,7 @@ class AdversarialLoss(Loss):
             raise ValueError(f"repeat={repeat} and generator_batch={generator_batch} must be 1 or more")
         self.repeat, self.generator_batch = repeat, generator_batch
         self.penalties = _parts("penalty", "penalties", penalties, Regularizer)
+        self.generator_penalties = _parts("generator_penalty", "generator_penalties", generator_penalties, Regularizer)
         self.stabilizers = nn.ModuleDict(_parts("stabilizer", "stabilizers", stabilizers, Stabilizer))
         for name, each in self.stabilizers.items():
             if each.relabels and not self.labelled:
@@ -112,10 +115,13 @@ class AdversarialLoss(Loss):
 
     def phases(self, model: Adversarial) -> list[Phase]:
         terms = (Term(self.discriminator_term), *penalty_terms(self.penalties, self._games))
-        after = projection(self.penalties, "discriminator")
+        generator_terms = Term(self.generator_term), *penalty_terms(self.generator_penalties, self._generator_games)
+        after, generator_after = (
+            projection(self.penalties, "discriminator"), projection(self.generator_penalties, "generator")
+        )  # fmt: skip
         return [
             Phase("discriminator", ("discriminator",), terms, self.repeat, after),
-            Phase("generator", ("generator",), (Term(self.generator_term),)),
+            Phase("generator", ("generator",), generator_terms, after=generator_after),
         ]
 
     def warnings(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -127,7 +133,7 @@ class AdversarialLoss(Loss):
         # Two forwards, not one on the concatenation: batch norm must not see real and fake images mixed (DCGAN).
         s_real = model.score(self.seen(batch.image, batch), batch.label)
         s_fake = model.score(fake, wanted)
-        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real))
+        losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real, batch.progress))
         return losses | self.statistics(s_real.detach(), s_fake.detach())
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
@@ -162,7 +168,7 @@ class AdversarialLoss(Loss):
         with torch.no_grad():
             return model.generate(model.latent(len(batch.image)), label)
 
-    def labels(self, score: Tensor) -> tuple[Tensor, Tensor] | None:
+    def labels(self, score: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
         """Return how real the real and the generated images are said to be, one number per image; None: 1 and 0."""
         changing = [each for each in self.stabilizers.values() if each.relabels]
         if not changing:
@@ -170,7 +176,7 @@ class AdversarialLoss(Loss):
         one = score[(slice(None), *[slice(1)] * (score.ndim - 1))]  # (N,), or (N, 1, 1, 1) for all patches of an image
         labels = torch.ones_like(one), torch.zeros_like(one)
         for each in changing:
-            labels = each.labels(*labels)
+            labels = each.labels(*labels, progress)
         return labels
 
     def _labelled(self, score: Tensor, label: Tensor) -> Tensor:
@@ -179,11 +185,25 @@ class AdversarialLoss(Loss):
 
     def _games(self, model: Adversarial, batch: Batch) -> dict[str, PenaltyInputs]:
         game = PenaltyInputs(
-            critic=model.discriminator,
+            network=model.discriminator,
             score=partial(model.score, label=batch.label),
             real=self.seen(batch.image, batch),
             # Of the batch's own labels: what lies between a real and a generated image has to be of one class.
             fake=lambda: self.seen(self._generated(model, batch.label, batch), batch),
+            progress=batch.progress,
+        )
+        return {"": game}
+
+    def _generator_games(self, model: Adversarial, batch: Batch) -> dict[str, PenaltyInputs]:
+        label = model.target_labels(batch.label)
+        latents = model.latent(len(batch.image)).requires_grad_()
+        game = PenaltyInputs(
+            network=model.generator,
+            score=partial(model.score, label=label),
+            real=self.seen(batch.image, batch),
+            fake=lambda: self.seen(model.generate(latents, label), batch),
+            progress=batch.progress,
+            latents=latents,
         )
         return {"": game}
 

@@ -16,15 +16,22 @@ from torch.nn.functional import relu
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Term
+from gancli.nn.annealed import Annealed, value
 
 
 class PenaltyInputs(NamedTuple):
-    """What a penalty is given: the critic and the two kinds of images, (N, C, H, W), as it sees them."""
+    """What a penalty is given: the network that pays, and the images, (N, C, H, W), as the critic sees them.
 
-    critic: nn.Module
+    A penalty of the discriminator gets generated images without a gradient, drawn when it asks for them. One of the
+    generator (``generator_penalties``) gets them with their gradient and, of a model with latents, those of the images.
+    """
+
+    network: nn.Module
     score: Callable[[Tensor], Tensor]  # (N, C, H, W) -> (N,)
     real: Tensor
-    fake: Callable[[], Tensor]  # draws as many generated images as there are real ones, without a gradient
+    fake: Callable[[], Tensor]  # as many generated images as there are real ones
+    progress: Tensor | None = None  # () share of the run in [0, 1]
+    latents: Tensor | None = None  # (N, ...), leaves of the graph: fake() is generated from them
 
 
 class Regularizer:
@@ -79,9 +86,7 @@ def between(start: Tensor, end: Tensor) -> Tensor:
     return torch.lerp(start, end, share)
 
 
-Games = Callable[
-    [Any, Batch], dict[str, PenaltyInputs]
-]  # of a model and a batch, by the endings of their scalars' names
+Games = Callable[[Any, Batch], dict[str, PenaltyInputs]]  # of a model and a batch, by the endings of scalars' names
 
 
 def penalty_terms(penalties: Mapping[str, Regularizer], games: Games) -> tuple[Term, ...]:
@@ -122,16 +127,18 @@ class GradientPenalty(Penalty):
         interval: see Penalty.
     """
 
-    def __init__(self, weight: float = 10.0, target: float = 1.0, one_sided: bool = False, interval: int = 1) -> None:
+    def __init__(
+        self, weight: float | Annealed = 10.0, target: float = 1.0, one_sided: bool = False, interval: int = 1
+    ) -> None:
         super().__init__(interval)
         self.weight, self.target, self.one_sided = weight, target, one_sided
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
-        return self._excess(slopes(game.score, between(game.fake(), game.real)))
+        return self._excess(slopes(game.score, between(game.fake(), game.real)), game.progress)
 
-    def _excess(self, gradient: Tensor) -> Tensor:
+    def _excess(self, gradient: Tensor, progress: Tensor | None) -> Tensor:
         excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
-        return self.weight * (relu(excess) if self.one_sided else excess).square().mean()
+        return value(self.weight, progress) * (relu(excess) if self.one_sided else excess).square().mean()
 
     def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
@@ -151,7 +158,7 @@ class DRAGAN(GradientPenalty):
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
         noise = 0.5 * game.real.std(correction=0) * torch.rand_like(game.real)
-        return self._excess(slopes(game.score, between(game.real, game.real + noise)))
+        return self._excess(slopes(game.score, between(game.real, game.real + noise)), game.progress)
 
 
 class R1(Penalty):
@@ -164,7 +171,7 @@ class R1(Penalty):
         interval: see Penalty; 16 in StyleGAN2.
     """
 
-    def __init__(self, gamma: float = 10.0, interval: int = 1) -> None:
+    def __init__(self, gamma: float | Annealed = 10.0, interval: int = 1) -> None:
         super().__init__(interval)
         self.gamma = gamma
 
@@ -172,7 +179,7 @@ class R1(Penalty):
         return self._flat(game, game.real)
 
     def _flat(self, game: PenaltyInputs, image: Tensor) -> Tensor:
-        return self.gamma / 2 * slopes(game.score, image).square().sum(1).mean()
+        return value(self.gamma, game.progress) / 2 * slopes(game.score, image).square().sum(1).mean()
 
 
 class R2(R1):
@@ -192,12 +199,12 @@ class Drift(Penalty):
 
     second_order = False
 
-    def __init__(self, weight: float = 0.001, interval: int = 1) -> None:
+    def __init__(self, weight: float | Annealed = 0.001, interval: int = 1) -> None:
         super().__init__(interval)
         self.weight = weight
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
-        return self.weight * game.score(game.real).square().mean()
+        return value(self.weight, game.progress) * game.score(game.real).square().mean()
 
 
 class Orthogonal(Penalty):
@@ -212,13 +219,15 @@ class Orthogonal(Penalty):
 
     second_order = False
 
-    def __init__(self, weight: float = 1e-4, interval: int = 1) -> None:
+    def __init__(self, weight: float | Annealed = 1e-4, interval: int = 1) -> None:
         super().__init__(interval)
         self.weight = weight
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
-        matrices = [p.flatten(1) for p in game.critic.parameters() if p.ndim > 1]
-        return self.weight * sum(self._distance(w if w.shape[0] <= w.shape[1] else w.T) for w in matrices)
+        matrices = [p.flatten(1) for p in game.network.parameters() if p.ndim > 1]
+        return value(self.weight, game.progress) * sum(
+            self._distance(w if w.shape[0] <= w.shape[1] else w.T) for w in matrices
+        )
 
     @staticmethod
     def _distance(w: Tensor) -> Tensor:

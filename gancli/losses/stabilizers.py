@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gancli.nn.annealed import Annealed, bounds, value
+
 
 class Stabilizer(nn.Module):
     """Changes images, in both players' steps alike, or labels, in the discriminator's; state goes into buffers."""
@@ -27,8 +29,11 @@ class Stabilizer(nn.Module):
         """
         return source, [self.image(image, progress) for image in images]
 
-    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0."""
+    def labels(self, real: Tensor, fake: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0.
+
+        Progress is that of image().
+        """
         return real, fake
 
     def observe(self, score: Tensor) -> dict[str, Tensor]:
@@ -58,7 +63,7 @@ class SmoothLabels(Stabilizer):
             raise ValueError(f"real_label must be above 0 and at most 1, got {real_label}")
         self.real_label = real_label
 
-    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def labels(self, real: Tensor, fake: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return real * self.real_label, fake
 
 
@@ -76,7 +81,7 @@ class NoisyLabels(Stabilizer):
         super().__init__()
         self.real, self.fake = real, fake
 
-    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def labels(self, real: Tensor, fake: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._noisy(real), self._noisy(fake)
 
     def _noisy(self, label: Tensor) -> Tensor:
@@ -95,14 +100,14 @@ class FlipLabels(Stabilizer):
 
     relabels = True
 
-    def __init__(self, p: float = 0.05) -> None:
+    def __init__(self, p: float | Annealed = 0.05) -> None:
         super().__init__()
-        if not 0 <= p <= 0.5:
+        if not 0 <= bounds(p)[0] <= bounds(p)[1] <= 0.5:
             raise ValueError(f"p must be from 0 to 0.5, got {p}")
         self.p = p
 
-    def labels(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        swap = torch.rand_like(real) < self.p
+    def labels(self, real: Tensor, fake: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        swap = torch.rand_like(real) < value(self.p, progress)
         return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
 
@@ -116,11 +121,11 @@ class InstanceNoise(Stabilizer):
         end: share of the run, above 0, after which the noise is gone.
     """
 
-    def __init__(self, sigma: float = 0.1, end: float = 1.0) -> None:
+    def __init__(self, sigma: float | Annealed = 0.1, end: float = 1.0) -> None:
         super().__init__()
-        if sigma < 0 or not 0 < end <= 1:
+        if bounds(sigma)[0] < 0 or not 0 < end <= 1:
             raise ValueError(f"sigma must be 0 or more and end above 0 and at most 1, got sigma={sigma} end={end}")
         self.sigma, self.end = sigma, end
 
     def image(self, image: Tensor, progress: Tensor) -> Tensor:
-        return image + self.sigma * (1 - progress / self.end).clamp(min=0) * torch.randn_like(image)
+        return image + value(self.sigma, progress) * (1 - progress / self.end).clamp(min=0) * torch.randn_like(image)

@@ -5,7 +5,6 @@
 Scores are maps with one logit per patch, of which the adversarial loss takes the mean.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,74 +14,11 @@ from torch.nn.functional import cross_entropy, l1_loss
 
 from gancli.data.spec import Batch
 from gancli.errors import UsageError
-from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.game import AdversarialLoss
-from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection, warnings
+from gancli.losses.base import Phase
+from gancli.losses.penalties import PenaltyInputs
 from gancli.losses.pool import Pool
-from gancli.losses.stabilizers import Stabilizer
-from gancli.models.translation import Cyclic, MultiDomain, Paired, Translation
-
-Drawn = Callable[[], Tensor]
-
-
-class TranslationLoss(Loss):
-    """What the losses of this file share.
-
-    Args:
-        adversarial: makes the adversarial loss of ``penalties=`` and ``stabilizers=``.
-        gan: weight of the generators' adversarial term.
-        discriminator: weight of the discriminators' (the papers halve it; Adam, which divides by the gradient's size,
-            all but undoes that).
-        penalties: see AdversarialLoss.
-        stabilizers: see AdversarialLoss.
-
-    Raises:
-        ValueError: a negative weight.
-    """
-
-    def __init__(
-        self,
-        adversarial: Callable[..., AdversarialLoss],
-        gan: float = 1.0,
-        discriminator: float = 1.0,
-        penalties: dict[str, Any] | None = None,
-        stabilizers: dict[str, Stabilizer] | None = None,
-    ) -> None:
-        super().__init__()
-        if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
-            raise ValueError("adversarial is no adversarial loss: choose one, such as loss/adversarial=hinge")
-        self.adversarial = adversarial(penalties=penalties, stabilizers=stabilizers)
-        self.gan, self.discriminator = gan, discriminator
-        self._weights(gan=gan, discriminator=discriminator)
-
-    @staticmethod
-    def _weights(**weights: float) -> None:
-        for name, value in weights.items():
-            if value < 0:
-                raise ValueError(f"{name}={value} must be 0 or more")
-
-    def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        return warnings(self.adversarial.penalties, model.discriminators, settings["discriminators"])
-
-    def _discriminators(
-        self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
-    ) -> Phase:
-        """Return the discriminators' phase: their own term, and the penalties."""
-        terms = (Term(term), *penalty_terms(self.adversarial.penalties, games))
-        after = projection(self.adversarial.penalties, "discriminators")
-        return Phase("discriminators", ("discriminators",), terms, self.adversarial.repeat, after)
-
-    def _told_apart(self, real: Tensor, fake: Tensor, ending: str = "") -> dict[str, Tensor]:
-        """Return what a discriminator pays for its scores, and its statistics."""
-        losses = self.adversarial.discriminator_loss(real, fake, self.adversarial.labels(real))
-        weighted = {key: self.discriminator * v if v.requires_grad else v for key, v in losses.items()}
-        found = weighted | self.adversarial.statistics(real.detach(), fake.detach())
-        return {f"{key}{ending}": value for key, value in found.items()}
-
-    def _fooled(self, fake: Tensor, real: Drawn, ending: str = "") -> dict[str, Tensor]:
-        """Return what a generator pays for the scores of its pictures."""
-        losses = self.adversarial.generator_loss(fake, real)
-        return {f"{key}{ending}": self.gan * value for key, value in losses.items()}
+from gancli.losses.translation_game import TranslationLoss
+from gancli.models.translation import Cyclic, MultiDomain, Paired
 
 
 class CycleLoss(TranslationLoss):
@@ -119,7 +55,7 @@ class CycleLoss(TranslationLoss):
         size = model.spec.height, model.spec.width
         self.pools.update({name: Pool(self.capacity, (c, *size)) for name, c in (("a", a), ("b", b))})
         self.pools.to(model.device)
-        generators = Phase("generators", ("generators",), (Term(self.generators_term),))
+        generators = self._generators(self.generators_term, self._generator_games)
         return [generators, self._discriminators(self.discriminators_term, self._games)]
 
     def generators_term(self, model: Cyclic, batch: Batch) -> dict[str, Tensor]:
@@ -139,7 +75,7 @@ class CycleLoss(TranslationLoss):
         for _, real, _, _, to in self._ways(batch):
             fake = self.pools[to](self._generated(model, batch, to))
             scores = (model.score(self.adversarial.seen(each, batch), to) for each in (real, fake))
-            losses |= self._told_apart(*scores, f"/{to}")
+            losses |= self._told_apart(*scores, batch, f"/{to}")
         return losses
 
     @staticmethod
@@ -156,12 +92,25 @@ class CycleLoss(TranslationLoss):
     def _games(self, model: Cyclic, batch: Batch) -> dict[str, PenaltyInputs]:
         return {
             f"/{to}": PenaltyInputs(
-                critic=model.discriminators[to],
+                network=model.discriminators[to],
                 score=partial(model.score, domain=to),
                 real=self.adversarial.seen(real, batch),
                 fake=lambda to=to: self.adversarial.seen(self._generated(model, batch, to), batch),
+                progress=batch.progress,
             )
             for _, real, _, _, to in self._ways(batch)
+        }
+
+    def _generator_games(self, model: Cyclic, batch: Batch) -> dict[str, PenaltyInputs]:
+        return {
+            f"/{there}": PenaltyInputs(
+                network=model.generators[there],
+                score=partial(model.score, domain=to),
+                real=self.adversarial.seen(real, batch),
+                fake=lambda source=source, there=there: self.adversarial.seen(model.translate(source, there), batch),
+                progress=batch.progress,
+            )
+            for source, real, there, _, to in self._ways(batch)
         }
 
 
@@ -184,7 +133,7 @@ class PairLoss(TranslationLoss):
         self.l1 = l1
 
     def phases(self, model: Paired) -> list[Phase]:
-        generator = Phase("generators", ("generators",), (Term(self.generators_term),))
+        generator = self._generators(self.generators_term, self._generator_games)
         return [self._discriminators(self.discriminators_term, self._games), generator]
 
     def generators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
@@ -194,7 +143,7 @@ class PairLoss(TranslationLoss):
 
     def discriminators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
         fake = self._generated(model, batch)
-        return self._told_apart(*(self._score(model, batch, each) for each in (batch.image, fake)))
+        return self._told_apart(*(self._score(model, batch, each) for each in (batch.image, fake)), batch)
 
     def _score(self, model: Paired, batch: Batch, image: Tensor) -> Tensor:
         source, (seen,) = self.adversarial.seen_pairs(batch.source, [image], batch)
@@ -209,7 +158,14 @@ class PairLoss(TranslationLoss):
         # Moved by one draw: what lies between a real and a generated picture has to belong to one source.
         images = batch.image, self._generated(model, batch)
         source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
-        return {"": PenaltyInputs(model.discriminators, partial(model.score, source), real, lambda: fake)}
+        score = partial(model.score, source)
+        return {"": PenaltyInputs(model.discriminators, score, real, lambda: fake, batch.progress)}
+
+    def _generator_games(self, model: Paired, batch: Batch) -> dict[str, PenaltyInputs]:
+        images = batch.image, model.translate(batch.source, "a2b")
+        source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
+        score = partial(model.score, source)
+        return {"": PenaltyInputs(model.generators, score, real, lambda: fake, batch.progress)}
 
 
 class StarLoss(TranslationLoss):
@@ -240,7 +196,7 @@ class StarLoss(TranslationLoss):
         self.classification, self.reconstruction, self.identity = classification, reconstruction, identity
 
     def phases(self, model: MultiDomain) -> list[Phase]:
-        generator = Phase("generators", ("generators",), (Term(self.generators_term),))
+        generator = self._generators(self.generators_term, self._generator_games)
         return [self._discriminators(self.discriminators_term, self._games), generator]
 
     def generators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
@@ -258,7 +214,7 @@ class StarLoss(TranslationLoss):
         real, domain = model.judge(self.adversarial.seen(batch.image, batch))
         fake, _ = model.judge(self.adversarial.seen(self._generated(model, batch), batch))
         right = (domain.argmax(1) == batch.label).float().mean()
-        losses = self._told_apart(real, fake) | {"domain accuracy": right}
+        losses = self._told_apart(real, fake, batch) | {"domain accuracy": right}
         return losses | {"classification": self.classification * cross_entropy(domain, batch.label)}
 
     @staticmethod
@@ -268,10 +224,21 @@ class StarLoss(TranslationLoss):
 
     def _games(self, model: MultiDomain, batch: Batch) -> dict[str, PenaltyInputs]:
         game = PenaltyInputs(
-            critic=model.discriminators,
+            network=model.discriminators,
             score=lambda image: model.judge(image)[0],
             real=self.adversarial.seen(batch.image, batch),
             fake=lambda: self.adversarial.seen(self._generated(model, batch), batch),
+            progress=batch.progress,
+        )
+        return {"": game}
+
+    def _generator_games(self, model: MultiDomain, batch: Batch) -> dict[str, PenaltyInputs]:
+        game = PenaltyInputs(
+            network=model.generators,
+            score=lambda image: model.judge(image)[0],
+            real=self.adversarial.seen(batch.image, batch),
+            fake=lambda: self.adversarial.seen(model.move(batch.image, shuffled(batch.label)), batch),
+            progress=batch.progress,
         )
         return {"": game}
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.models.base import Model
+from gancli.nn.annealed import Annealed, bounds, value
 
 
 class EMA:
@@ -28,12 +29,12 @@ class EMA:
 
     RAMP = 0.05
 
-    def __init__(self, model: Model, half_life: int) -> None:
-        self.half_life, self.images = half_life, 0
+    def __init__(self, model: Model, half_life: float | Annealed) -> None:
+        self.half_life, self.on, self.images = half_life, bounds(half_life)[1] > 0, 0
         shared = {id(child): child for name, child in model.named_children() if name not in model.sampled}
-        self.model = copy.deepcopy(model, memo=shared) if half_life else model
+        self.model = copy.deepcopy(model, memo=shared) if self.on else model
         trained, averaged = ([m.get_submodule(n) for n in model.sampled] for m in (model, self.model))
-        for net in averaged if half_life else ():
+        for net in averaged if self.on else ():
             net.requires_grad_(False)
         pairs = [pair for nets in zip(trained, averaged) for pair in zip(*map(_tensors, nets), strict=True)]
         blended = [(source, target) for (source, mean), (target, _) in pairs if mean]
@@ -41,12 +42,19 @@ class EMA:
         self.copied = [(source, target) for (source, mean), (target, _) in pairs if not mean]
 
     @torch.no_grad()
-    def update(self, batch: int) -> None:
-        """Take in the weights after the averaged networks were trained on ``batch`` more images."""
+    def update(self, batch: int, share: float = 0.0) -> None:
+        """Take in the weights after the averaged networks were trained on ``batch`` more images.
+
+        All work is the device's but for one number, the weight of the average, which the host makes of its clock.
+
+        Args:
+            batch: images, 0 or more.
+            share: of the run that is done, in [0, 1], for a half-life that changes.
+        """
         self.images += batch
-        if not self.half_life or not batch:
+        if not self.on or not batch:
             return
-        half_life = min(self.half_life, max(self.images * self.RAMP, 1e-8))
+        half_life = max(min(value(self.half_life, share), self.images * self.RAMP), 1e-8)
         torch._foreach_lerp_(self.targets, self.sources, 1 - 0.5 ** (batch / half_life))
         for source, target in self.copied:
             target.copy_(source)
@@ -67,13 +75,13 @@ class EMA:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averaged networks' tensors under the model's keys; empty without an average."""
-        if not self.half_life:
+        if not self.on:
             return {}
         keep = tuple(f"{name}." for name in self.model.sampled)
         return {key: value for key, value in self.model.state_dict().items() if key.startswith(keep)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        if self.half_life:
+        if self.on:
             self.model.load_state_dict(self.model.state_dict() | state)
 
 

@@ -24,6 +24,7 @@ from gancli.metrics.scorer import Scorer
 from gancli.metrics.translation import BETTER, Judge
 from gancli.models.base import Model
 from gancli.models.translation import Translation
+from gancli.nn.annealed import changes
 from gancli.training import checkpoint, runtime
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.measurements import Measurements
@@ -161,16 +162,13 @@ def build(cfg: Any) -> Run:
     if not cfg.resume:
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
     machine.place(model), loss.to(machine.device)
-    optimizer = config.instantiate(
-        {k: v for k, v in cfg.optimizer.items() if k != "overrides"}, torch.optim.Optimizer, trust=cfg.trust
-    )
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
-    steps = _steps(cfg, model, loss, optimizer, machine)
+    steps = _steps(cfg, model, loss, machine)
     scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
     ranks = {"rank": machine.rank, "world": machine.world}
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **ranks, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
-    ema = EMA(model, cfg.ema.half_life)
+    ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, measurements)
     run.enter(model.stage(0.0), reset=False)
@@ -190,21 +188,21 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
         run.enter(stage, reset=run.model.resets)
     rates, moment = run.schedule(run.images, run.total), Moment(run.turn, run.share)
     for step in run.steps:
-        step.set_rates(rates)
         seen = 0
         for i in range(step.phase.updates(moment)):
             if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
                 batch = run.loader.next(run.images / run.total)
-                drawn += len(batch.image)
-            tracker.add(step(batch, measure=measure))
-            seen += len(batch.image)
+                drawn += len(batch.image) * run.runtime.world
+            step.prepare(moment.share, rates)
+            tracker.add(step.compute(batch, measure=measure))
+            seen += len(batch.image) * run.runtime.world
         if set(step.phase.networks) & set(run.model.sampled):
             averaged = max(averaged, seen)
     if not drawn:
         raise RuntimeError(f"no phase of {type(run.loss).__name__} has an update in turn {run.turn}")
     run.images += drawn
     run.turn += 1
-    run.ema.update(averaged)
+    run.ema.update(averaged, run.share)
 
 
 def open_folder(cfg: Any, run_dir: Path) -> None:
@@ -246,16 +244,23 @@ def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: 
     return Measurements(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
 
 
-def _steps(cfg: Any, model: Model, loss: Loss, optimizer: Any, machine: Runtime) -> list[Step]:
+def _steps(cfg: Any, model: Model, loss: Loss, machine: Runtime) -> list[Step]:
     """Make the steps of all phases, refusing optimizer overrides for networks that no phase updates."""
     phases = loss.phases(model)
     networks = sorted({name for phase in phases for name in phase.networks})
-    overrides = {name: dict(values) for name, values in cfg.optimizer.overrides.items()}
+    given = {key: config.number(value) for key, value in cfg.optimizer.items() if key != "overrides"}
+    rates = {key: number for key, number in given.items() if changes(number)}
+    node = {key: number for key, number in given.items() if key not in rates}
+    optimizer = config.instantiate(node, torch.optim.Optimizer, trust=cfg.trust)
+    overrides = {
+        name: {key: config.number(value) for key, value in values.items()}
+        for name, values in cfg.optimizer.overrides.items()
+    }
     for name in overrides:
         if name not in networks:
             known = ", ".join(networks)
             raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {known}")
-    options = {"overrides": overrides, "accumulate": cfg.accumulate, "clip": cfg.clip}
+    options = {"overrides": overrides, "rates": rates, "accumulate": cfg.accumulate, "clip": cfg.clip}
     try:
         return [Step(model, phase, optimizer, machine, **options) for phase in phases]
     except (ValueError, RuntimeError) as error:  # the optimizer's own checks, of a negative learning rate say

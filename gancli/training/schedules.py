@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from gancli.nn.annealed import Annealed
+
 
 class Rates(NamedTuple):
     """What an optimizer is set to for the next update."""
@@ -56,11 +58,10 @@ class Linear(Schedule):
         super().__init__(warmup)
         if not 0 <= start < 1:
             raise ValueError(f"start={start} is a share of the run: 0 or more, and below 1")
-        self.start, self.end = start, end
+        self.factor = Annealed(1.0, end, start=start)
 
     def rates(self, images: int, total: int) -> Rates:
-        done = (images / total - self.start) / (1 - self.start)
-        return Rates(1 + (self.end - 1) * min(max(done, 0.0), 1.0))
+        return Rates(self.factor(images / total))
 
 
 class Exponential(Schedule):

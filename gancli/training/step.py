@@ -1,7 +1,7 @@
 """One phase update: forward of its terms, backward, clip, optimizer step."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from gancli.data.spec import Batch
 from gancli.losses.base import Phase, Term
 from gancli.models.base import Model
+from gancli.nn import annealed
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Rates
 
@@ -20,6 +21,9 @@ log = logging.getLogger("gancli")
 class Step:
     """Update the networks of one phase, and no others, by its terms.
 
+    An update has a host part, prepare(), which reads the clock, and a device part, compute(), which reads no value of a
+    tensor and goes the same way whenever it is prepared for the same terms.
+
     Args:
         model: the model whose children the phase names.
         phase: what to update, and by which terms.
@@ -28,6 +32,8 @@ class Step:
         overrides: per network, optimizer arguments that differ (``optimizer.overrides``).
         accumulate: micro-batches per update; it must divide the batch.
         clip: largest norm of the phase's gradient; None for no clipping.
+        rates: arguments of the optimizer that change over the run, Annealed or a sequence with one (``betas``); those
+            of ``overrides`` may change, too.
     """
 
     def __init__(
@@ -40,18 +46,24 @@ class Step:
         overrides: dict[str, dict[str, Any]] | None = None,
         accumulate: int = 1,
         clip: float | None = None,
+        rates: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.phase, self.runtime, self.accumulate, self.clip = model, phase, runtime, accumulate, clip
+        given = [{**(rates or {}), **(overrides or {}).get(name, {})} for name in phase.networks]
         groups = [
-            {"params": list(model.get_submodule(name).parameters()), **(overrides or {}).get(name, {})}
-            for name in phase.networks
+            {key: annealed.value(number, 0.0) for key, number in each.items()}
+            | {"params": list(model.get_submodule(name).parameters())}
+            for name, each in zip(phase.networks, given)
         ]
         self.optimizer = optimizer(groups)
-        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.numbers = [
+            {"lr": group["lr"]} | {key: number for key, number in each.items() if annealed.changes(number)}
+            for group, each in zip(self.optimizer.param_groups, given)
+        ]  # of each group, what prepare() sets
         self.params = list(chain.from_iterable(group["params"] for group in groups))
         mine = {id(p) for p in self.params}
         self.others = [p for p in model.parameters() if id(p) not in mine]
-        self.terms = self._compiled_terms()
+        self.terms = self.due = self._compiled_terms()
         self.updates = 0
 
     def enter(self, *, reset: bool) -> None:
@@ -64,17 +76,38 @@ class Step:
         compiled = self.runtime.compile
         return [_compiled(term) if compiled and not term.second_order else term for term in self.phase.terms]
 
+    def prepare(self, share: float = 0.0, rates: Rates | None = None) -> None:
+        """Get ready for the next update: its rates, the networks that want gradients, the terms that are due.
+
+        Args:
+            share: of the run that is done, in [0, 1], by which numbers are read that change.
+            rates: a schedule's factor on each group's learning rate and, where there is one, its momentum.
+        """
+        for group, numbers in zip(self.optimizer.param_groups, self.numbers):
+            group.update({key: annealed.value(number, share) for key, number in numbers.items()})
+            if rates is not None:
+                group["lr"] *= rates.lr
+                if rates.momentum is not None and "momentum" in group:
+                    group["momentum"] = rates.momentum
+        for p in self.others:
+            p.requires_grad_(False)
+        for p in self.params:
+            p.requires_grad_(True)
+        self.due = [term for term in self.terms if self.updates % term.interval == 0]
+        self.updates += 1
+
     def __call__(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
-        """Do one update and return its scalars, detached, on the device.
+        """Prepare an update at the rates of the run's beginning, and do it: see compute()."""
+        self.prepare()
+        return self.compute(batch, measure=measure)
+
+    def compute(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
+        """Do the update that was prepared, and return its scalars, detached, on the device.
 
         Args:
             batch: (N, C, H, W) images; split into ``accumulate`` micro-batches.
             measure: also return the gradient's norm per network (one more pass over the gradients).
         """
-        for p in self.others:
-            p.requires_grad_(False)
-        for p in self.params:
-            p.requires_grad_(True)
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
         self.runtime.all_reduce([p.grad for p in self.params if p.grad is not None])
@@ -87,15 +120,12 @@ class Step:
         if self.phase.after is not None:
             with torch.no_grad():
                 self.phase.after(self.model)
-        self.updates += 1
         return scalars
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Run the due terms and add their gradients; return ``loss/<phase>`` and ``<phase>/<name>`` scalars."""
         name, scalars, total = self.phase.name, {}, None
-        for term in self.terms:
-            if self.updates % term.interval:
-                continue
+        for term in self.due:
             with self.runtime.autocast(not term.second_order):
                 values = term.fn(self.model, batch)
             for key, value in values.items():
@@ -117,13 +147,6 @@ class Step:
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return per network what the optimizer was told."""
         return dict(zip(self.phase.networks, self.optimizer.param_groups))
-
-    def set_rates(self, rates: Rates) -> None:
-        """Set the next update's learning rates (times each group's own) and, where there is one, the momentum."""
-        for group, base in zip(self.optimizer.param_groups, self.base_lr):
-            group["lr"] = base * rates.lr
-            if rates.momentum is not None and "momentum" in group:
-                group["momentum"] = rates.momentum
 
     def rates(self) -> dict[str, float]:
         """Return ``lr/<network>`` as it stands."""

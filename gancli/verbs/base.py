@@ -36,7 +36,13 @@ TEMPERATURE = Range(lambda value: value > 0, "must be above 0; 1 draws as the mo
 
 
 def key(
-    range: Range | None = None, default: Any = MISSING, *, count: bool = False, path: bool = False, free: bool = False
+    range: Range | None = None,
+    default: Any = MISSING,
+    *,
+    count: bool = False,
+    path: bool = False,
+    free: bool = False,
+    anneals: bool = False,
 ) -> Any:
     """Declare a key of a verb, where a type and a default value alone do not say enough.
 
@@ -46,8 +52,11 @@ def key(
         count: a number of images; 200k and 2M are allowed. The type of such a key is Any.
         path: a path, which may hold characters that are special to Hydra.
         free: a mapping whose own keys may have any name. The type of such a key is Any.
+        anneals: may change over the run, as ``{from: 1k, to: 10k}``. The type of such a key is Any.
     """
-    return field(default=default, metadata={"range": range, "count": count, "path": path, "free": free})
+    return field(
+        default=default, metadata={"range": range, "count": count, "path": path, "free": free, "anneals": anneals}
+    )
 
 
 @dataclass

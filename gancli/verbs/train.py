@@ -52,7 +52,7 @@ class Doctor:
 class Ema:
     """Keys of ``ema``."""
 
-    half_life: Any = key(count=True)
+    half_life: Any = key(count=True, anneals=True)
 
 
 @dataclass

@@ -45,7 +45,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_builds_classes_of_the_kind() -> None:
     built = instantiate({"_target_": "gancli.training.schedules.Linear", "start": 0.25}, Schedule)
-    assert type(built) is Linear and built.start == 0.25
+    assert type(built) is Linear and built.factor.start == 0.25
 
 
 def test_builds_partials_and_what_is_inside() -> None:
@@ -58,9 +58,8 @@ def test_builds_partials_and_what_is_inside() -> None:
 
 
 def test_arguments_of_the_program_win() -> None:
-    assert (
-        instantiate({"_target_": "gancli.training.schedules.Linear", "start": 0.25}, Schedule, start=0.75).start == 0.75
-    )
+    built = instantiate({"_target_": "gancli.training.schedules.Linear", "start": 0.25}, Schedule, start=0.75)
+    assert built.factor.start == 0.75
 
 
 def test_composed_configs_build(cli) -> None:

@@ -120,10 +120,10 @@ def test_overrides_and_rates_per_network():
         CPU,
         overrides={"second": {"lr": 0.4}},
     )
-    step.set_rates(Rates(0.5))
+    step.prepare(0.0, Rates(0.5))
     assert step.rates() == {"lr/first": pytest.approx(0.05), "lr/second": pytest.approx(0.2)}
     assert [g["momentum"] for g in step.optimizer.param_groups] == [0.9, 0.9]
-    step.set_rates(Rates(1.0, momentum=0.6))
+    step.prepare(0.0, Rates(1.0, momentum=0.6))
     assert [g["momentum"] for g in step.optimizer.param_groups] == [0.6, 0.6]
 
 

@@ -137,7 +137,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     """The losses can look fine while the last update broke the weights: the next forward would show it, too late."""
     from gancli.training.step import Step
 
-    update = Step.__call__
+    update = Step.compute
 
     def breaking(self, batch, *, measure=False):
         values = update(self, batch, measure=measure)
@@ -145,7 +145,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
             self.params[0].data.view(-1)[0] = float("nan")
         return values
 
-    monkeypatch.setattr(Step, "__call__", breaking)
+    monkeypatch.setattr(Step, "compute", breaking)
     with pytest.raises(TrainingDiverged, match="weights of generator"):
         run(tmp_path, "images=64", "checkpoint.every=16", "log.every=1000")
     assert checkpoint.load(tmp_path).images == 16
@@ -163,14 +163,14 @@ def test_unknown_network_in_overrides(tmp_path):
 def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, images, left):
     from gancli.training.step import Step
 
-    update = Step.__call__
+    update = Step.compute
 
     def interrupted(self, batch, *, measure=False):
-        if self.updates == 2 and self.phase.name == "discriminator":
+        if self.updates == 3 and self.phase.name == "discriminator":
             os.kill(os.getpid(), signum)
         return update(self, batch, measure=measure)
 
-    monkeypatch.setattr(Step, "__call__", interrupted)
+    monkeypatch.setattr(Step, "compute", interrupted)
     before = signal.getsignal(signum)
     with pytest.raises(Interrupted, match=f"go on with: gancli {left}={tmp_path}") as stopped:
         run(tmp_path, f"images={images}")

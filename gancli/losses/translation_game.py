@@ -1,0 +1,87 @@
+"""The game that the losses of image-to-image translation share: generators against discriminators of patches."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from gancli.data.spec import Batch
+from gancli.losses.base import Loss, Phase, Term
+from gancli.losses.game import AdversarialLoss
+from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection, warnings
+from gancli.losses.stabilizers import Stabilizer
+from gancli.models.translation import Translation
+
+Drawn = Callable[[], Tensor]
+
+
+class TranslationLoss(Loss):
+    """What the losses of image-to-image translation share: an adversarial loss, its weights, and the two phases.
+
+    Args:
+        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
+        gan: weight of the generators' adversarial term.
+        discriminator: weight of the discriminators' (the papers halve it; Adam, which divides by the gradient's size,
+            all but undoes that).
+        penalties: see AdversarialLoss.
+        generator_penalties: see AdversarialLoss.
+        stabilizers: see AdversarialLoss.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    def __init__(
+        self,
+        adversarial: Callable[..., AdversarialLoss],
+        gan: float = 1.0,
+        discriminator: float = 1.0,
+        penalties: dict[str, Any] | None = None,
+        generator_penalties: dict[str, Any] | None = None,
+        stabilizers: dict[str, Stabilizer] | None = None,
+    ) -> None:
+        super().__init__()
+        if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
+            raise ValueError("adversarial is no adversarial loss: choose one, such as loss/adversarial=hinge")
+        self.adversarial = adversarial(
+            penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers
+        )
+        self.gan, self.discriminator = gan, discriminator
+        self._weights(gan=gan, discriminator=discriminator)
+
+    @staticmethod
+    def _weights(**weights: float) -> None:
+        for name, value in weights.items():
+            if value < 0:
+                raise ValueError(f"{name}={value} must be 0 or more")
+
+    def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        return warnings(self.adversarial.penalties, model.discriminators, settings["discriminators"])
+
+    def _discriminators(
+        self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
+    ) -> Phase:
+        """Return the discriminators' phase: their own term, and the penalties."""
+        terms = (Term(term), *penalty_terms(self.adversarial.penalties, games))
+        after = projection(self.adversarial.penalties, "discriminators")
+        return Phase("discriminators", ("discriminators",), terms, self.adversarial.repeat, after)
+
+    def _generators(
+        self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
+    ) -> Phase:
+        """Return the generators' phase: their own term, and their penalties."""
+        terms = (Term(term), *penalty_terms(self.adversarial.generator_penalties, games))
+        after = projection(self.adversarial.generator_penalties, "generators")
+        return Phase("generators", ("generators",), terms, after=after)
+
+    def _told_apart(self, real: Tensor, fake: Tensor, batch: Batch, ending: str = "") -> dict[str, Tensor]:
+        """Return what a discriminator pays for its scores, and its statistics."""
+        losses = self.adversarial.discriminator_loss(real, fake, self.adversarial.labels(real, batch.progress))
+        weighted = {key: self.discriminator * v if v.requires_grad else v for key, v in losses.items()}
+        found = weighted | self.adversarial.statistics(real.detach(), fake.detach())
+        return {f"{key}{ending}": value for key, value in found.items()}
+
+    def _fooled(self, fake: Tensor, real: Drawn, ending: str = "") -> dict[str, Tensor]:
+        """Return what a generator pays for the scores of its pictures."""
+        losses = self.adversarial.generator_loss(fake, real)
+        return {f"{key}{ending}": self.gan * value for key, value in losses.items()}
