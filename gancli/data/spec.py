@@ -19,6 +19,7 @@ class ImageSpec:
     paired: bool = False  # image-to-image: the image is the true translation of its source
     levels: int = 256  # values of a channel, evenly spaced over [-1, 1]; 2: binary images
     dequantised: bool = False  # models see the levels spread over [-1, 1], continuous; stored pixels are on the grid
+    nominal: bool = False  # levels are codes without an order: a model embeds them
     points: bool = False  # no pictures: points of `channels` coordinates, continuous and in the data's own units
 
     @property

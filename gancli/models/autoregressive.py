@@ -10,6 +10,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
 from gancli.models.pixel_sampling import Given, Kept, PixelSampler, check_recorded, fixed_point
+from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
 
@@ -34,12 +35,14 @@ class Autoregressive(Explicit):
         sampler: one of them.
 
     Raises:
-        UsageError: no such sampler; what the likelihood refuses.
+        UsageError: no such sampler; what the likelihood refuses; codes (``spec.nominal``) of several channels, or with
+            a likelihood that puts levels in an order.
     """
 
     sampled = ("net",)
     completes = True
     SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
+    EMBEDDED: ClassVar[int] = 8  # numbers for each nominal level
     net: nn.Module
 
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
@@ -51,8 +54,26 @@ class Autoregressive(Explicit):
                 "take data.dequantise=null, or a density, such as model=kde"
             )
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
+        if spec.nominal and spec.channels > 1:
+            raise UsageError(
+                f"{type(self).__name__} reads maps of codes with one channel, and these have {spec.channels}"
+            )
+        if spec.nominal and self.likelihood.ordered:
+            raise UsageError(
+                f"likelihood {type(self.likelihood).__name__} puts levels in an order, and the levels of this data are "
+                "codes without one: use likelihood@model.likelihood=categorical"
+            )
         self.temperature = 1.0  # of sample() and complete()
         self._kept = Kept()
+
+    def reader(self) -> tuple[LevelEmbedding | None, int]:
+        """Make the layer by which the network reads images, and return it with the channels that it gives.
+
+        Levels with an order are read as they are, which takes no layer.
+        """
+        if not self.spec.nominal:
+            return None, self.spec.channels
+        return LevelEmbedding(self.spec.levels, self.EMBEDDED), self.EMBEDDED
 
     @classmethod
     def check_sampler(cls, sampler: str) -> None:

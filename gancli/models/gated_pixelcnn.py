@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
+from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.window import WindowConv2d
 
@@ -61,7 +62,9 @@ class GatedPixelCNN(Autoregressive):
             if value % 2 == 0 or value < 3:
                 raise UsageError(f"model.{key}={value}: must be odd, such as model.{key}=3")
         classes = spec.num_classes if conditional else 0
-        self.net = Stacks(c, width, blocks, head, kernel, inner, self.likelihood.channels(c), groups, classes)
+        read, channels = self.reader()
+        outputs = self.likelihood.channels(c)
+        self.net = Stacks(channels, width, blocks, head, kernel, inner, outputs, groups, classes, read)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.net(image, label) if self.conditional else self.net(image)
@@ -72,9 +75,10 @@ class Stacks(nn.Module):
 
     def __init__(
         self, c: int, width: int, blocks: int, head: int, kernel: int, inner: int, outputs: int, groups: int,
-        classes: int,
+        classes: int, read: LevelEmbedding | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.read = read
         self.first = Layer(c, width, kernel, groups, classes, image=True)
         self.layers = nn.ModuleList(Layer(width, width, inner, groups, classes) for _ in range(blocks - 1))
         self.head = nn.Sequential(
@@ -85,6 +89,8 @@ class Stacks(nn.Module):
         )
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        if self.read is not None:
+            image = self.read(image)
         v, h = self.first(image, image, label)
         for layer in self.layers:
             v, more = layer(v, h, label)

@@ -22,6 +22,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixel_sampling import Given
+from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
 from gancli.nn.masked import MaskedConv2d
@@ -74,7 +75,8 @@ class LMConv(Autoregressive):
             )
         self.orders = symmetries(CURVES[curve], spec.height, spec.width)[:orders]  # (orders, H * W), on the CPU
         self.register_buffer("ranks", ranks(self.orders), persistent=False)
-        self.net = Network(spec.channels, width, blocks, stages, self.likelihood.channels(spec.channels))
+        read, channels = self.reader()
+        self.net = Network(channels, width, blocks, stages, self.likelihood.channels(spec.channels), read)
         self.current = self.orders[0]  # that sampling follows, (H * W,)
 
     def order(self) -> Tensor:
@@ -176,10 +178,14 @@ class Network(nn.Module):
         blocks: in each stage; one more in all but the first on the way down, which so take up all skips.
         stages: up, and down.
         outputs: parameters per pixel.
+        read: gives the channels of images whose levels are nominal.
     """
 
-    def __init__(self, channels: int, width: int, blocks: int, stages: int, outputs: int) -> None:
+    def __init__(
+        self, channels: int, width: int, blocks: int, stages: int, outputs: int, read: LevelEmbedding | None = None
+    ) -> None:
         super().__init__()
+        self.read = read
         # A channel of ones tells a pixel of value zero from one that is masked or outside.
         self.first = LocallyMaskedConv2d(channels + 1, width, image=True)
         self.up = nn.ModuleList(nn.ModuleList(Block(width) for _ in range(blocks)) for _ in range(stages))
@@ -193,6 +199,8 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, outputs, H, W)."""
+        if self.read is not None:
+            image = self.read(image)
         x = normalise(self.first(torch.cat([image, torch.ones_like(image[:, :1])], 1)))
         skips, stages = [], len(self.up)  # as the blocks of both ways read them
         for i, stage in enumerate(self.up):

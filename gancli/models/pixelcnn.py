@@ -53,8 +53,10 @@ class PixelCNN(Autoregressive):
                 raise UsageError(f"model.{key}={value}: must be {groups} or more, a channel for each colour in order")
         if kernel % 2 == 0:
             raise UsageError(f"model.kernel={kernel}: must be odd, such as model.kernel=7")
+        read, channels = self.reader()
         self.net = nn.Sequential(
-            MaskedConv2d(c, 2 * width, kernel, groups=groups, image=True),
+            *([] if read is None else [read]),
+            MaskedConv2d(channels, 2 * width, kernel, groups=groups, image=True),
             *(Block(width, groups) for _ in range(blocks)),
             *readout(2 * width, head, self.likelihood.channels(c), groups),
         )

@@ -20,6 +20,7 @@ from torch.nn.functional import elu
 from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
+from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.pixelwise import concat_elu
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
@@ -75,7 +76,8 @@ class PixelCNNpp(Autoregressive):
             )
         classes = spec.num_classes if conditional else 0
         outputs = self.likelihood.channels(spec.channels)
-        self.net = UNet(spec.channels, width, resnets, scales, drop, outputs, classes)
+        read, channels = self.reader()
+        self.net = UNet(channels, width, resnets, scales, drop, outputs, classes, read)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.net(image, label) if self.conditional else self.net(image)
@@ -126,8 +128,12 @@ def _standardise(layer: Normed, inputs: object, output: Tensor) -> Tensor:
 class UNet(nn.Module):
     """Both streams: from an image (N, C, H, W) to parameters (N, outputs, H, W)."""
 
-    def __init__(self, c: int, width: int, resnets: int, scales: int, drop: float, outputs: int, classes: int) -> None:
+    def __init__(
+        self, c: int, width: int, resnets: int, scales: int, drop: float, outputs: int, classes: int,
+        read: LevelEmbedding | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.read = read
         c += 1  # the constant channel
         self.above = Normed(c, width, (2, 3), 2, 1)  # u: rows above
         self.above_left = Normed(c, width, (1, 3), 1, 1)  # ul: the row above,
@@ -154,6 +160,8 @@ class UNet(nn.Module):
         self.out = Normed(width, outputs)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        if self.read is not None:
+            image = self.read(image)
         x = torch.cat([image, torch.ones_like(image[:, :1])], 1)
         u, ul = self.above(x), self.above_left(x) + self.left(x)
         passed = [(u, ul)]

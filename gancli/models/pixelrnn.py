@@ -21,6 +21,7 @@ from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixelcnn import readout
 from gancli.nn import lstm
+from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.masked import MaskedConv2d
 from gancli.nn.stepper import Stepper
@@ -64,8 +65,10 @@ class PixelRNN(Autoregressive):
             raise UsageError(f"model.head={head}: must be {groups} or more, a channel for each colour in order")
         if kernel % 2 == 0:
             raise UsageError(f"model.kernel={kernel}: must be odd, such as model.kernel=7")
+        read, channels = self.reader()
         self.net = nn.Sequential(
-            MaskedConv2d(c, 2 * width, kernel, groups=groups, image=True),
+            *([] if read is None else [read]),
+            MaskedConv2d(channels, 2 * width, kernel, groups=groups, image=True),
             *(Residual(self.LAYER(2 * width, width, groups), width, groups) for _ in range(layers)),
             *readout(2 * width, head, self.likelihood.channels(c), groups),
         )
@@ -104,14 +107,17 @@ class _Recurrent(Stepper):
     """
 
     def __init__(self, net: nn.Sequential, image: Tensor, channels: int) -> None:
-        (self.n, _, self.height, self.width), self.net, first = image.shape, net, net[0]
+        (self.n, _, self.height, self.width), layers = image.shape, list(net)
+        self.read = layers.pop(0) if isinstance(layers[0], LevelEmbedding) else None
+        first, *self.layers = layers
         assert isinstance(first, MaskedConv2d) and first.bias is not None
         self.conv, self.bias = first, first.bias
         self.pixels = list(torch.arange(self.height * self.width).split(1))
         self.seen = (first.mask.amax((0, 1)) > 0).nonzero().T.to(image.device)  # (2, T): places in the kernel
         self.taps = first.taps(self.height, self.width)[0].to(image.device)  # (H * W, T), -1 for the zeros at the end
         self.taps[self.taps < 0] = len(self.pixels)
-        self.known = image.new_zeros(len(self.pixels) + 1, self.n, image.shape[1])
+        self.values = image.new_zeros(len(self.pixels), self.n, image.shape[1])
+        self.known = image.new_zeros(len(self.pixels) + 1, self.n, first.in_channels)  # the values as they are read
         self.found = image.new_zeros(len(self.pixels), self.n, channels)
 
     def params(self, step: int, colour: int = 0) -> Tensor:
@@ -131,20 +137,20 @@ class _Recurrent(Stepper):
         return self.found[step]
 
     def _begin(self) -> None:
-        layers = list(self.net)[1:]
         rows, columns = self.seen
         self.first = (self.conv.weight * self.conv.mask)[:, :, rows, columns].permute(2, 1, 0).flatten(0, 1)
-        blocks = [layer for layer in layers if isinstance(layer, Residual)]
+        blocks = [layer for layer in self.layers if isinstance(layer, Residual)]
         self.outs = [_pointwise(block.out) for block in blocks]
         self.memories = [block.lstm.memory(self.n, self.width) for block in blocks]
-        rest = layers[len(blocks) :]
+        rest = self.layers[len(blocks) :]
         self.head = [_pointwise(layer) if isinstance(layer, MaskedConv2d) else layer for layer in rest]
 
     def put(self, step: int, values: Tensor) -> None:
-        self.known[step] = values
+        self.values[step] = values
+        self.known[step] = values if self.read is None else self.read(values)
 
     def images(self) -> Tensor:
-        return self.known[:-1].permute(1, 2, 0).unflatten(2, (self.height, self.width))
+        return self.values.permute(1, 2, 0).unflatten(2, (self.height, self.width))
 
     def recorded(self) -> Tensor:
         return self.found.permute(1, 2, 0).unflatten(2, (self.height, self.width))

@@ -22,6 +22,7 @@ class Likelihood(ABC):
     """
 
     density: ClassVar[bool] = False  # nll() is that of a density, not of a probability of levels
+    ordered: ClassVar[bool] = False  # neighbouring levels are alike, which codes (ImageSpec.nominal) are not
     bound: ClassVar[bool] = False  # nll() is not below the true one, which is not known
 
     def __init__(self, levels: int) -> None:
@@ -141,6 +142,7 @@ class DiscretizedLogisticMixture(Likelihood):
         components: logistics K in the mixture.
     """
 
+    ordered = True
     LOG_SCALE = (-7.0, 20.0)
 
     def __init__(self, levels: int, components: int = 10) -> None:
