@@ -127,7 +127,8 @@ def _check_value(
     if isinstance(value, dict) and "_target_" in value:
         return _check_node(value, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)
     if isinstance(value, dict) and anneals(parameter.annotation):
-        return _annealed(value, path)
+        _annealed(value, path)
+        return
     _check_inside(value, path, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)

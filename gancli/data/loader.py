@@ -124,7 +124,7 @@ class Loader:
         image = scaled(pixels)
         if self.spread:
             image = dequantised(image, self.spread, self._flips)
-        source = None if self._other is None else self._other.compute(drawn.source).image
+        source = None if self._other is None or drawn.source is None else self._other.compute(drawn.source).image
         if self.paired:
             image, source = image[:, : self.channels].contiguous(), image[:, self.channels :].contiguous()
         return Batch(image, label, source, drawn.progress)
