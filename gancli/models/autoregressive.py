@@ -39,6 +39,7 @@ class Autoregressive(Explicit):
 
     sampled = ("net",)
     completes = True
+    views = ("grid", "completion")
     SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
     net: nn.Module
 
@@ -53,6 +54,23 @@ class Autoregressive(Explicit):
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
         self.temperature = 1.0  # of sample() and complete()
         self._kept = Kept()
+
+    def set_sampling(self, temperature: float = 1.0, sampler: str | None = None) -> None:
+        """Set how sample() and complete() draw.
+
+        Args:
+            temperature: below 1 likelier pixels are drawn, above 1 odder ones.
+            sampler: one of SAMPLERS; None keeps the model's own.
+
+        Raises:
+            UsageError: a temperature that is not positive, or no such sampler.
+        """
+        if temperature <= 0:
+            raise UsageError(f"temperature={temperature} must be above 0; 1 draws as the model says")
+        if sampler is not None:
+            self.check_sampler(sampler)
+            self.sampler = sampler
+        self.temperature = temperature
 
     @classmethod
     def check_sampler(cls, sampler: str) -> None:
