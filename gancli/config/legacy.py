@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from gancli.config import targets
-from gancli.errors import UsageError
+from gancli.config.views import first_views
 
 MOVED = {"gancli.schedules.": "gancli.training.schedules."}  # modules of targets
 
@@ -34,15 +33,5 @@ def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Replace ``samples.completion``: a run that turned completions off goes on without them."""
     completed = samples.get("completion")
     kept = {key: value for key, value in samples.items() if key != "completion"}
-    off = not completed and "completion" in (own_views(config) or ())
+    off = not completed and "completion" in (first_views(config))
     return kept | {"views": ["grid"] if off else None}
-
-
-def own_views(config: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the views that a run's model names, read from its source without importing it; None: it does not say."""
-    try:
-        if targets.constant(str(config["data"]["_target_"]), "points"):
-            return ("points",)
-        return targets.constant(str(config["model"]["_target_"]), "views")
-    except (UsageError, KeyError, TypeError):
-        return None

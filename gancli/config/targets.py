@@ -279,7 +279,9 @@ def _of_bases(module: Module, node: ast.ClassDef, depth: int, method: str) -> Si
             where, found = _resolve(module, base)
         except NotFound:
             return Signature(open=True)
-        inherited = _of_class(where, found, depth - 1, method) if isinstance(found, ast.ClassDef) else Signature(open=True)
+        if not isinstance(found, ast.ClassDef):
+            return Signature(open=True)
+        inherited = _of_class(where, found, depth - 1, method)
         if inherited.parameters or inherited.open:
             return inherited
     return Signature()

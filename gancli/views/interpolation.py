@@ -45,9 +45,7 @@ class Interpolation(View):
 
 
 @torch.no_grad()
-def walk(
-    model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels: Tensor | None = None
-) -> Tensor:
+def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels: Tensor | None = None) -> Tensor:
     """Interpolate between pairs of latents.
 
     Args:

@@ -95,9 +95,7 @@ def panels(
     }
 
 
-def _domains(
-    model: MultiDomain, images: Images, n: int, generator: torch.Generator, only: str | None
-) -> Picture:
+def _domains(model: MultiDomain, images: Images, n: int, generator: torch.Generator, only: str | None) -> Picture:
     """Return a picture with a row per source and a column per domain."""
     source = scaled(torch.from_numpy(images.pixels[:n]).to(model.device))
     chosen = [i for i, direction in enumerate(model.directions) if only in (None, direction)]
