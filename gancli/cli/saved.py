@@ -61,6 +61,8 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
             settings, own = short.expanded(verb, settings, read(_named(value.partition(",")[0])))
             if any(word.startswith("view.") for word in settings):
                 composition.add_base(verb.name, own)
+        elif value is None and short.takes(verb):
+            short.check_typed(verb, settings)
         return verb.name, settings, None  # several: each job asks its own checkpoint
     if verb.makes_runs and multirun:
         raise UsageError(f"{verb.checkpoint}= continues one run; leave -m away")

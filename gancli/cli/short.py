@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from gancli import config
@@ -18,7 +19,7 @@ REPLACED = {"kind": "view"}  # keys of earlier releases
 
 def takes(verb: Verb) -> bool:
     """Tell whether a verb has keys that may be typed short."""
-    return any(node in verb.keys.__dataclass_fields__ for node in NODES)
+    return any(node in _own(verb) for node in NODES)
 
 
 def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -32,7 +33,7 @@ def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> t
     Raises:
         UsageError: a word that is a key of neither the verb, the view nor the sampling.
     """
-    options = config.options("view") if "view" in verb.keys.__dataclass_fields__ else {}
+    options = config.options("view") if "view" in _own(verb) else {}
     typed = value_of(list(settings), "view")
     chosen = typed or next(iter(first_views(saved)), None)
     view = options.get(chosen or "")
@@ -43,13 +44,25 @@ def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> t
     return words, {} if typed or view is None else {"view": view}
 
 
+def check_typed(verb: Verb, settings: Sequence[str]) -> None:
+    """Refuse short words where no checkpoint is typed that could tell what they mean. Raises UsageError."""
+    for word in settings:
+        key, equals, _ = word.lstrip("+").partition("=")
+        if equals and re.fullmatch(r"\w+", key) and key not in (*_own(verb), *GROUPS):
+            raise UsageError(f"{verb.checkpoint} is missing: type {verb.checkpoint}=...; it tells what {key}= may be")
+
+
+def _own(verb: Verb) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(verb.keys))
+
+
 def _keys(signature: targets.Signature) -> tuple[str, ...]:
     return tuple(signature.parameters)
 
 
 def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: bool) -> str:
     """Return one setting in full; with ``open_`` the view is one that only Hydra finds, and no word is refused."""
-    own = verb.keys.__dataclass_fields__
+    own = _own(verb)
     key, equals, value = word.lstrip("+").partition("=")
     if not equals or not re.fullmatch(r"\w+", key) or key in (*own, *GROUPS):
         return word

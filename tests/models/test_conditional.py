@@ -173,7 +173,10 @@ def test_a_walk_stays_in_its_class(trained, tmp_path):
     walked = take(trained, tmp_path / "walk", "view=interpolation", "n=30", "view.label=7")
     assert walked["labels"].tolist() == [7] * 30
     model = checkpoint.rebuild(trained)
-    rows, ends = walk(model, 2, seed=3, labels=torch.arange(2)).view(2, STEPS, 1, 8, 8), model.latent(4, torch.Generator().manual_seed(3))
+    rows, ends = (
+        walk(model, 2, seed=3, labels=torch.arange(2)).view(2, STEPS, 1, 8, 8),
+        model.latent(4, torch.Generator().manual_seed(3)),
+    )
     expected = quantise(model.generate(ends, torch.tensor([0, 0, 1, 1])))
     assert (rows[:, [0, -1]].int() - expected.view(2, 2, 1, 8, 8).int()).abs().max() <= 1
 

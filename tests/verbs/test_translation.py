@@ -13,8 +13,8 @@ from gancli.data.edges import Edges
 from gancli.data.reading import verdict
 from gancli.data.shapes import Shapes, render
 from gancli.errors import UsageError
-from gancli.models.directions import directions as ways
 from gancli.metrics.translation import Judge, by_source, means
+from gancli.models.directions import directions as ways
 from gancli.models.pix2pix import Pix2Pix
 from gancli.models.stargan import StarGAN
 from gancli.models.translation import Cyclic, MultiDomain
@@ -231,7 +231,11 @@ def test_sample_says_what_is_wrong(trained, tmp_path):
 
     def refused(match, *words):
         with pytest.raises(UsageError, match=match) as error:
-            sample(compose("sample", [f"ckpt={trained}", "view=translation", "runtime=cpu", f"out={tmp_path / 'out'}", *words]))
+            sample(
+                compose(
+                    "sample", [f"ckpt={trained}", "view=translation", "runtime=cpu", f"out={tmp_path / 'out'}", *words]
+                )
+            )
         assert "\n" not in str(error.value)
 
     refused("did you mean 'a2b'|a2b, b2a", f"view.source={tmp_path / 'photos'}", "view.direction=a2c")
@@ -251,7 +255,10 @@ def test_small_pictures_are_continued_or_refused(trained):
 
 def test_sampling_without_a_source_and_other_models_with_one(tmp_path):
     train(compose("train", overrides("dcgan", "images=16")), tmp_path / "run")
-    with pytest.raises(UsageError, match="Translations shows a model that translates, and DCGAN is none; its views are: grid, interpolation"):
+    with pytest.raises(
+        UsageError,
+        match="Translations shows a model that translates, and DCGAN is none; its views are: grid, interpolation",
+    ):
         sample(compose("sample", [f"ckpt={tmp_path / 'run'}", "view=translation", "runtime=cpu"]))
     for data, fitting in ((SHAPES, "cyclegan"), (["data=edges"], "pix2pix")):
         with pytest.raises(UsageError, match=f"MLPGAN learns pictures of one: choose model={fitting}"):
