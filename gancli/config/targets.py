@@ -255,7 +255,7 @@ def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH, name: str
         return _of_bases(module, node, depth, name)
     if not methods:
         inherited = _of_bases(module, node, depth, name)
-        return Signature(inherited.parameters | fields, inherited.open)
+        return Signature(inherited.parameters | (fields or {}), inherited.open)
     args = methods[-1].args  # the last one: those before it are overloads
     positional = (args.posonlyargs + args.args)[1:]
     free = len(positional) - len(args.defaults)

@@ -32,7 +32,9 @@ def check_suits(view: View, model: Model, *, trust: Sequence[str] = ()) -> None:
     """
     if view.suits(model):
         return
-    kinds = {key: config.target_class(node, View, trust=trust) for key, node in _trusted(trust).items()}
+    kinds: dict[str, type[View]] = {
+        key: config.target_class(node, View, trust=trust) for key, node in _trusted(trust).items()
+    }
     fitting = ", ".join(name for name, kind in kinds.items() if kind.suits(model))
     raise UsageError(
         f"{type(view).__name__} shows {view.needs}, and {type(model).__name__} is none; its views are: {fitting} "

@@ -138,10 +138,10 @@ def check_direction(model: Translation, direction: str | None, domains: Sequence
     if isinstance(model, MultiDomain):
         names = dict(zip(domains, known))
         known = (*known, *names)
-        direction = names.get(direction, direction)
+        direction = None if direction is None else names.get(direction, direction)
     elif direction is None:
         return known[0]
-    if direction not in known:
+    if direction is None or direction not in known:
         what = "its domains" if isinstance(model, MultiDomain) else "the directions"
         raise UsageError(
             f"direction={direction}: {type(model).__name__} knows {what} {', '.join(known)}"
