@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gancli.errors import UsageError
+
 TEMPORARY = ".tmp"  # ending of what a killed process leaves behind
 
 
@@ -35,6 +37,12 @@ def json_lines(path: Path) -> Iterator[Any]:
         except ValueError:
             return
         yield row
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder that holds files already. Raises UsageError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty, and nothing is overwritten; give another folder with out=...")
 
 
 @contextmanager

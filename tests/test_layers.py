@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "config": {"data", "nn.annealed", "verbs.VERBS", "verbs.base"},  # what verbs declare, not what they run
     "models": {"nn", "data"},
     "losses": {"models", "nn", "data"},
-    "views": {"models", "data"},
+    "views": {"models", "data", "config"},
     "metrics": {"models", "data", "config", "training", "views"},
     "training": {"metrics", "views", "losses", "models", "nn", "data", "config"},
     "lectures": {"training", "metrics", "views", "losses", "models", "nn", "data", "config"},

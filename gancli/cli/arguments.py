@@ -15,6 +15,7 @@ _SHORT = {
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _PATHS = ("features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root")  # besides a verb's own
+_PATHS += ("source", "view.source", "view.image", "view.mask")
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 

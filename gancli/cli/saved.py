@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli import config
-from gancli.cli import status
+from gancli.cli import short, status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
@@ -57,10 +57,16 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
     composition.setup()
     value = value_of(settings, verb.checkpoint) if verb.checkpoint else None
     if value in (None, "", "null", "???") or (multirun and is_sweep(value)):
+        if value and "," in value and short.takes(verb):  # what is typed short is so of all, as of the first
+            settings, own = short.expanded(verb, settings, read(_named(value.partition(",")[0])))
+            if any(word.startswith("view.") for word in settings):
+                composition.add_base(verb.name, own)
+        elif value is None and short.takes(verb):
+            short.check_typed(verb, settings)
         return verb.name, settings, None  # several: each job asks its own checkpoint
     if verb.makes_runs and multirun:
         raise UsageError(f"{verb.checkpoint}= continues one run; leave -m away")
-    path = latest() if value == "latest" else Path(value).expanduser()
+    path = _named(value)
     checkpoint.find(path)
     settings = replaced(settings, verb.checkpoint, str(path))
     if verb.makes_runs:
@@ -68,7 +74,14 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
     if verb.inherited:
         typed = lambda key: value_of(settings, key) is not None  # noqa: E731
         composition.add_base(verb.name, verb.inherited(read(path), typed))
+    if short.takes(verb):
+        settings, own = short.expanded(verb, settings, read(path))
+        composition.add_base(verb.name, own)
     return verb.name, settings, None
+
+
+def _named(value: str) -> Path:
+    return latest() if value == "latest" else Path(value).expanduser()
 
 
 def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:

@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from gancli.config import composition, schema, targets
 from gancli.config.annotations import anneals
-from gancli.config.check import check_keys, check_nodes
+from gancli.config.check import check_arguments, check_keys, check_nodes
 from gancli.config.composition import conf_dir
 from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
@@ -162,6 +162,17 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
         loader["flip"] = source.flip
     usual = {"bits": 8, "binarise": None, "dequantise": None}
     return source if all(levels[key] == usual[key] for key in levels) else Quantised(source, **levels), loader
+
+
+def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
+    """Set how a model that was built from ``node`` draws: ``sampling`` is checked like the node itself.
+
+    Raises:
+        UsageError: the model takes no such key or value.
+    """
+    values = OmegaConf.to_container(OmegaConf.create(dict(sampling)), resolve=True)
+    check_arguments(values, str(node["_target_"]), "set_sampling", "sampling")
+    model.set_sampling(**values)
 
 
 def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:

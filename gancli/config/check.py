@@ -1,6 +1,6 @@
 """Whether a composed config can work, found out before anything is imported or allocated."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from gancli.config.annotations import anneals, describe, fits, is_annealed, take
 from gancli.errors import UsageError, did_you_mean
 from gancli.nn.annealed import Annealed
 
-GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture")
+GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture", "view")
 
 
 def check_keys(values: dict[str, Any], root: type, path: str = "") -> None:
@@ -75,8 +75,9 @@ def _count(value: Any, path: str) -> int:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _no_key(path: str, key: str, allowed: Iterable[str]) -> str:
-    return f"{path}: no such key{did_you_mean(key, allowed)} (there are: {', '.join(sorted(allowed))})"
+def _no_key(path: str, key: str, allowed: Collection[str]) -> str:
+    known = f"there are: {', '.join(sorted(allowed))}" if allowed else "there are none"
+    return f"{path}: no such key{did_you_mean(key, allowed)} ({known})"
 
 
 def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Sequence[str]) -> None:
@@ -103,6 +104,20 @@ def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Seque
             raise UsageError(f"{path}.{key} is missing: {node['_target_']} needs it; type +{path}.{key}=...")
     if group == "optimizer":
         _check_overrides(node.get("overrides") or {}, taken, f"{path}.overrides", trust)
+
+
+def check_arguments(values: dict[str, Any], target: str, method: str, path: str) -> None:
+    """Check the arguments that a method of a target is to get; a whole number written 20k becomes one.
+
+    Raises:
+        UsageError: naming the key and the closest real one.
+    """
+    taken = targets.method(target, method)
+    for key in values:
+        if key in taken.parameters:
+            _check_value(values, key, taken.parameters[key], path, ())
+        elif not taken.open:
+            raise UsageError(_no_key(f"{path}.{key}", key, taken.parameters))
 
 
 def _check_overrides(

@@ -2,14 +2,24 @@
 
 from typing import Any
 
+from gancli.config.views import first_views
+
 MOVED = {"gancli.schedules.": "gancli.training.schedules."}  # modules of targets
 
 
-def renewed(node: Any) -> Any:
-    """Return a saved config, plain dicts and lists, with every target by the name that it has today."""
+def renewed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved config, plain dicts and lists, with the targets and keys of today."""
+    found = _targets(config)
+    samples = found.get("samples")
+    if isinstance(samples, dict) and "views" not in samples:
+        found["samples"] = _views(samples, found)
+    return found
+
+
+def _targets(node: Any) -> Any:
     if isinstance(node, dict):
-        return {key: _target(value) if key == "_target_" else renewed(value) for key, value in node.items()}
-    return [renewed(each) for each in node] if isinstance(node, list) else node
+        return {key: _target(value) if key == "_target_" else _targets(value) for key, value in node.items()}
+    return [_targets(each) for each in node] if isinstance(node, list) else node
 
 
 def _target(name: Any) -> Any:
@@ -17,3 +27,11 @@ def _target(name: Any) -> Any:
         if isinstance(name, str) and name.startswith(old):
             return new + name.removeprefix(old)
     return name
+
+
+def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Replace ``samples.completion``: a run that turned completions off goes on without them."""
+    completed = samples.get("completion")
+    kept = {key: value for key, value in samples.items() if key != "completion"}
+    off = not completed and "completion" in (first_views(config))
+    return kept | {"views": ["grid"] if off else None}

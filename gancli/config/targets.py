@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from gancli.errors import UsageError, did_you_mean
 
@@ -183,6 +184,47 @@ def signature(target: str) -> Signature:
     Raises:
         UsageError: there is no such class, or its source cannot be found; the message starts with the reason.
     """
+    return _of_class(*_class(target))
+
+
+@cache
+def method(target: str, name: str) -> Signature:
+    """Return what a method of the class ``package.module.Class`` accepts; nothing, if it has no such method.
+
+    Raises:
+        UsageError: as signature().
+    """
+    return _of_class(*_class(target), name=name)
+
+
+@cache
+def constant(target: str, name: str) -> Any:
+    """Return the value that the class ``package.module.Class`` or a base gives an attribute in its body.
+
+    None: none of them does, or not as a literal.
+
+    Raises:
+        UsageError: as signature().
+    """
+    return _constant(*_class(target), name, _DEPTH)
+
+
+def _constant(module: Module, node: ast.ClassDef, name: str, depth: int) -> Any:
+    for each in node.body:
+        if name in _bound(each) and isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value:
+            try:
+                return ast.literal_eval(each.value)
+            except ValueError:  # computed
+                return None
+    for where, base in _bases(module, node) if depth else ():
+        found = _constant(where, base, name, depth - 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _class(target: str) -> tuple[Module, ast.ClassDef]:
+    """Return where the class ``package.module.Class`` is defined, and how."""
     module, _, name = target.rpartition(".")
     try:
         if not module:
@@ -190,19 +232,30 @@ def signature(target: str) -> Signature:
         where, node = _lookup(_module(module), name)
         if not isinstance(node, ast.ClassDef):
             raise NotFound("it is not a class")
-        return _of_class(where, node)
     except NotFound as error:
         raise UsageError(f"_target_={target}: {error}") from error
+    return where, node
 
 
-def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH) -> Signature:
-    methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-    fields = _fields(module, node)
+def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:
+    """Yield the bases that can be found, in their order."""
+    for base in node.bases:
+        try:
+            where, found = _resolve(module, base)
+        except NotFound:
+            continue
+        if isinstance(found, ast.ClassDef):
+            yield where, found
+
+
+def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH, name: str = "__init__") -> Signature:
+    methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == name]
+    fields = _fields(module, node) if name == "__init__" else None
     if not methods and fields is None:
-        return _of_bases(module, node, depth)
+        return _of_bases(module, node, depth, name)
     if not methods:
-        inherited = _of_bases(module, node, depth)
-        return Signature(inherited.parameters | fields, inherited.open)
+        inherited = _of_bases(module, node, depth, name)
+        return Signature(inherited.parameters | (fields or {}), inherited.open)
     args = methods[-1].args  # the last one: those before it are overloads
     positional = (args.posonlyargs + args.args)[1:]
     free = len(positional) - len(args.defaults)
@@ -210,12 +263,12 @@ def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH) -> Signat
     parameters |= {a.arg: Parameter(d is None, a.annotation, module) for a, d in zip(args.kwonlyargs, args.kw_defaults)}
     if not args.kwarg:
         return Signature(parameters)
-    inherited = _of_bases(module, node, depth)  # **kwargs goes on to the base class
+    inherited = _of_bases(module, node, depth, name)  # **kwargs goes on to the base class
     return Signature(inherited.parameters | parameters, inherited.open or not node.bases)
 
 
-def _of_bases(module: Module, node: ast.ClassDef, depth: int) -> Signature:
-    """Return the constructor that a class without one inherits."""
+def _of_bases(module: Module, node: ast.ClassDef, depth: int, method: str) -> Signature:
+    """Return the signature of a method, or of the constructor, that a class without one inherits."""
     if not depth:
         return Signature(open=True)
     for base in node.bases:
@@ -226,7 +279,9 @@ def _of_bases(module: Module, node: ast.ClassDef, depth: int) -> Signature:
             where, found = _resolve(module, base)
         except NotFound:
             return Signature(open=True)
-        inherited = _of_class(where, found, depth - 1) if isinstance(found, ast.ClassDef) else Signature(open=True)
+        if not isinstance(found, ast.ClassDef):
+            return Signature(open=True)
+        inherited = _of_class(where, found, depth - 1, method)
         if inherited.parameters or inherited.open:
             return inherited
     return Signature()

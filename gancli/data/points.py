@@ -31,6 +31,7 @@ class Points(Source):
     Raises UsageError if a number is out of range.
     """
 
+    points = True
     class_names: tuple[str, ...] = ()
 
     def __init__(

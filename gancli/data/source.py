@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Generator, Tensor
@@ -61,6 +61,7 @@ class Source(ABC):
       with different seeds are evaluated on the same images.
     """
 
+    points: ClassVar[bool] = False  # its items are points, not images
     flip = False  # default of data.flip: mirror training images at random
 
     def __init__(

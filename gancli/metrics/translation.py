@@ -21,9 +21,9 @@ from gancli.data.spec import quantise
 from gancli.files import sha256_file
 from gancli.metrics import scorecard
 from gancli.metrics.classifier import Classifier
-from gancli.metrics.directions import Way, domains, translations, ways
 from gancli.metrics.features import Features
 from gancli.metrics.scorer import Scorer
+from gancli.models.directions import Direction, directions, domains, translations
 from gancli.models.translation import Cyclic, MultiDomain, Translation
 from gancli.training import checkpoint
 from gancli.training.runtime import Runtime
@@ -81,7 +81,7 @@ class Judge:
         watch: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> None:
         self.n, self.batch_size, self.device = n, batch_size, device
-        self.ways = ways(model, source.split(split))
+        self.ways = directions(model, source.split(split))
         self.several = isinstance(model, MultiDomain)
         train = source.split("train")
         of = {"a2b": train, "b2a": train.source} if not self.several else {}
@@ -97,7 +97,7 @@ class Judge:
                 splits=lambda name, learnt=learnt: learnt, floor=floor, watch=watch,
             )  # fmt: skip
 
-    def count(self, way: Way) -> int:
+    def count(self, way: Direction) -> int:
         """Return how many pictures of a way are translated."""
         return min(self.n or len(way), len(way))
 
@@ -112,7 +112,7 @@ class Judge:
         classifier.prepare(lambda: train, self.device)
         return extractor, classifier
 
-    def score(self, model: Translation, way: Way, *, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
+    def score(self, model: Translation, way: Direction, *, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the values of one way, and its details as plain JSON types."""
         made: list[np.ndarray] = []
         backs: list[Tensor] = []
@@ -143,7 +143,7 @@ class Judge:
         return values | kept, details | table
 
     @torch.no_grad()
-    def _back(self, model: Translation, way: Way, rows: slice, found: Tensor) -> Tensor | None:
+    def _back(self, model: Translation, way: Direction, rows: slice, found: Tensor) -> Tensor | None:
         """Return what comes back from the other domain."""
         if isinstance(model, Cyclic):
             return model.translate(found, next(each for each in model.directions if each != way.direction))
@@ -151,24 +151,24 @@ class Judge:
             return model.move(found, torch.from_numpy(way.source.labels[rows]).to(found.device))
         return None
 
-    def _identity(self, model: Translation, way: Way, seed: int) -> float:
+    def _identity(self, model: Translation, way: Direction, seed: int) -> float:
         own = replace(way, source=way.target)
         n = self.count(own)
         found = translations(model, own, n, seed=seed, batch_size=self.batch_size)
         return sum(l1_loss(image, moved) * len(image) for _, image, moved in found).item() / n
 
-    def _wanted(self, way: Way) -> np.ndarray | None:
+    def _wanted(self, way: Direction) -> np.ndarray | None:
         """Return the classes that a classifier of the target domain should see, (N,), if there are any."""
         if self.several:
             return np.full(len(way), int(way.direction))
         same = way.source.labels is not None and way.source.class_names == way.target.class_names
         return way.source.labels if same else None
 
-    def _labels(self, way: Way, rows: slice) -> Tensor | None:
+    def _labels(self, way: Direction, rows: slice) -> Tensor | None:
         wanted = self._wanted(way)
         return None if wanted is None else torch.from_numpy(np.ascontiguousarray(wanted[rows]))
 
-    def _kept(self, way: Way, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+    def _kept(self, way: Direction, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the share of translations that are classified as they should be, and how, class by class."""
         wanted, classifier = self._wanted(way), self.classifiers[way.name]
         if wanted is None or classifier is None:
@@ -189,7 +189,7 @@ class Judge:
         return {name: float((seen == wanted).mean())}, {name: facts}
 
     def protocol(
-        self, way: Way, *, ema: bool, seed: int, repeats: int, checkpoint_sha256: str | None
+        self, way: Direction, *, ema: bool, seed: int, repeats: int, checkpoint_sha256: str | None
     ) -> dict[str, Any]:
         """Return all that the values of a way depend on; of a model that still trains there is no checkpoint."""
         subject = {
@@ -207,7 +207,7 @@ def means(each: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {key: fmean(values[key] for values in each.values()) for key in sorted(shared)} | every
 
 
-def by_source(way: Way, pixels: np.ndarray) -> dict[str, dict[str, float]]:
+def by_source(way: Direction, pixels: np.ndarray) -> dict[str, dict[str, float]]:
     """Return what is right in the translations of each domain's pictures, by the domain's name."""
     found, labels = {}, way.source.labels[: len(pixels)]
     for label, name in enumerate(way.source.class_names):
@@ -257,7 +257,7 @@ def evaluate(cfg: Any, saved: checkpoint.Checkpoint, source: Source, node: Any, 
 
 
 def _card(
-    cfg: Any, judge: Judge, model: Translation, way: Way, saved: checkpoint.Checkpoint, run: Path, began: float
+    cfg: Any, judge: Judge, model: Translation, way: Direction, saved: checkpoint.Checkpoint, run: Path, began: float
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Score one way by every seed, write and show its card, and return its values and protocol."""
     scores = [judge.score(model, way, seed=cfg.seed + i) for i in range(cfg.repeats)]

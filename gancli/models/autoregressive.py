@@ -41,6 +41,7 @@ class Autoregressive(Explicit):
 
     sampled = ("net",)
     completes = True
+    views = ("grid", "completion")
     SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
     EMBEDDED: ClassVar[int] = 8  # numbers for each nominal level
     net: nn.Module
@@ -74,6 +75,23 @@ class Autoregressive(Explicit):
         if not self.spec.nominal:
             return None, self.spec.channels
         return LevelEmbedding(self.spec.levels, self.EMBEDDED), self.EMBEDDED
+
+    def set_sampling(self, temperature: float = 1.0, sampler: str | None = None) -> None:
+        """Set how sample() and complete() draw.
+
+        Args:
+            temperature: below 1 likelier pixels are drawn, above 1 odder ones.
+            sampler: one of SAMPLERS; None keeps the model's own.
+
+        Raises:
+            UsageError: a temperature that is not positive, or no such sampler.
+        """
+        if temperature <= 0:
+            raise UsageError(f"temperature={temperature} must be above 0; 1 draws as the model says")
+        if sampler is not None:
+            self.check_sampler(sampler)
+            self.sampler = sampler
+        self.temperature = temperature
 
     @classmethod
     def check_sampler(cls, sampler: str) -> None:

@@ -27,6 +27,7 @@ class Model(nn.Module, ABC):
     conditional: bool = False  # its images depend on a label
     points: ClassVar[bool] = False  # can draw points, too
     resets: ClassVar[bool] = False  # whether a new stage() starts the optimizers anew
+    views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, the most telling first
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
@@ -49,6 +50,16 @@ class Model(nn.Module, ABC):
         """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images.
 
         A conditional model draws those of ``label``, or of uniform labels() without one.
+        """
+
+    def own_views(self) -> tuple[str, ...]:
+        """Return the options of conf/view that training writes: ``views``, or of a model of points their picture."""
+        return ("points",) if self.spec.points else self.views
+
+    def set_sampling(self) -> None:
+        """Set how sample() draws from now on.
+
+        Families with a choice override this; its keyword arguments are what ``sampling`` of ``gancli sample`` takes.
         """
 
     def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:

@@ -44,6 +44,7 @@ class KDE(Explicit):
 
     sampled = ()
     completes = True
+    views = ("grid", "completion")
     pixels: Tensor  # (N, C * H * W) uint8, the training images
     bandwidth: Tensor  # () float64
 

@@ -1,4 +1,4 @@
-"""Images of a model in batches, the labels they are drawn for, and how a model draws."""
+"""Images of a model in batches, and the labels they are drawn for."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,6 @@ from torch import Tensor
 from gancli.data.source import Images
 from gancli.data.spec import quantise
 from gancli.errors import TrainingDiverged, UsageError
-from gancli.models.autoregressive import Autoregressive
 from gancli.models.base import Model
 
 
@@ -93,21 +92,3 @@ def columns(model: Model, n: int) -> int | None:
 def finished(model: Model, images: Tensor) -> Tensor:
     """Return images as bytes, which is what files hold and metrics see; points as they are."""
     return images if model.spec.points else quantise(images)
-
-
-def set_drawing(model: Model, temperature: float, sampler: str | None) -> None:
-    """Set how a model of pixels in order draws.
-
-    Raises:
-        UsageError: no such sampler, or another kind of model.
-    """
-    if not isinstance(model, Autoregressive):
-        if temperature != 1 or sampler:
-            raise UsageError(
-                f"temperature= and sampler= are for models of pixels in order; {type(model).__name__} is none"
-            )
-        return
-    model.temperature = temperature
-    if sampler:
-        model.check_sampler(sampler)
-        model.sampler = sampler

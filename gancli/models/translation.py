@@ -21,6 +21,7 @@ class Translation(Model):
     """
 
     sampled = ("generators",)
+    views = ("translation",)
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
     needs: ClassVar[str] = "data=unpaired data/a=shapes data/b=digits"  # what to type for data of the right kind

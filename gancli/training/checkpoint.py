@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gancli.errors import UsageError, did_you_mean
+from gancli.errors import UsageError
 from gancli.files import TEMPORARY, replacing
 
 if TYPE_CHECKING:  # `find` answers before torch is imported
@@ -19,7 +19,6 @@ FORMAT = "gancli-2"
 READ = (FORMAT, "gancli-1")  # 1 lacks share, turn and ema_images
 FOLDER = "checkpoints"
 BEST = "best.pt"
-LISTED = 20  # classes in a message
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # what bad bytes raise
 
 
@@ -36,16 +35,6 @@ class Checkpoint(NamedTuple):
     def classes(self) -> list[str]:
         """Names of the classes, or of the domains; empty: the data have none."""
         return self.state.get("classes", [])
-
-    def class_number(self, given: Any) -> int | None:
-        """Return the number of a class that is given by its number or name. Raises UsageError."""
-        if given is None or type(given) is int:
-            return given
-        if given in self.classes:
-            return self.classes.index(given)
-        known = f"; known are {', '.join(self.classes[:LISTED])}" if self.classes else "; classes go by their numbers"
-        more = ", ..." if len(self.classes) > LISTED else ""
-        raise UsageError(f"label={given}: no such class{did_you_mean(str(given), self.classes)}{known}{more}")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
 from gancli.training.tracker import Tracker
+from gancli.views import choice
+from gancli.views.base import View
 
 FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
 
@@ -57,6 +59,7 @@ class Run:
     turn: int = 0  # turns done so far: in each of them every phase has its updates
     best: float | None = None  # best value of eval.best so far
     stage: Hashable = None  # that the model is in, see Model.stage()
+    views: dict[str, View] = field(default_factory=dict)  # of the pictures on the way
 
     @property
     def share(self) -> float:
@@ -171,6 +174,7 @@ def build(cfg: Any) -> Run:
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, measurements)
+    run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.enter(model.stage(0.0), reset=False)
     if not steps:  # fit_data has done it all: every image was seen once
         run.images = run.total = len(images)

@@ -32,7 +32,6 @@ class Range(NamedTuple):
 
 POSITIVE = Range(lambda value: value >= 1, "must be 1 or more")
 SEED = Range(lambda value: 0 <= value < 2**63, "must be from 0 to 2**63 - 1")
-TEMPERATURE = Range(lambda value: value > 0, "must be above 0; 1 draws as the model says")
 
 
 def key(

@@ -27,7 +27,7 @@ class Samples:
 
     every: Any = key(count=True)
     n: int = key(POSITIVE)
-    completion: str | None = None  # runs of before it was a key have none
+    views: list[str] | None = None
 
 
 @dataclass

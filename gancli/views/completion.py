@@ -1,17 +1,25 @@
-"""Completions of images with a part missing."""
+"""Images with a part missing, and what a model makes of it.
 
+gancli sample ckpt=latest view=completion view.mask=top
+gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the probability of each completion
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Generator, Tensor
 
+from gancli.data.levels import binarized
 from gancli.data.pixels import flatten, to_array
-from gancli.data.spec import ImageSpec, quantise
+from gancli.data.spec import ImageSpec, quantise, scaled
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
+from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
 HALVES = {  # the missing part: rows and columns as shares of the image
@@ -22,6 +30,107 @@ HALVES = {  # the missing part: rows and columns as shares of the image
     "center": ((1 / 4, 3 / 4), (1 / 4, 3 / 4)),
 }
 GREY = 0.0  # of missing pixels in a grid, on [-1, 1]
+SHOWN = 8  # images, where none are named
+
+
+class Completed(NamedTuple):
+    """Images and their completions."""
+
+    names: list[str]  # of the images
+    image: Tensor  # (N, C, H, W) in [-1, 1], whole
+    mask: Tensor  # (H, W) bool, true where a pixel is missing
+    label: Tensor | None  # (N,) int64
+    done: Tensor  # (N, n, C, H, W) in [-1, 1]
+
+
+class Completion(View):
+    """A row per image: as it is, with its missing part grey, and its completions.
+
+    Args:
+        mask: what is missing: bottom, top, left, right, center, or a picture file, white where pixels are missing.
+        image: numbers of images in a split of the run's data, or a picture file; None: the first eight.
+        completions: how many of each image.
+        split: where numbers count; None: validation if the run held one out, else test.
+        label: number or name of the class of the images, for a conditional model; None: as the data say.
+
+    Raises:
+        ValueError: no completions.
+    """
+
+    needs = "a model that completes images"
+
+    def __init__(
+        self,
+        mask: str = "bottom",
+        image: int | str | Sequence[int] | None = None,
+        completions: int = 6,
+        split: str | None = None,
+        label: int | str | None = None,
+    ) -> None:
+        if completions < 1:
+            raise ValueError(f"completions={completions} must be 1 or more")
+        self.mask, self.image, self.completions = mask, image, completions
+        self.split, self.label = split, label
+
+    @classmethod
+    def suits(cls, model: Model) -> bool:
+        return isinstance(model, Explicit) and model.completes and not model.spec.points
+
+    def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
+        return {"": self.picture(self.complete(model, data, seed=seed, batch_size=batch_size))}
+
+    def complete(self, model: Model, data: RunData, *, seed: int, batch_size: int) -> Completed:
+        """Draw the completions.
+
+        Raises:
+            UsageError: no such mask, image, split or class, or an image of another size.
+        """
+        assert isinstance(model, Explicit)
+        mask = missing_part(self.mask, model.spec).to(model.device)
+        names, image, label = self._images(model, data)
+        done = completions(model, image, mask, self.completions, seed=seed, label=label, batch_size=batch_size)
+        return Completed(names, image, mask, label, done)
+
+    @staticmethod
+    def picture(found: Completed) -> Picture:
+        """Return the picture of completions; they are named after their images."""
+        count = found.done.shape[1]
+        labels = None if found.label is None else found.label.repeat_interleave(count).cpu()
+        names = [f"{name}-{i:02d}" for name in found.names for i in range(count)]
+        raw = quantise(found.done.flatten(0, 1)).cpu()
+        return Picture(panel(found.image, found.mask, found.done), raw, labels, names)
+
+    def _images(self, model: Explicit, data: RunData) -> tuple[list[str], Tensor, Tensor | None]:
+        """Return names, images (N, C, H, W) in [-1, 1] and labels: of a file, or of the run's own data by number."""
+        names, pixels, labels = self._from_file(model.spec) if isinstance(self.image, str) else self._from_data(data)
+        label = None
+        if model.conditional:
+            classes = model.spec.num_classes
+            if self.label is not None:
+                labels = np.full(len(pixels), data.class_number(self.label))
+            if labels is None or not (0 <= labels.min() <= labels.max() < classes):
+                raise UsageError(f"label={self.label}: the model completes images of a class, 0 to {classes - 1}")
+            label = torch.as_tensor(labels, dtype=torch.int64, device=model.device)
+        image = scaled(torch.from_numpy(pixels).to(model.device))
+        likelihood = getattr(model, "likelihood", None)
+        return names, image if likelihood is None else likelihood.snap(image), label
+
+    def _from_file(self, spec: ImageSpec) -> tuple[list[str], np.ndarray, None]:
+        pixels = read_picture(str(self.image), spec.channels)
+        if pixels.shape != spec.shape:
+            have, want = ("x".join(map(str, each)) for each in (pixels.shape, spec.shape))
+            raise UsageError(f"image={self.image} is {have} and the model's images are {want}; save it in that size")
+        return [Path(str(self.image)).stem], pixels[None], None
+
+    def _from_data(self, data: RunData) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+        split = self.split or data.held_out
+        images = binarized(data.split(split))
+        given = range(min(SHOWN, len(images))) if self.image is None else self.image
+        rows = [given] if isinstance(given, int) else list(given)
+        if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
+            raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name a picture")
+        labels = None if images.labels is None else images.labels[rows]
+        return [f"{split}-{row:06d}" for row in rows], images.pixels[rows], labels
 
 
 def missing_part(mask: str, spec: ImageSpec) -> Tensor:
@@ -48,11 +157,6 @@ def missing_part(mask: str, spec: ImageSpec) -> Tensor:
     if not found.any():
         raise UsageError(f"mask={mask}: nothing is white, so nothing is missing")
     return found
-
-
-def can_complete(model: Model) -> bool:
-    """Tell whether a model can complete images."""
-    return isinstance(model, Explicit) and model.completes and not model.spec.points
 
 
 @torch.no_grad()

@@ -1,28 +1,66 @@
-"""Walks between latents."""
+"""Walks between latents.
+
+gancli sample ckpt=latest view=interpolation view.steps=16
+"""
 
 import torch
 from torch import Tensor
 
-from gancli.errors import UsageError
 from gancli.models.base import Adversarial, Model
 from gancli.models.sampling import class_labels, finished
+from gancli.views.base import Picture, RunData, View, arrange
 
-STEPS = 10  # images per row of an interpolation
+STEPS = 10  # images per row, unless typed
+
+
+class Interpolation(View):
+    """A row per pair of latents, from one to the other; n images make n // steps rows, one at least.
+
+    Args:
+        steps: images per row, the two ends among them.
+        label: number or name of the class of all rows; None: each row is of the next class.
+
+    Raises:
+        ValueError: fewer than two steps.
+    """
+
+    needs = "a model with latents"
+
+    def __init__(self, steps: int = STEPS, label: int | str | None = None) -> None:
+        if steps < 2:
+            raise ValueError(f"steps={steps} must be 2 or more")
+        self.steps, self.label = steps, label
+
+    @classmethod
+    def suits(cls, model: Model) -> bool:
+        return isinstance(model, Adversarial)
+
+    def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
+        assert isinstance(model, Adversarial)
+        rows, label = max(1, n // self.steps), data.class_number(self.label)
+        labels = class_labels(model, rows, label)
+        raw = walk(model, rows, self.steps, seed=seed, labels=labels)
+        each = None if labels is None else labels.repeat_interleave(self.steps)
+        return arrange(model, data, raw, each, self.steps)
 
 
 @torch.no_grad()
-def walk(model: Model, rows: int, *, seed: int, label: int | None = None) -> Tensor:
-    """Interpolate between ``rows`` pairs of latents, (rows * STEPS, C, H, W) uint8, row by row, each of one class.
+def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Interpolate between pairs of latents.
 
-    Raises:
-        UsageError: the model has no latents, or does not know the label.
+    Args:
+        model: has the latents.
+        rows: pairs.
+        steps: images per pair.
+        seed: of the latents.
+        labels: class of each row, (rows,) int64; None: the model is unconditional.
+
+    Returns:
+        Images (rows * steps, C, H, W) uint8, row by row; points are float32.
     """
-    if not isinstance(model, Adversarial):
-        raise UsageError(f"{type(model).__name__} has no latent space to walk in; use kind=grid")
     generator = torch.Generator(model.device).manual_seed(seed)
     ends = model.latent(2 * rows, generator)
-    t = torch.linspace(0, 1, STEPS, device=model.device).view(-1, *[1] * (ends.dim() - 1))
-    classes = class_labels(model, rows, label)
-    labels = [None] * rows if classes is None else classes.to(model.device)[:, None].expand(-1, STEPS)
-    pairs = zip(ends[::2], ends[1::2], labels)
+    t = torch.linspace(0, 1, steps, device=model.device).view(-1, *[1] * (ends.dim() - 1))
+    classes = [None] * rows if labels is None else labels.to(model.device)[:, None].expand(-1, steps)
+    pairs = zip(ends[::2], ends[1::2], classes)
     return torch.cat([finished(model, model.generate(model.interpolate(a, b, t), each)) for a, b, each in pairs])

@@ -61,7 +61,7 @@ def test_the_other_verbs_compose(verb: str) -> None:
 def test_yaml_and_schema_have_the_same_root_keys() -> None:
     for verb in VERBS.values():
         written = set(OmegaConf.load(CONF / f"{verb.name}.yaml")) - {"defaults", "hydra"}
-        groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
+        groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule", "view"}
         assert written == verb.keys.__dataclass_fields__.keys() - groups
 
 

@@ -23,6 +23,7 @@ from gancli.training import checkpoint
 from gancli.training.run import build
 from gancli.verbs.evaluate import run as evaluate
 from gancli.verbs.sample.run import sample
+from gancli.views.base import RunData
 from gancli.views.interpolation import STEPS, walk
 
 SPEC = ImageSpec(1, 2, 2, num_classes=4)
@@ -158,7 +159,7 @@ def test_the_grids_of_a_run_have_a_column_per_class(trained):
 
 
 def test_sample_draws_all_classes_in_turn_or_one(trained, tmp_path):
-    every, one = take(trained, tmp_path / "all"), take(trained, tmp_path / "one", "label=3")
+    every, one = take(trained, tmp_path / "all"), take(trained, tmp_path / "one", "view=grid", "view.label=3")
     assert every["labels"].tolist() == [i % 10 for i in range(23)] and set(one["labels"].tolist()) == {3}
     assert tiles(tmp_path / "all" / "grid.png") == (3, 10) and tiles(tmp_path / "one" / "grid.png") == (5, 5)
     model = checkpoint.rebuild(trained)
@@ -169,36 +170,36 @@ def test_sample_draws_all_classes_in_turn_or_one(trained, tmp_path):
 
 
 def test_a_walk_stays_in_its_class(trained, tmp_path):
-    walked = take(trained, tmp_path / "walk", "kind=interpolation", "n=30", "label=7")
+    walked = take(trained, tmp_path / "walk", "view=interpolation", "n=30", "view.label=7")
     assert walked["labels"].tolist() == [7] * 30
     model = checkpoint.rebuild(trained)
-    rows, ends = walk(model, 2, seed=3).view(2, STEPS, 1, 8, 8), model.latent(4, torch.Generator().manual_seed(3))
+    rows, ends = (
+        walk(model, 2, seed=3, labels=torch.arange(2)).view(2, STEPS, 1, 8, 8),
+        model.latent(4, torch.Generator().manual_seed(3)),
+    )
     expected = quantise(model.generate(ends, torch.tensor([0, 0, 1, 1])))
     assert (rows[:, [0, -1]].int() - expected.view(2, 2, 1, 8, 8).int()).abs().max() <= 1
 
 
-def test_a_class_has_a_name_too(tmp_path):
-    class Saved:
-        path, classes = tmp_path, ["cat", "dog", "3"]
-        class_number = checkpoint.Checkpoint.class_number
-
-    assert [Saved().class_number(given) for given in (None, 1, "dog", 3, "3")] == [None, 1, 1, 3, 2]
+def test_a_class_has_a_name_too():
+    data = RunData(lambda: None, ["cat", "dog", "3"])
+    assert [data.class_number(given) for given in (None, 1, "dog", 3, "3")] == [None, 1, 1, 3, 2]
     for given, said in (("dgo", "did you mean 'dog'.*known are cat, dog, 3$"), (1.5, "label=1.5: no such class")):
         with pytest.raises(UsageError, match=said):
-            Saved().class_number(given)
+            data.class_number(given)
 
 
 @pytest.mark.parametrize("label, said", [("10", "label=10: .*0 to 9"), ("-1", "label=-1: .*0 to 9")])
 def test_labels_that_the_model_does_not_know_are_refused(trained, tmp_path, label, said):
     with pytest.raises(UsageError, match=said):
-        take(trained, tmp_path / "out", f"label={label}")
+        take(trained, tmp_path / "out", "view=grid", f"view.label={label}")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unconditional_model_takes_no_label(tmp_path):
     run(tmp_path / "run", "images=16")
     with pytest.raises(UsageError, match="label=3: DCGAN draws images of any class.*model=cgan"):
-        take(tmp_path / "run", tmp_path / "out", "label=3")
+        take(tmp_path / "run", tmp_path / "out", "view=grid", "view.label=3")
 
 
 def test_labels_reach_the_score(trained, monkeypatch):

@@ -81,7 +81,7 @@ def test_an_impossible_image_cannot_be_completed():
 
 def test_the_verb_keeps_what_is_there_and_tells_the_probability(cli, tmp_path, caplog):
     run(tmp_path / "r", "images=32", "data.binarise=fixed_seed", model="pixelcnn")
-    assert len(list((tmp_path / "r" / "completions").glob("*.png"))) == 2  # of training, first and last
+    assert len(list((tmp_path / "r" / "samples").glob("*-completion.png"))) == 2  # of training, first and last
     answer = cli(
         "complete", f"ckpt={tmp_path / 'r'}", "image=[3,0]", "mask=top", "n=2", f"out={tmp_path / 'c'}", "runtime=cpu"
     )
@@ -117,4 +117,4 @@ def test_a_gan_cannot_complete(cli, tmp_path):
     answer = cli("complete", f"ckpt={tmp_path / 'r'}", "image=0", "runtime=cpu")
     assert answer.code == 2 and "DCGAN cannot complete images" in answer.err
     answer = cli("sample", f"ckpt={tmp_path / 'r'}", "temperature=0.5", "runtime=cpu")
-    assert answer.code == 2 and "models of pixels in order; DCGAN is none" in answer.err
+    assert answer.code == 2 and "temperature: no such key (there are: " in answer.err

@@ -54,7 +54,7 @@ def test_default_folder_and_no_overwriting(trained):
 
 
 def test_interpolation_walks_from_latent_to_latent(trained, tmp_path):
-    take(trained, tmp_path / "walk", "kind=interpolation", "n=30")
+    take(trained, tmp_path / "walk", "view=interpolation", "n=30")
     assert len(list((tmp_path / "walk").glob("0*.png"))) == 3 * STEPS
     model = checkpoint.rebuild(trained)
     rows = walk(model, 2, seed=3).view(2, STEPS, 3, 8, 8)

@@ -132,7 +132,7 @@ def score(*overrides: str) -> dict[str, float]:
 
 
 def test_a_walk_between_latents_is_a_walk_of_points(trained, tmp_path):
-    sample(compose("sample", [f"ckpt={trained}", f"out={tmp_path}/out", "n=20", "kind=interpolation", "runtime=cpu"]))
+    sample(compose("sample", [f"ckpt={trained}", f"out={tmp_path}/out", "n=20", "view=interpolation", "runtime=cpu"]))
     assert np.loadtxt(tmp_path / "out" / "points.csv", delimiter=",").shape == (20, 2)
 
 

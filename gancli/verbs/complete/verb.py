@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gancli.verbs.base import MISSING, POSITIVE, SEED, TEMPERATURE, Runtime, Split, Verb, key
+from gancli.verbs.base import MISSING, POSITIVE, SEED, Runtime, Split, Verb, key
 
 
 @dataclass
@@ -24,10 +24,9 @@ class Keys:
     label: Any = MISSING  # a class's number or name
     seed: int = key(SEED)
     batch_size: int = key(POSITIVE)
-    temperature: float = key(TEMPERATURE)
-    sampler: str | None = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
+    sampling: Any = key(free=True)  # arguments of Model.set_sampling()
     runtime: Runtime = field(default_factory=Runtime)
 
 

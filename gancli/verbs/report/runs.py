@@ -80,9 +80,10 @@ class Run:
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
     def grid(self, way: str | None = None) -> Path | None:
-        """Return its newest sample grid, that of a way if it has one."""
+        """Return the newest picture of its first view, that of a way if it has one."""
         files = sorted((self.folder / "samples").glob("[0-9]*.png"))
-        return max([file for file in files if file.stem.endswith(f"-{way}")] or files, default=None)
+        first = [file for file in files if file.stem.isdigit()]  # those of other views have their names at the end
+        return max([file for file in files if file.stem.endswith(f"-{way}")] or first or files, default=None)
 
 
 def find(named: str | Sequence[str]) -> list[Path]:

@@ -9,10 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gancli.verbs.base import MISSING, POSITIVE, SEED, TEMPERATURE, Runtime, Verb, key
+from gancli.verbs.base import MISSING, POSITIVE, SEED, Runtime, Verb, key
 
 Format = Enum("Format", ["png", "npz", "grid"])
-Kind = Enum("Kind", ["grid", "interpolation"])
 
 
 @dataclass
@@ -21,18 +20,14 @@ class Keys:
 
     ckpt: str = key(path=True)
     n: Any = key(POSITIVE, count=True)
-    source: str | None = key(path=True)
-    direction: str | None = MISSING
     out: str | None = key(path=True)
     seed: int = key(SEED)
     batch_size: int = key(POSITIVE)
-    label: Any = MISSING  # a class's number or name
     format: Format = MISSING
-    kind: Kind = MISSING
-    temperature: float = key(TEMPERATURE)
-    sampler: str | None = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
+    view: Any = None  # None: the model's first
+    sampling: Any = key(free=True)  # arguments of Model.set_sampling()
     runtime: Runtime = field(default_factory=Runtime)
 
 

@@ -1,0 +1,78 @@
+"""Short words: label=3 for view.label=3 and temperature=0.9 for sampling.temperature=0.9."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from gancli import config
+from gancli.cli.arguments import value_of
+from gancli.config import targets
+from gancli.config.views import first_views
+from gancli.errors import UsageError, did_you_mean
+from gancli.verbs.base import Verb
+
+NODES = ("view", "sampling")  # root keys whose own keys may be typed without them
+GROUPS = ("hydra", "local")  # words of every verb that are no keys of its own
+REPLACED = {"kind": "view"}  # keys of earlier releases
+
+
+def takes(verb: Verb) -> bool:
+    """Tell whether a verb has keys that may be typed short."""
+    return any(node in _own(verb) for node in NODES)
+
+
+def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Return the settings with short words written out, and the values that the checkpoint gives.
+
+    Args:
+        verb: has a ``view`` or ``sampling``.
+        settings: what is typed.
+        saved: config of the checkpoint.
+
+    Raises:
+        UsageError: a word that is a key of neither the verb, the view nor the sampling.
+    """
+    options = config.options("view") if "view" in _own(verb) else {}
+    typed = value_of(list(settings), "view")
+    chosen = typed or next(iter(first_views(saved)), None)
+    view = options.get(chosen or "")
+    known = {"sampling": _keys(targets.method(str(saved["model"]["_target_"]), "set_sampling"))}
+    if view is not None:
+        known = {"view": _keys(targets.signature(str(view["_target_"])))} | known
+    words = [_word(word, verb, known, open_=typed is not None and view is None) for word in settings]
+    return words, {} if typed or view is None else {"view": view}
+
+
+def check_typed(verb: Verb, settings: Sequence[str]) -> None:
+    """Refuse short words where no checkpoint is typed that could tell what they mean. Raises UsageError."""
+    for word in settings:
+        key, equals, _ = word.lstrip("+").partition("=")
+        if equals and re.fullmatch(r"\w+", key) and key not in (*_own(verb), *GROUPS):
+            raise UsageError(f"{verb.checkpoint} is missing: type {verb.checkpoint}=...; it tells what {key}= may be")
+
+
+def _own(verb: Verb) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(verb.keys))
+
+
+def _keys(signature: targets.Signature) -> tuple[str, ...]:
+    return tuple(signature.parameters)
+
+
+def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: bool) -> str:
+    """Return one setting in full; with ``open_`` the view is one that only Hydra finds, and no word is refused."""
+    own = _own(verb)
+    key, equals, value = word.lstrip("+").partition("=")
+    if not equals or not re.fullmatch(r"\w+", key) or key in (*own, *GROUPS):
+        return word
+    for node, keys in known.items():
+        if key in keys:
+            return f"{node}.{word.lstrip('+')}"
+    if key in REPLACED:
+        raise UsageError(f"{key}={value}: say {REPLACED[key]}={value}")
+    if open_:
+        return word
+    allowed = [*own, *(each for keys in known.values() for each in keys)]
+    there = ", ".join(sorted(set(allowed)))
+    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (there are: {there})")

@@ -1,0 +1,195 @@
+"""Translations of pictures: those of the run's data beside their sources, or a folder of one's own, names kept.
+
+gancli sample ckpt=latest
+gancli sample ckpt=latest source=photos/ direction=b2a out=translated/
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gancli.data.files import one_line, open_files
+from gancli.data.pixels import flatten, to_array
+from gancli.data.source import Images
+from gancli.data.spec import quantise, scaled
+from gancli.errors import UsageError, did_you_mean
+from gancli.models.base import Model
+from gancli.models.directions import Direction, directions
+from gancli.models.translation import Cyclic, MultiDomain, Translation
+from gancli.views.base import Picture, RunData, View
+from gancli.views.grids import make_grid
+
+COLUMNS = 10  # pictures in a row, at most
+
+
+class Translations(View):
+    """Rows of source, translation, reconstruction and identity (what the way back makes of the source), and of the
+    true translation where it is known, a picture for each direction; of several domains one picture, with a row per
+    source and a column per domain.
+
+    With ``source``, the translation of every picture there, each at its own size: sides that the network cannot take
+    are continued by reflection and cut off again. Files keep their sub-folders and their names but for the ending.
+
+    Args:
+        source: folder or zip of pictures; None: the first ten of the test split.
+        direction: a2b or b2a; of several domains the number or name of the target. None: all of them, or with
+            ``source`` the first.
+    """
+
+    needs = "a model that translates"
+
+    def __init__(self, source: str | None = None, direction: int | str | None = None) -> None:
+        self.source, self.direction = source, None if direction is None else str(direction)
+
+    @classmethod
+    def suits(cls, model: Model) -> bool:
+        return isinstance(model, Translation)
+
+    def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
+        assert isinstance(model, Translation)
+        generator = torch.Generator(model.device).manual_seed(seed)
+        if self.source is not None:
+            direction = check_direction(model, self.direction, data.classes)
+            names, pictures = _pictures(model, self.source, direction)
+            moved = (quantise(translate(model, each, direction, generator))[0].cpu() for each in pictures)
+            return {"": Picture(None, moved, names=names)}
+        only = None if self.direction is None else check_direction(model, self.direction, data.classes)
+        return panels(model, _shown(data), min(n, COLUMNS), generator, only)
+
+
+def _shown(data: RunData) -> Images:
+    """Return the split that pictures are shown of: test, or what there is."""
+    for split in ("test", "validation"):
+        try:
+            return data.split(split)
+        except UsageError:  # there is no such split
+            continue
+    return data.split("train")
+
+
+@torch.no_grad()
+def panels(
+    model: Translation, images: Images, n: int, generator: torch.Generator, only: str | None = None
+) -> dict[str, Picture]:
+    """Return pictures of the translations of a split's first n images by direction; ``domains`` of several domains.
+
+    Args:
+        model: translates.
+        images: the split.
+        n: pictures of each direction.
+        generator: of the noise.
+        only: the one direction to show, as translate() knows it; None: all.
+    """
+    if isinstance(model, MultiDomain):
+        return {"domains": _domains(model, images, n, generator, only)}
+    return {
+        each.name: _panel(model, each, n, generator)
+        for each in directions(model, images)
+        if only in (None, each.direction)
+    }
+
+
+def _domains(model: MultiDomain, images: Images, n: int, generator: torch.Generator, only: str | None) -> Picture:
+    """Return a picture with a row per source and a column per domain."""
+    source = scaled(torch.from_numpy(images.pixels[:n]).to(model.device))
+    chosen = [i for i, direction in enumerate(model.directions) if only in (None, direction)]
+    moved = [quantise(model.translate(source, model.directions[i], generator)) for i in chosen]
+    across = torch.stack([quantise(source), *moved], 1).flatten(0, 1)
+    heads = ("source", *(images.class_names[i] for i in chosen))
+    labels = torch.tensor(chosen).repeat(len(source))
+    return Picture(make_grid(across, len(heads), heads=heads), torch.stack(moved, 1).flatten(0, 1).cpu(), labels)
+
+
+def _panel(model: Translation, direction: Direction, n: int, generator: torch.Generator) -> Picture:
+    """Return a picture with a column per source."""
+    source = scaled(torch.from_numpy(direction.source.pixels[:n]).to(model.device))
+    rows = {"source": source, "translation": model.translate(source, direction.direction, generator)}
+    if isinstance(model, Cyclic):
+        back = next(each for each in model.directions if each != direction.direction)
+        rows["reconstruction"] = model.translate(rows["translation"], back, generator)
+        if model.spec.channels == model.spec.source_channels:
+            rows["identity"] = model.translate(source, back, generator)
+    pictures = {name: quantise(row).cpu() for name, row in rows.items()}
+    raw = pictures["translation"]
+    if direction.truth is not None:
+        pictures["truth"] = torch.from_numpy(np.ascontiguousarray(direction.truth[:n]))
+    deep = [row.expand(-1, 3, -1, -1) for row in pictures.values()]  # the domains may differ in channels
+    return Picture(make_grid(torch.cat(deep), len(source), names=tuple(pictures)), raw)
+
+
+def check_direction(model: Translation, direction: str | None, domains: Sequence[str] = ()) -> str:
+    """Return a direction as translate() knows it; None is the first one, unless there are several domains.
+
+    Args:
+        model: knows its directions.
+        direction: one of them, or the name of the target domain.
+        domains: names of several domains.
+
+    Raises:
+        UsageError: the model knows no such direction.
+    """
+    known = model.directions
+    if isinstance(model, MultiDomain):
+        names = dict(zip(domains, known))
+        known = (*known, *names)
+        direction = None if direction is None else names.get(direction, direction)
+    elif direction is None:
+        return known[0]
+    if direction is None or direction not in known:
+        what = "its domains" if isinstance(model, MultiDomain) else "the directions"
+        raise UsageError(
+            f"direction={direction}: {type(model).__name__} knows {what} {', '.join(known)}"
+            f"{did_you_mean(str(direction), known)}"
+        )
+    return direction
+
+
+@torch.no_grad()
+def translate(model: Translation, pixels: Tensor, direction: str, generator: torch.Generator | None = None) -> Tensor:
+    """Translate one picture (1, C, H, W) of any size that reflection can continue to what the network takes."""
+    height, width = pixels.shape[2:]
+    down, right = -height % model.multiple, -width % model.multiple
+    if down >= height or right >= width or min(height, width) < 8:
+        raise UsageError(
+            f"a picture of {height}x{width} is too small: sides are multiples of {model.multiple} from 8 pixels on, or "
+            "more than half of one"
+        )
+    found = model.translate(pad(pixels, (0, right, 0, down), mode="reflect"), direction, generator)
+    return found[:, :, :height, :width]
+
+
+def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str], Iterator[Tensor]]:
+    """Return the names of pictures without their endings, and the pictures, (1, C, H, W) in [-1, 1], one at a time, in
+    the channels of their domain.
+
+    Raises:
+        UsageError: no such folder, no pictures, or, while they are read, one that cannot be read.
+    """
+    spec = model.spec
+    channels = spec.source_channels if direction == "a2b" else spec.channels
+    root = Path(source).expanduser()
+    if not root.exists():
+        raise UsageError(f"source={source}: no such folder or zip; name one with pictures to translate")
+    entries = open_files(root).entries()
+    if not entries:
+        raise UsageError(f"source={source}: no pictures in it")
+    stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
+    count = Counter(stems)  # a.jpg and a.png must not become one file
+    names = [stem if count[stem] == 1 else entry.name for stem, entry in zip(stems, entries)]
+
+    def read() -> Iterator[Tensor]:
+        for entry in entries:
+            try:
+                with entry.open() as file, Image.open(file) as image:
+                    array = to_array(flatten(image, channels))
+            except (OSError, ValueError, SyntaxError) as error:
+                raise UsageError(f"source={source}: {entry.name} cannot be read ({one_line(error)})") from error
+            yield scaled(torch.from_numpy(array[None]).to(model.device))
+
+    return names, read()
