@@ -50,7 +50,9 @@ class StaticMNIST(Source):
             ("validation", validation or None, 10_000),
         ):
             if value not in (None, allowed):
-                raise UsageError(f"data.{key}={value}: static_mnist allows only {allowed}; use data=mnist for other values")
+                raise UsageError(
+                    f"data.{key}={value}: static_mnist allows only {allowed}; use data=mnist for other values"
+                )
         self.root = folder(root or "~/.cache/gancli") / FOLDER
 
     def _load(self, split: str) -> dict[str, Images]:
