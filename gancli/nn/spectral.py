@@ -1,5 +1,7 @@
 """Spectral normalisation of whole networks (Miyato et al. 2018)."""
 
+from typing import Any
+
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -14,4 +16,5 @@ def spectral_(net: nn.Module) -> None:
         if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):
             spectral_norm(layer)
             # An average of unit vectors is none: a moving average of the network copies them instead (training/ema.py).
-            layer.parametrizations.weight[0].copied = ("_u", "_v")
+            parametrization: Any = layer.get_submodule("parametrizations.weight.0")
+            parametrization.copied = ("_u", "_v")
