@@ -1,4 +1,4 @@
-"""Which classes the generated images belong to, by a classifier of the data's own: are they right, are all there?"""
+"""Class coverage and accuracy of generated images, as predicted by a classifier of the data's own classes."""
 
 import math
 from collections.abc import Mapping
@@ -33,12 +33,14 @@ class Predictions(Statistic):
 
 
 class ClassBalance(Metric):
-    """`modes`: classes predicted at least once; `mode_jsd`: of their histogram against that of the real images.
+    """Scores of the histogram of predicted classes.
 
-    `reverse_kl`: of the histogram against a uniform one, KL(generated || uniform) in nats, as tables of Stacked MNIST
-    have it; of n images of K equally frequent classes it is about (K - 1) / 2n.
-    `accuracy`: the share of images predicted as their label, of labelled pictures alone. The divergence is Jensen and
-    Shannon's, in nats: 0 for equal histograms, ln 2 = 0.693 for disjoint ones.
+    - `modes`: number of classes predicted at least once.
+    - `mode_jsd`: Jensen-Shannon divergence between the histograms of generated and real images, in nats: 0 if they are
+      equal, ln 2 = 0.693 if they are disjoint.
+    - `reverse_kl`: KL(generated || uniform) in nats, as in tables of Stacked MNIST. Its expectation for n images of K
+      equally frequent classes is about (K - 1) / 2n.
+    - `accuracy`: share of images whose predicted class is their label; only for labelled images.
     """
 
     name = "classes"

@@ -1,4 +1,4 @@
-"""Features of a small CNN, trained once on the labelled training split: for digits, and for machines offline."""
+"""Features of a small CNN, trained once on the labelled training split. They need no download and suit digits."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ from gancli.errors import UsageError
 from gancli.files import cache_dir, digest, replacing
 from gancli.metrics.features import Features, Images, Spec, exact
 
-VERSION = 1  # of network and training: raise it when either changes, for scores of two versions do not compare
+VERSION = 1  # of network and training; raise it when either changes, because scores are not comparable across versions
 WIDTH = 128  # channels of the last stage, and features
 BATCH = 128
 LEARNING_RATE = 3e-3
@@ -27,29 +27,29 @@ log = logging.getLogger("gancli")
 
 
 class Classifier(Features):
-    """128 features (after the last ReLU) and the logits of the data's own classes; 99 % on MNIST.
+    """128 features (after the last ReLU) and the logits of the data's own classes; 99 % accurate on MNIST.
 
-    Trained on the CPU or the device, it is cached under ``$GANCLI_CACHE`` or ``~/.cache/gancli`` by everything that
-    goes into it, so that all runs on the same data share one extractor.
+    The trained network is cached under ``$GANCLI_CACHE`` or ``~/.cache/gancli`` by a hash of data and settings, so that
+    all runs on the same data share one extractor.
     """
 
     name, dim = "classifier", WIDTH
 
     def __init__(
         self,
-        epochs: int | None = None,  # over the training split; None: as many as make 180,000 images, 3 to 60
-        seed: int = 0,  # of initial weights and order
+        epochs: int | None = None,  # over the training split; None for about 180,000 images, 3 to 60 epochs
+        seed: int = 0,  # of the initial weights and the order of images
     ) -> None:
         if epochs is not None and epochs < 1:
             raise UsageError(f"features.epochs={epochs} trains nothing: give 1 or more, or null")
         self.epochs, self.seed = epochs, seed
 
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Load the classifier of this training split, or train it now. Raises UsageError for unlabelled data."""
+        """Load the classifier of this training split, or train it. Raises UsageError if the data has no labels."""
         images = train()
         if images.labels is None or images.spec.num_classes < 2:
             raise UsageError(
-                f"features=classifier learns from labels and {images.name} has none: choose features=inception"
+                f"features=classifier learns from labels, and {images.name} has none; choose features=inception"
             )
         self.classes = images.spec.num_classes
         epochs = self.epochs or min(60, max(3, round(IMAGES / len(images))))
@@ -88,10 +88,11 @@ class Classifier(Features):
 
 
 def network(spec: Spec, seed: int) -> nn.Sequential:
-    """Return a CNN for 8 to 128 pixels: 3x3 convolutions that halve until about 4x4 is left, then two linear layers.
+    """Return a CNN for 8 to 128 pixels: 3x3 convolutions of stride 2 down to about 4x4, then two linear layers.
 
-    Widths double up to 128, so 32 pixels start with 32 channels, 128 pixels with 8: the cost stays about the same.
-    Strides, unlike max pooling, have a deterministic gradient on CUDA, and cost a quarter of pooling.
+    Widths double up to 128 channels: networks for 32 pixels start with 32 channels and those for 128 pixels with 8, at
+    about the same cost. Strided convolutions, unlike max pooling, have a deterministic gradient on CUDA, and cost a
+    quarter as much.
     """
     stages = max(2, round(math.log2(math.sqrt(spec.height * spec.width) / 4)))
     layers: list[nn.Module] = []
@@ -112,9 +113,10 @@ def network(spec: Spec, seed: int) -> nn.Sequential:
 
 
 def fit(net: nn.Sequential, images: Images, epochs: int, seed: int) -> float | None:
-    """Train by Adam with one cycle of the learning rate; return the accuracy on a held-out twentieth.
+    """Train with Adam and a one-cycle learning rate; return the accuracy on a held-out twentieth of the images.
 
-    Draws from its own generator only, and works inside a caller's ``no_grad`` or autocast. None: nothing to hold out.
+    Uses a random generator of its own, and may be called under ``no_grad`` or autocast. Returns None if there are too
+    few images to hold any out.
     """
     log.info(
         "training the classifier of features=classifier on %s: %d images, epochs=%d", images.name, len(images), epochs
@@ -152,13 +154,13 @@ def fit(net: nn.Sequential, images: Images, epochs: int, seed: int) -> float | N
 
 
 def _gather(images: Images, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    index = np.sort(rows.numpy())  # in order, for pixels may be a file
+    index = np.sort(rows.numpy())  # sorted, because pixels may be memory-mapped
     x, y = torch.from_numpy(images.pixels[index]), torch.from_numpy(np.asarray(images.labels)[index])
     return x.to(device), y.to(device)
 
 
 def scaled(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [-1, 1], channels last."""
+    """Convert uint8 images to float32 in [-1, 1], channels last."""
     return images.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
 
 
@@ -172,7 +174,7 @@ def _save(path: Path, net: nn.Sequential, accuracy: float | None) -> None:
 
 
 def _load(path: Path, net: nn.Sequential) -> dict[str, Any] | None:
-    """Fill ``net`` from the cache and return what was saved with it; None when it is not there."""
+    """Load the cached weights into ``net`` and return the facts saved with them; None if there are none."""
     if not path.exists():
         return None
     try:

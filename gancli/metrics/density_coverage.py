@@ -1,6 +1,6 @@
-"""Density and coverage: Naeem et al. 2020, arXiv 2002.09797, eq. 5 and 6, as their program prdc computes them.
+"""Density and coverage: Naeem et al. 2020, arXiv 2002.09797, eq. 5 and 6, as computed by their package prdc.
 
-The balls are open here (<), closed in precision and recall (<=): it matters for repeated images only.
+Balls are open here (<), and closed in precision and recall (<=), which matters only for repeated images.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,10 @@ K = 5
 
 
 class DensityCoverage(Metric):
-    """Density: real balls around a generated image, 1 for real images, above 1 in dense places; coverage: balls hit."""
+    """Density: number of real images' balls that contain a generated image, over k. Coverage: share of balls hit.
+
+    Density has expectation 1 for real images and exceeds 1 if generated images concentrate in dense regions.
+    """
 
     name, least = "density_coverage", K + 1
     needs = {GENERATED: (KeptFeatures,), REAL: (KeptFeatures,)}
@@ -29,7 +32,7 @@ class DensityCoverage(Metric):
 
 
 def density_coverage(generated: Tensor, real: Tensor, k: int = K) -> tuple[float, float]:
-    """Return density and coverage of features (N, D) against real ones (M, D)."""
+    """Return density and coverage of generated features (N, D) given real ones (M, D)."""
     balls = radii(real, k)
     hits = torch.zeros((), dtype=torch.int64, device=real.device)
     hit = torch.zeros_like(balls, dtype=torch.bool)

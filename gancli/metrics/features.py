@@ -1,4 +1,4 @@
-"""The interface of a feature extractor: images in, features for FID and class logits for the Inception Score out."""
+"""The interface of feature extractors, which map images to features (for FID) and class logits (for IS)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -59,35 +59,45 @@ class Images(Protocol):
 
 
 class Features(ABC):
-    """A fixed function of single images; a score is only comparable with scores of the same ``protocol()``."""
+    """A fixed function of single images. Scores are comparable only if their extractors' ``protocol()`` is equal."""
 
-    name: str  # short, part of the result's file name
-    dim: int  # of the features
-    classes: int  # of the logits; known after prepare()
-    points: ClassVar[bool] = False  # takes points and no pictures
+    name: str  # short; part of the name of the score card's file
+    dim: int  # number of features
+    classes: int  # number of logits; known after prepare()
+    points: ClassVar[bool] = False  # whether it takes points instead of images
 
     @abstractmethod
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Get ready on ``device``: everything that can fail (files, downloads, training) fails here, before sampling.
+        """Load or train the extractor on ``device``, so that whatever can fail does so before sampling.
 
-        ``train`` returns the training split; it is called only by extractors that learn from the data. Never touches a
-        global random state, for it may be called in the middle of a training run. Raises UsageError.
+        Must not change global random states, because it may be called in the middle of a training run.
+
+        Args:
+            train: returns the training split; called only by extractors that learn from the data.
+            device: the device to compute features on.
+
+        Raises:
+            UsageError: the weights or the data cannot be used.
         """
 
     @abstractmethod
     def protocol(self) -> dict[str, object]:
-        """Plain facts that fix the extractor: network, hash of the weights, preprocessing. After ``prepare()``."""
+        """Return the facts that determine the features, as plain types: network, hash of weights, preprocessing.
+
+        Call ``prepare()`` first.
+        """
 
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, H, W) on any device -> float32 features (N, dim), logits (N, classes) on the prepared one.
+        """Return float32 features (N, dim) and logits (N, classes) on the prepared device.
 
-        Points are (N, D, 1, 1) float32.
+        Args:
+            images: uint8 (N, C, H, W), or points, float32 (N, D, 1, 1), on any device.
         """
 
 
 class Pixels(Features):
-    """No features at all: for metrics that look at pixels or ask the model."""
+    """No features: for metrics of pixels or of the model's likelihood."""
 
     name, dim, classes = "pixels", 0, 0
 
@@ -106,10 +116,10 @@ _OPS = ("conv", "rnn", "matmul")
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Full float32, no autocast, no gradients, no timing-dependent kernels; whatever was set before is restored.
+    """Compute in full float32, without autocast and gradients, with deterministic kernels; restore settings on exit.
 
-    From 2.9 on, torch has a legacy and a fine switch for TF32 and refuses to read the one when they disagree: setting
-    the legacy one sets both, so that goes in; going out, the fine ones are put back last.
+    Since 2.9, torch has legacy and fine-grained switches for TF32, and refuses to read the legacy ones if the two
+    disagree. Setting a legacy switch sets both, so it comes first; on exit the fine-grained ones are restored last.
     """
     backends = torch.backends
     switches = [(backends.cuda, "matmul"), *((owner, op) for owner in (backends.cudnn, backends.mkldnn) for op in _OPS)]
@@ -138,5 +148,5 @@ def exact() -> Iterator[None]:
 def _or_none(get: Callable[[], Any]) -> Any:
     try:
         return get()
-    except RuntimeError:  # the legacy switch cannot be read: only the new one was used
+    except RuntimeError:  # the legacy switch cannot be read if only the fine-grained one was set
         return None

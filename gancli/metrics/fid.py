@@ -1,7 +1,7 @@
 """Frechet Inception Distance: Heusel et al. 2017, arXiv 1706.08500, eq. 6, by symmetric eigendecompositions.
 
-``scipy.linalg.sqrtm`` of the product, as in most programs, is seven times slower, and wrong in the sixth digit when
-there are fewer images than features; SciPy 1.18 also took away the call they use.
+The usual ``scipy.linalg.sqrtm`` of the product of covariances is seven times slower, and wrong in the sixth digit if
+there are fewer images than features; SciPy 1.18 removed the form of the call that most programs use.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from gancli.metrics.moments import Gaussian, Moments
 
 
 class FID(Metric):
-    """Frechet distance of the Gaussians that mean and covariance (ddof 1) of the features describe."""
+    """Squared Frechet distance between Gaussians with the mean and covariance (ddof 1) of the features."""
 
     name = "fid"
     needs = {GENERATED: (Moments,), REAL: (Moments,)}
@@ -29,7 +29,7 @@ class FID(Metric):
 
 
 def few(n: int, dim: int) -> str | None:
-    """Return a warning when n images are too few for a covariance of dim features that an FID can be compared by."""
+    """Return a warning if n images are too few for a reliable covariance of ``dim`` features, else None."""
     if n >= 10 * dim and (dim != 2048 or n >= 10_000):
         return None
     singular = "its covariance is singular and " if n <= dim else ""
@@ -37,9 +37,9 @@ def few(n: int, dim: int) -> str | None:
 
 
 def fid(a: Gaussian, b: Gaussian) -> float:
-    """Return the squared Frechet distance of two Gaussians; never negative. Raises UsageError unless all is finite."""
+    """Return the squared Frechet distance of two Gaussians, 0 or more. Raises UsageError if they are not finite."""
     if a.n > b.n:
-        a, b = b, a  # the distance is symmetric: put the set of lower rank where its rank can be used
+        a, b = b, a  # the distance is symmetric; the rank of the first set is used
     return frechet_distance(a.mean, a.cov, b.mean, b.cov, rank=a.n - 1)
 
 
@@ -48,13 +48,13 @@ def frechet_distance(
     sigma1: np.ndarray,  # (D, D) float64, symmetric, positive semidefinite
     mu2: np.ndarray,
     sigma2: np.ndarray,
-    rank: int | None = None,  # upper bound of sigma1's rank, n1 - 1 for a covariance of n1 images; None: full
+    rank: int | None = None,  # upper bound of sigma1's rank, n1 - 1 for a covariance of n1 images; None for full rank
 ) -> float:
-    """|mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) without a product of different matrices' square roots.
+    """Return |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) without the square root of a non-symmetric matrix.
 
-    With S1 = L L^T the eigenvalues of S1 S2 are those of the symmetric L^T S2 L. Below full rank, the eigenvalues that
-    must be zero come out as rounding errors e, and their roots add up to D sqrt(e): ``rank`` leaves them out. That
-    equals the nuclear norm |X1 X2^T|_* of the centred features, which never forms a covariance, without the features.
+    With S1 = L L^T, the eigenvalues of S1 S2 are those of the symmetric matrix L^T S2 L. Below full rank, eigenvalues
+    that should be zero are rounding errors e, whose roots add up to D sqrt(e); ``rank`` leaves them out. The result
+    equals that of the nuclear norm |X1 X2^T|_* of the centred features, but does not need the features.
     """
     left = _root(_symmetric(sigma1), len(sigma1) if rank is None else rank)  # (D, r)
     squared = np.linalg.eigvalsh(_symmetric(left.T @ sigma2 @ left))  # (r,)
@@ -63,11 +63,11 @@ def frechet_distance(
 
 
 def _root(matrix: np.ndarray, rank: int) -> np.ndarray:
-    """Return some L (D, r) with L L^T = matrix: Cholesky's, three times as fast, where there is one."""
+    """Return a matrix L (D, r) with L L^T = matrix: the Cholesky factor, three times faster, if it exists."""
     if rank >= len(matrix):
         try:
             return np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:  # singular all the same: features that never fire
+        except np.linalg.LinAlgError:  # singular, because some features are constant
             pass
     values, vectors = np.linalg.eigh(matrix)  # ascending
     low = max(len(values) - rank, 0)
@@ -76,5 +76,7 @@ def _root(matrix: np.ndarray, rank: int) -> np.ndarray:
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     if not np.isfinite(matrix).all():
-        raise UsageError("the features are not finite: their network's weights are damaged; choose features=... anew")
+        raise UsageError(
+            "the features are not finite, so the weights of their network must be damaged; choose other features=..."
+        )
     return (matrix + matrix.T) / 2

@@ -1,7 +1,7 @@
 """FID of infinitely many generated images: Chong and Forsyth 2020, arXiv 1911.07023, section 4.
 
-The bias of FID falls as 1/n: a line through the FIDs of random subsets meets 1/n = 0 at the FID without it. What the
-reference's own finite number adds is still in it.
+The bias of FID is proportional to 1/n, so a line through the FIDs of random subsets is extrapolated to 1/n = 0. The
+bias due to the finite number of real images remains.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ POINTS, SMALLEST, SEED = 15, 5000, 0
 
 
 class FIDInfinity(Metric):
-    """Extrapolated from 15 subsets, from 5,000 images or a tenth of them on; may come out below zero."""
+    """FID extrapolated from 15 subsets, the smallest of 5,000 images or a tenth of all; may be negative."""
 
     name, least = "fid_infinity", 150
     needs = {GENERATED: (KeptFeatures,), REAL: (Moments,)}
@@ -30,7 +30,7 @@ class FIDInfinity(Metric):
         n, dim = sets[GENERATED][KeptFeatures].rows().shape
         if smallest(n) > dim:
             return None
-        return f"fid_infinity of {n:,} images: subsets of {smallest(n):,} with {dim} features do not lie on the line"
+        return f"fid_infinity of {n:,} images: FIDs of subsets of {smallest(n):,} in {dim} features are not on the line"
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         return {"fid_infinity": extrapolated(sets[GENERATED][KeptFeatures].rows(), sets[REAL][Moments].gaussian())}
@@ -42,7 +42,7 @@ def smallest(n: int) -> int:
 
 
 def extrapolated(x: Tensor, real: Gaussian) -> float:
-    """Return the intercept of the least-squares line of FID over 1/n for subsets of x (N, D)."""
+    """Return the intercept at 1/n = 0 of a least-squares line through the FIDs of subsets of features x (N, D)."""
     random = np.random.RandomState(SEED)
     sizes = np.linspace(smallest(len(x)), len(x), POINTS).astype(int)
     scores = []

@@ -1,7 +1,7 @@
 """Conditional FID: between generated and real images of the same class; "intra FID" of Miyato and Koyama 2018.
 
-cGANs with Projection Discriminator, arXiv 1802.05637. It sees what FID cannot: right images under wrong
-labels, and classes that are all alike inside.
+cGANs with Projection Discriminator, arXiv 1802.05637. Unlike FID, it detects images of the wrong class, and lack of
+variety within classes.
 """
 
 import math
@@ -17,10 +17,10 @@ from gancli.metrics.moments import Moments
 
 
 class FIDPerClass(Metric):
-    """Mean over the real images' classes of the FID within a class; infinite if one has fewer than two images.
+    """Mean of the FIDs within each class of the real images; infinite if a class has fewer than two images.
 
-    By labels that were asked for (of a conditional model) or given (of pictures), never by predicted ones. Classes have
-    few images, which biases FID upwards: compare only at equal numbers, and with the noise floor.
+    Classes are the labels a conditional model was given or those of an image folder, never predictions. Each class has
+    few images, which biases FID upwards: compare only equal numbers of images, and with the noise floor.
     """
 
     name = "fid_per_class"
@@ -53,7 +53,7 @@ class FIDPerClass(Metric):
         return {"fid_per_class": sum(finite) / len(finite) if len(finite) == len(distances) else math.inf}
 
     def _counts(self, sets: Mapping[str, Statistics]) -> dict[int, tuple[int, int]]:
-        """Return how many generated and real images each class has."""
+        """Return the numbers of generated and of real images of each class."""
         generated, real = (sets[name][KeptLabels].labels() for name in (GENERATED, REAL))
         found = real.unique().tolist()
         return {label: (int((generated == label).sum()), int((real == label).sum())) for label in found}

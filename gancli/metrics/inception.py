@@ -1,4 +1,4 @@
-"""Inception features as in the papers: pytorch-fid's network and weights (TensorFlow's inception-2015-12-05)."""
+"""Inception features, as used in papers: pytorch-fid's network and weights (TensorFlow's inception-2015-12-05)."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing, sha256_file
 from gancli.metrics.features import Features, Images, exact
 
-SHA256_PREFIX = "6726825d"  # also the end of the file's name, as torch.hub names its files
+SHA256_PREFIX = "6726825d"  # also part of the file's name, by the convention of torch.hub
 SIZE = 299
 
 log = logging.getLogger("gancli")
@@ -26,17 +26,17 @@ PREPROCS = ("tf", "pytorch_fid")
 
 
 class Inception(Features):
-    """2048 features for FID and 1008 logits without bias for IS, as openai/improved-gan takes them.
+    """2048 features for FID and 1008 logits without bias for IS, as in openai/improved-gan.
 
-    ``preproc`` fixes how images become 299x299: ``tf`` as TTUR, torch-fidelity and StyleGAN's tools (TensorFlow 1's
-    bilinear), ``pytorch_fid`` as ``python -m pytorch_fid``. Their numbers must not be compared with each other.
+    ``preproc`` chooses how images are resized to 299x299: ``tf`` like TTUR, torch-fidelity and StyleGAN (TensorFlow 1's
+    bilinear), ``pytorch_fid`` like ``python -m pytorch_fid``. Scores of the two are not comparable.
     """
 
     dim, classes = 2048, 1008
 
     def __init__(
         self,
-        weights: str | None = None,  # file; None: $GANCLI_INCEPTION, else torch.hub's folder, downloaded when missing
+        weights: str | None = None,  # file; None for $GANCLI_INCEPTION, else torch.hub's, downloaded if missing
         preproc: Literal["tf", "pytorch_fid"] = "tf",
     ) -> None:
         if preproc not in PREPROCS:
@@ -47,12 +47,12 @@ class Inception(Features):
         self.weights = weights or os.environ.get("GANCLI_INCEPTION") or None
 
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Find, check and load the weights; the data is not looked at. Raises UsageError."""
+        """Find, check and load the weights; ``train`` is not called. Raises UsageError."""
         library = _pytorch_fid()
         path, self._sha256 = named(self.weights) if self.weights else published(library.FID_WEIGHTS_URL)
         net = build(library, path).to(device)
         self._file, self._device = path.name, device
-        self._unbiased = net.get_parameter("fc.weight")  # (1008, 2048): IS leaves the bias out
+        self._unbiased = net.get_parameter("fc.weight")  # (1008, 2048); IS does not use the bias
         net.fc = nn.Identity()
         self._net = net
 
@@ -70,12 +70,12 @@ class Inception(Features):
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with exact():
             x = preprocess(images.to(self._device), self.preproc)
-            features = self._net(x.expand(-1, 3, -1, -1))  # grey: the same plane three times
+            features = self._net(x.expand(-1, 3, -1, -1))  # a grey image is repeated in three channels
             return features, features @ self._unbiased.T
 
 
 def preprocess(images: Tensor, preproc: str) -> Tensor:
-    """uint8 (N, C, H, W) -> float32 (N, C, 299, 299), about [-1, 1]."""
+    """Resize and scale uint8 images (N, C, H, W) to float32 (N, C, 299, 299) in about [-1, 1]."""
     if preproc == "tf":
         return (resize_tf1(images.float(), SIZE) - 128) / 128
     x = F.interpolate(images.float() / 255, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
@@ -83,10 +83,10 @@ def preprocess(images: Tensor, preproc: str) -> Tensor:
 
 
 def resize_tf1(x: Tensor, size: int) -> Tensor:
-    """TensorFlow 1's ``resize_bilinear(align_corners=False)``: sample i sits at i * in/out, not at pixel centres.
+    """Resize like TensorFlow 1's ``resize_bilinear(align_corners=False)``, which samples at i * in/out.
 
-    TensorFlow's own order of operations, columns then rows in float32, bit for bit: as two matrix products A x A^T it
-    would be a rounding error away, which the network turns into a difference of the Inception Score.
+    The order of operations, columns then rows in float32, is TensorFlow's, so that results agree bit for bit: the
+    rounding errors of two matrix products A x A^T would change the Inception Score.
     """
     for dim in (3, 2):
         length = x.shape[dim]
@@ -99,7 +99,7 @@ def resize_tf1(x: Tensor, size: int) -> Tensor:
 
 
 def named(weights: str) -> tuple[Path, str]:
-    """Return the file the user names and its SHA-256, whatever it is. Raises UsageError when it cannot be read."""
+    """Return the path of a weights file and its SHA-256, unchecked. Raises UsageError if it cannot be read."""
     path = Path(weights).expanduser()
     try:
         return path, sha256_file(path)
@@ -110,7 +110,11 @@ def named(weights: str) -> tuple[Path, str]:
 
 
 def published(url: str) -> tuple[Path, str]:
-    """Return torch.hub's copy of the published weights and its SHA-256, downloaded once. Raises UsageError."""
+    """Return the path of the published weights in torch.hub's folder and their SHA-256; download them if missing.
+
+    Raises:
+        UsageError: the download failed, or the file is damaged.
+    """
     path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
     if not path.exists():
         _download(url, path)
@@ -118,7 +122,7 @@ def published(url: str) -> tuple[Path, str]:
     if not sha256.startswith(SHA256_PREFIX):
         raise UsageError(
             f"{path} is damaged (SHA-256 {sha256[:8]}..., expected {SHA256_PREFIX}...): delete it and try again, "
-            "or use it all the same by naming it in features.weights=FILE"
+            "or use it anyway with features.weights=FILE"
         )
     return path, sha256
 
@@ -138,15 +142,22 @@ def _download(url: str, path: Path) -> None:
 
 
 def build(library: Any, path: Path) -> nn.Module:
-    """Return pytorch-fid's Inception in eval mode with the weights of ``path``, on the CPU. Raises UsageError.
+    """Return pytorch-fid's Inception in eval mode with the weights of ``path``, on the CPU.
 
-    Its builder downloads, unchecked, by itself: for this one call the loader it knows is ours.
+    Its builder downloads weights without checking them, so its loader is replaced during the call.
+
+    Args:
+        library: the module ``pytorch_fid.inception``.
+        path: file of weights.
+
+    Raises:
+        UsageError: the file does not hold the network's weights.
     """
     loader = library.load_state_dict_from_url
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         library.load_state_dict_from_url = lambda *args, **kwargs: state
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights: leave the run's random state alone
+        with torch.random.fork_rng(devices=[]):  # initialization draws random numbers
             net = library.fid_inception_v3()
     except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -162,7 +173,7 @@ def build(library: Any, path: Path) -> nn.Module:
 def _pytorch_fid() -> ModuleType:
     try:
         from pytorch_fid import inception
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision built for another torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
         reason = str(error).strip().split("\n")[0]
         raise UsageError(
             f"features=inception cannot import pytorch-fid ({reason}): install pytorch-fid and the torchvision "

@@ -14,9 +14,18 @@ SPLITS = 10
 
 
 class InceptionScore(Statistic):
-    """Streamed: per split the sums of p(y|x) and of p log p are all that exp(E KL(p(y|x) || p(y))) needs.
+    """Streaming computation of exp(E KL(p(y|x) || p(y))) from the sums of p(y|x) and p log p in each split.
 
-    Split i holds the images [i n // splits, (i + 1) n // splits) in the order they come: nothing is shuffled.
+    Split i holds the images [i n // splits, (i + 1) n // splits) in the order they are added, without shuffling.
+
+    Args:
+        n: number of images that will be added.
+        classes: number of classes.
+        device: device of the sums.
+        splits: number of splits.
+
+    Raises:
+        UsageError: there are fewer images than splits.
     """
 
     def __init__(self, n: int, classes: int, device: torch.device | str = "cpu", splits: int = SPLITS) -> None:
@@ -40,7 +49,7 @@ class InceptionScore(Statistic):
         """Add logits (N, classes) of the next N images. Raises ValueError beyond n images."""
         if self.seen + len(logits) > self.n:
             raise ValueError(f"more than the announced {self.n} images")
-        log_p = logits.detach().to(self._p).log_softmax(1)  # float64: p log p is nan once a float32 p underflows
+        log_p = logits.detach().to(self._p).log_softmax(1)  # float64, because p log p is NaN if p underflows
         p = log_p.exp()
         plogp = (p * log_p).sum(1)
         start = 0
@@ -63,12 +72,12 @@ class InceptionScore(Statistic):
         return scores.mean().item(), scores.std(correction=0).item()
 
     def _split_of(self, index: int) -> int:
-        """The split i with i n // splits <= index < (i + 1) n // splits."""
+        """Return the split i with i n // splits <= index < (i + 1) n // splits."""
         return ((index + 1) * self.splits - 1) // self.n
 
 
 class IS(Metric):
-    """Mean and standard deviation over 10 splits, by the extractor's class predictions."""
+    """Mean and standard deviation over 10 splits, from the class probabilities of the extractor."""
 
     name, least = "is", SPLITS
     needs = {GENERATED: (InceptionScore,)}
@@ -78,7 +87,7 @@ class IS(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if features.classes < 2:
             raise UsageError(
-                f"metrics: is needs classes, and features={features.name} of {reference.name} know none: name others"
+                f"metrics: is needs classes, and features={features.name} of {reference.name} know none; choose others"
             )
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Statistics that keep something of every image: their memory grows with n."""
+"""Statistics that store something of every image, so that their memory grows with n."""
 
 import hashlib
 from typing import Self
@@ -10,7 +10,7 @@ from gancli.metrics.base import Batch, SetInfo, Statistic
 
 
 class KeptFeatures(Statistic):
-    """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 of Inception."""
+    """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 images of Inception."""
 
     def __init__(self, about: SetInfo) -> None:
         self._rows = torch.empty(about.n, about.dim, device=about.device)
@@ -31,7 +31,7 @@ class KeptFeatures(Statistic):
 
 
 class Parts(Statistic):
-    """Something of every image, on the CPU, batch by batch."""
+    """A list of tensors on the CPU, one per batch."""
 
     network = False
 

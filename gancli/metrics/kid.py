@@ -1,7 +1,7 @@
-"""Kernel Inception Distance: Binkowski et al. 2018, arXiv 1801.01401, section 4, with their program's settings.
+"""Kernel Inception Distance: Binkowski et al. 2018, arXiv 1801.01401, section 4, with the settings of their code.
 
-The squared maximum mean discrepancy of a cubic kernel; unbiased, so that sets of different sizes can be compared, and
-small negative values mean no difference. Subsets are drawn as torch-fidelity draws them.
+The squared maximum mean discrepancy of a cubic kernel. The estimate is unbiased, so that sets of different sizes can be
+compared; small negative values mean no difference. Subsets are drawn as in torch-fidelity.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ SUBSETS, SIZE, SEED = 100, 1000, 2020
 
 
 class KID(Metric):
-    """Mean and standard deviation over 100 subsets of 1000; of half of the images each, if there are fewer."""
+    """Mean and standard deviation over 100 subsets of 1000 images, or of half the images if there are fewer."""
 
     name, least = "kid", 4
     needs = {GENERATED: (KeptFeatures,), REAL: (KeptFeatures,)}
@@ -30,7 +30,7 @@ class KID(Metric):
 
 
 def kid(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SIZE, seed: int = SEED) -> Iterator[float]:
-    """Yield the distance of random subsets of features (N, D) and (M, D), in float64."""
+    """Yield the distances between random subsets of features (N, D) and (M, D), computed in float64."""
     fewest = min(len(x), len(y))
     size = size if fewest >= size else fewest // 2
     random = np.random.RandomState(seed)
@@ -40,7 +40,7 @@ def kid(x: Tensor, y: Tensor, subsets: int = SUBSETS, size: int = SIZE, seed: in
 
 
 def mmd2(x: Tensor, y: Tensor) -> float:
-    """Unbiased estimate of MMD^2 under k(a, b) = (a.b / D + 1)^3 for two sets of equally many vectors, (m, D) each."""
+    """Return the unbiased estimate of MMD^2 under k(a, b) = (a.b / D + 1)^3 for two sets of vectors, (m, D) each."""
     m, dim = x.shape
     xx, yy, xy = ((a @ b.T / dim + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     within = xx.sum() - xx.trace() + yy.sum() - yy.trace()

@@ -1,4 +1,4 @@
-"""Whether the model repeats what it has seen: AuthPct of Alaa et al. 2022, arXiv 2102.08921, section 4, and copies."""
+"""Memorisation of training images: AuthPct of Alaa et al. 2022, arXiv 2102.08921, section 4, and exact copies."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,13 @@ from gancli.metrics.neighbours import squared
 
 
 class Memorisation(Metric):
-    """AuthPct in features; and, pixel by pixel, copies of training images and duplicates among the generated ones.
+    """AuthPct in feature space; copies of training images and duplicates among generated images, pixel by pixel.
 
-    `auth_pct`, percent: a generated image is authentic if its nearest training image lies farther from it than from the
-    next training image. Unseen real images get about as much as the data has of near-duplicates (83 for Gaussians), so
-    see what real images get beside it.
+    - `auth_pct`: percentage of authentic images. A generated image is authentic if its nearest training image lies
+      farther from it than from the nearest other training image. The value of unseen real images depends on the
+      near-duplicates in the data (83 for Gaussians): compare with the noise floor.
+    - `copy_rate`: share of generated images that equal a training image.
+    - `duplicate_rate`: share of generated images that repeat another one.
     """
 
     name = "memorisation"
@@ -32,10 +34,13 @@ class Memorisation(Metric):
 
 
 def auth_pct(generated: Tensor, train: Tensor) -> float:
-    """Return the percentage of features (N, D) farther from their nearest of train (M, D) than that is from its own."""
+    """Return the percentage of generated features (N, D) that are authentic given training features (M, D).
+
+    That is, whose nearest training vector is closer to another training vector than to them.
+    """
     nearest = [distances.min(1) for _, distances in squared(generated, train)]
     distance, index = torch.cat([each.values for each in nearest]), torch.cat([each.indices for each in nearest])
-    asked, inverse = index.unique(return_inverse=True)  # only these training images' own neighbours matter
+    asked, inverse = index.unique(return_inverse=True)  # only their neighbours are needed
     own = []
     for start, distances in squared(train[asked], train):
         rows = torch.arange(len(distances), device=train.device)

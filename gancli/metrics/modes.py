@@ -1,8 +1,8 @@
-"""How many modes of a mixture of Gaussians the generated points reach, and how well: the scoring of PacGAN.
+"""Coverage of the modes of a Gaussian mixture, and quality of the points: Lin et al. 2018, PacGAN, section 4.1.
 
-Lin, Khetan, Fanti & Oh 2018, PacGAN, section 4.1, and its release (MetricLogger): 2,500 generated points; a point is of
-high quality if its Mahalanobis distance to the nearest mode is below 3; a mode is covered if a point of high quality
-is nearest to it. Points of the mixture itself: 1 - exp(-9/2) = 98.9 % of high quality in two dimensions, not 100 %.
+As in the authors' code (MetricLogger), with 2,500 generated points. A point has high quality if its Mahalanobis
+distance to the nearest mode is below 3; a mode is covered if a point of high quality is nearest to it. In two
+dimensions, 1 - exp(-9/2) = 98.9 % of the points of the mixture itself have high quality, not 100 %.
 
     gancli eval ckpt=latest 'metrics=[modes]'
 """
@@ -22,7 +22,7 @@ DEVIATIONS = 3.0
 
 
 class NearestModes(Statistic):
-    """How often each mode was the nearest, by all points and by those of high quality."""
+    """Number of points nearest to each mode, of all points and of those of high quality."""
 
     def __init__(self, about: SetInfo) -> None:
         self.all = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
@@ -40,11 +40,13 @@ class NearestModes(Statistic):
 
 
 class Modes(Metric):
-    """`modes`: how many are covered; `high_quality`: percent of the points; `reverse_kl`: of the histogram of modes.
+    """Scores of points by their nearest mode.
 
-    For the divergence, in nats, each point counts for its nearest mode, good or not, so that it is always defined: 0 if
-    all modes are met equally often, as they are in the data, log K if one is. Of n points of the mixture itself it is
-    about (K - 1) / 2n.
+    - `modes`: number of covered modes.
+    - `high_quality`: percentage of points of high quality.
+    - `reverse_kl`: KL(generated || uniform) of the histogram of nearest modes, in nats. Points of any quality count, so
+      that it is always defined: 0 if all K modes are equally frequent, as in the data, and log K if there is only one.
+      Its expectation for n points of the mixture itself is about (K - 1) / 2n.
     """
 
     name = "modes"
@@ -55,7 +57,7 @@ class Modes(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if not isinstance(features, NearestMode):
             raise UsageError(
-                f"metrics: modes needs data that is a mixture and features=modes, as data=grid25 has them, and got "
+                f"metrics: modes needs a mixture of modes and features=modes, such as data=grid25, and got "
                 f"data={reference.name} with features={features.name}"
             )
 

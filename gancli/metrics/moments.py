@@ -1,4 +1,4 @@
-"""Mean and covariance of features, streamed: memory does not grow with the number of images."""
+"""Streaming mean and covariance of features; memory does not grow with the number of images."""
 
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -10,20 +10,20 @@ from torch import Tensor
 from gancli.files import replacing
 from gancli.metrics.base import Batch, SetInfo, Statistic
 
-ROWS = 500  # rows gathered before x^T x: ten times fewer would be five times slower
-UNKNOWN = 2**31 - 1  # images of statistics that do not say: taken as enough for full rank
+ROWS = 500  # rows gathered before each x^T x; ten times fewer would be five times slower
+UNKNOWN = 2**31 - 1  # number of images of files that do not state it; assumed to be enough for full rank
 
 
 class Gaussian(NamedTuple):
-    """What FID knows about a set of images."""
+    """Mean and covariance of the features of a set of images."""
 
-    n: int
+    n: int  # images
     mean: np.ndarray  # (D,) float64
-    cov: np.ndarray  # (D, D) float64, divided by n - 1
+    cov: np.ndarray  # (D, D) float64, with ddof 1
 
 
 class Moments(Statistic):
-    """Raw float64 sums of n, x and x x^T. Shards and ranks merge by adding; no host synchronisation in ``update``."""
+    """Raw float64 sums of x and x x^T. Sums of shards are merged by addition; ``update`` does not synchronise."""
 
     def __init__(self, dim: int, device: torch.device | str = "cpu") -> None:
         self.n, self.dim = 0, dim
@@ -47,7 +47,7 @@ class Moments(Statistic):
             self._flush()
 
     def merge(self, other: "Moments") -> None:
-        """Add what another shard has seen."""
+        """Add the sums of another shard."""
         self._flush()
         other._flush()
         self.n += other.n
@@ -55,7 +55,7 @@ class Moments(Statistic):
         self._outer += other._outer.to(self._outer.device)
 
     def gaussian(self) -> Gaussian:
-        """Return n, mean and covariance (ddof 1, as TTUR and pytorch-fid). Needs two images or more."""
+        """Return n, mean and covariance (ddof 1, as in TTUR and pytorch-fid). Raises ValueError below two images."""
         self._flush()
         if self.n < 2:
             raise ValueError(f"a covariance needs 2 images or more, got {self.n}")
@@ -72,19 +72,23 @@ class Moments(Statistic):
 
 
 def save(path: Path, gaussian: Gaussian) -> None:
-    """Write an npz that pytorch-fid's command reads too: ``mu`` and ``sigma``, and ``n``. Atomic. Raises OSError."""
+    """Write an npz file with ``mu``, ``sigma`` and ``n`` atomically; pytorch-fid can read it. Raises OSError."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, mu=gaussian.mean, sigma=gaussian.cov, n=np.int64(gaussian.n))
 
 
 def load(path: Path) -> Gaussian:
-    """Read what ``save`` or pytorch-fid wrote. Raises OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile."""
+    """Read a file written by ``save`` or by pytorch-fid.
+
+    Raises:
+        OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile: the file is no such file, or is damaged.
+    """
     with np.load(path, allow_pickle=False) as file:
         return Gaussian(int(file["n"]) if "n" in file else UNKNOWN, file["mu"], file["sigma"])
 
 
 class Precomputed(NamedTuple):
-    """A Gaussian read from a file, in place of the Moments it was made from."""
+    """A Gaussian read from a file, with the interface of ``Moments``."""
 
     known: Gaussian
 

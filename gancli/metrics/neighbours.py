@@ -1,22 +1,22 @@
-"""Squared distances between many vectors, in float64 and in blocks: what the metrics of nearest neighbours share."""
+"""Blockwise squared distances between many vectors in float64, for metrics based on nearest neighbours."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-BLOCK = 1024  # rows per block: with 50,000 columns 400 MB
-SAME = 1e-11  # of |x|^2 + |y|^2: below it lies only rounding, whatever float32 features are
-TIE = 1e-10  # of a radius: nearer to it than this is on it, for the same two vectors may round in two ways
+BLOCK = 1024  # rows per block; 400 MB with 50,000 columns
+SAME = 1e-11  # squared distances below this share of |x|^2 + |y|^2 are rounding errors of float32 features
+TIE = 1e-10  # distances within this share of a radius count as equal to it: the same pair may be rounded in two ways
 
 
 def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first row, squared distances (b, M) float64) of blocks of rows of x (N, D) to all of y (M, D).
+    """Yield (first row, squared distances (b, M) float64) from blocks of rows of x (N, D) to all of y (M, D).
 
-    By a matrix product, ten times faster than differences; what its rounding leaves between equal vectors becomes 0.
-    float32 would be wrong in the third digit of a nearest neighbour's distance.
+    Computed by a matrix product, which is ten times faster than differences; the rounding errors it leaves between
+    equal vectors are set to 0. In float32, the third digit of a nearest neighbour's distance would be wrong.
     """
-    center = y.double().mean(0)  # nearer to the origin less is lost
+    center = y.double().mean(0)  # centring reduces cancellation
     y = y.double() - center
     y_norms = y.square().sum(1)
     for start in range(0, len(x), BLOCK):
@@ -27,15 +27,15 @@ def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 
 def radii(x: Tensor, k: int) -> Tensor:
-    """Return the squared distance of each vector (N, D) to its k-th nearest other one, (N,) float64. Needs N > k."""
+    """Return the squared distance of each vector (N, D) to its k-th nearest neighbour, (N,) float64. Needs N > k."""
     found = []
     for start, distances in squared(x, x):
         row = torch.arange(len(distances), device=x.device)
         distances[row, start + row] = 0
-        found.append(distances.kthvalue(k + 1, dim=1).values)  # the vector itself comes first
+        found.append(distances.kthvalue(k + 1, dim=1).values)  # k + 1, because the nearest is the vector itself
     return torch.cat(found)
 
 
 def within(distances: Tensor, balls: Tensor, *, closed: bool) -> Tensor:
-    """Tell which squared distances (b, M) lie inside balls of squared radii (M,), or, closed, on their surface too."""
+    """Return which squared distances (b, M) lie inside balls of squared radii (M,); if closed, or on the surface."""
     return distances <= balls * (1 + TIE) if closed else distances < balls * (1 - TIE)

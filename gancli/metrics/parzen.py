@@ -1,8 +1,9 @@
 """Parzen-window log-likelihood of test images, by the protocol of Goodfellow et al. 2014, arXiv 1406.2661, section 5.
 
-Gaussians around the generated images; their width has the best likelihood on 1,000 validation images. For MLPs on MNIST
-and TFD only, and to compare with old tables: it is no likelihood of the model (Theis et al. 2016, arXiv 1511.01844).
-Here images have passed through 8 bits, the papers' have not. scikit-learn's KernelDensity is wrong in 784 dimensions.
+The density is a mixture of Gaussians around the generated images, whose width maximizes the likelihood of 1,000
+validation images. It is not the likelihood of the model (Theis et al. 2016, arXiv 1511.01844) and serves only to
+compare MLPs on MNIST and TFD with old tables. Images are quantized to 8 bits here, but not in the papers.
+scikit-learn's KernelDensity is wrong in 784 dimensions.
 """
 
 import math
@@ -18,12 +19,12 @@ from gancli.metrics.features import Features, Images
 from gancli.metrics.kept import KeptPixels
 from gancli.metrics.neighbours import squared
 
-VALIDATED = 1000  # images that choose the width
+VALIDATED = 1000  # validation images used to choose the width
 SIGMAS = torch.logspace(-1, 0, 10, dtype=torch.float64)  # of pixels in [0, 1]
 
 
 class Parzen(Metric):
-    """Mean log-likelihood of the real images in nats, and its standard error over them."""
+    """Mean log-likelihood of the real images in nats, and its standard error."""
 
     name = "parzen"
     needs = {GENERATED: (KeptPixels,), REAL: (KeptPixels,), VALIDATION: (KeptPixels,)}
@@ -33,7 +34,7 @@ class Parzen(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if reference.spec.points:
             raise UsageError(
-                f"metrics: parzen is about pixels of 8 bits, and {reference.name} are points; use modes, fid"
+                f"metrics: parzen is about pixels of 8 bits, and {reference.name} are points; use metrics=[modes,fid]"
             )
 
     def warn(self, sets: Mapping[str, Statistics]) -> str | None:
@@ -54,14 +55,19 @@ class Parzen(Metric):
 
 
 def width(generated: Tensor, validation: Tensor) -> float:
-    """Return the sigma among ten that is most likely for validation images (V, d) around generated ones (n, d)."""
+    """Return the width out of SIGMAS that maximizes the likelihood of validation images (V, d).
+
+    Args:
+        generated: centres of the Gaussians, (n, d) in [0, 1].
+        validation: images that choose the width, likewise.
+    """
     distances = torch.cat([block for _, block in squared(validation, generated)])
     means = torch.stack([_log_density(distances, float(sigma), generated.shape[1]).mean() for sigma in SIGMAS])
     return SIGMAS[means.argmax()].item()
 
 
 def log_likelihood(x: Tensor, generated: Tensor, sigma: float) -> Tensor:
-    """Return log(mean_i N(x; generated_i, sigma^2 I)) of x (N, d), in nats, (N,) float64."""
+    """Return log(mean_i N(x; generated_i, sigma^2 I)) in nats, (N,) float64, for images x (N, d)."""
     blocks = squared(x, generated)
     return torch.cat([_log_density(distances, sigma, x.shape[1]) for _, distances in blocks])
 

@@ -1,4 +1,4 @@
-"""Points are their own features: Fréchet distance and neighbours then are about the points themselves."""
+"""Feature extractors for points. The features are the coordinates, so that scores compare the points themselves."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from gancli.metrics.features import Features, Images
 
 
 class Coordinates(Features):
-    """The coordinates of a point, as they are; there are no classes."""
+    """The coordinates of each point as its features; no classes."""
 
     name, points = "points", True
 
@@ -26,12 +26,12 @@ class Coordinates(Features):
 
 
 class NearestMode(Coordinates):
-    """The coordinates, and as logits minus half the squared Mahalanobis distance to each mode that the data has."""
+    """The coordinates as features; the logits are minus half the squared Mahalanobis distances to the data's modes."""
 
     name = "modes"
 
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Take the modes from the data. Raises UsageError for data without any."""
+        """Read the modes of the data. Raises UsageError if it has none."""
         super().prepare(train, device)
         images = train()
         if images.modes is None:
@@ -45,6 +45,6 @@ class NearestMode(Coordinates):
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         points = images.flatten(1)
-        # Differences and no matrix product: |x|^2 - 2 xc + |c|^2 cancels where modes are narrow.
+        # Not by a matrix product: |x|^2 - 2 xc + |c|^2 suffers from cancellation if modes are narrow.
         distance = (points[:, None] - self.centres).square().sum(2)  # (N, K)
         return points, -0.5 * distance / self.std.square()

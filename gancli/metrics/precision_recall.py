@@ -1,6 +1,6 @@
 """Improved precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991, section 2, eq. 1 to 3.
 
-In the features of features=..., not the VGG-16 of the paper: compare only with numbers of the same extractor.
+Computed on the features of features=..., not on those of the paper's VGG-16: compare only with the same extractor.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ K = 3
 
 
 class PrecisionRecall(Metric):
-    """Precision: generated images among the real ones; recall: real images among the generated ones."""
+    """Precision: share of generated images inside the manifold of real ones. Recall: the converse."""
 
     name, least = "precision_recall", K + 1
     needs = {GENERATED: (KeptFeatures,), REAL: (KeptFeatures,)}
@@ -29,7 +29,7 @@ class PrecisionRecall(Metric):
 
 
 def covered(x: Tensor, y: Tensor, k: int = K) -> float:
-    """Return the share of x (N, D) that lies in the k-nearest-neighbour ball of one or more of y (M, D)."""
+    """Return the share of vectors x (N, D) that lie in the k-nearest-neighbour ball of any vector of y (M, D)."""
     balls = radii(y, k)
     inside = torch.cat([within(distances, balls, closed=True).any(1) for _, distances in squared(x, y)])
     return inside.double().mean().item()

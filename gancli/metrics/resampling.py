@@ -1,11 +1,11 @@
-"""How far a value would move with other images from the same source, told from the one set there is.
+"""Standard deviation of a score over sets of generated images, estimated from a single set by resampling.
 
-The bootstrap draws with replacement: its sets hold duplicates, which add the bias of a smaller sample to FID and make
-distances to nearest neighbours zero. So halves are drawn without: the values of random halves of n images spread as
-those of independent sets of n do (delete-d jackknife with d = n/2: Shao and Wu 1989, Ann. Statist. 17:1176), for values
-that are smooth functions of means over images. The bias of few images is in the value as before; the interval lies
-around the value, not around what infinitely many images would get, and the real images stay the same. Of a generator
-as good as real images, where FID and IS change by squares, the deviation comes out up to twice too large.
+The bootstrap samples with replacement; its duplicates add the bias of a smaller sample to FID and make distances to
+nearest neighbours zero. Random halves are therefore sampled without replacement: for scores that are smooth functions
+of means over images, the scores of halves of n images vary as those of independent sets of n images do (delete-d
+jackknife with d = n/2: Shao and Wu 1989, Ann. Statist. 17:1176). The deviation describes the spread around the score
+of n images, which keeps its bias, with the real images fixed. If generated images are as good as real ones, where FID
+and IS depend quadratically on the means, it is up to twice too large.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ import torch
 from gancli.metrics.base import GENERATED, Batch, Metric, SetInfo, Statistics
 
 SEED = 0
-CHUNK = 1000  # images at a time
-COUNTS = ("modes", "duplicate_rate")  # of distinct things: halves have half of them, and the spread says nothing
+CHUNK = 1000  # images per call of Statistic.add()
+COUNTS = ("modes", "duplicate_rate")  # counts of distinct things depend on n, so halves say nothing about them
 
 
 def deviations(
@@ -28,14 +28,14 @@ def deviations(
     about: Callable[[int], SetInfo],
     draws: int,
 ) -> dict[str, float]:
-    """Return the standard deviation of each value over sets of as many images as these.
+    """Return the standard deviation of each value over sets of as many generated images.
 
     Args:
-        metrics: those of them that look at generated images and can do with half of these are used.
-        images: all of them, in their order.
-        others: the statistics of the other sets.
-        about: what a statistic of so many images is told.
-        draws: random halves, two or more; 20 give the deviation to a sixth.
+        metrics: metrics to resample; those without generated images, or that need more than half of them, are skipped.
+        images: all generated images, in order.
+        others: statistics of the other sets.
+        about: returns the SetInfo of a set of n images.
+        draws: number of random halves, two or more; 20 give the deviation within a sixth.
     """
     n = len(images.pixels)
     metrics = [each for each in metrics if GENERATED in each.needs and each.least <= n // 2]

@@ -1,4 +1,4 @@
-"""Features of stacked images: gancli's own classifier on each colour, as tables of Stacked MNIST are made.
+"""Features of stacked images: the classifier of grey images applied to each channel, as usual for Stacked MNIST.
 
 gancli eval ckpt=latest n=26k 'metrics=[classes]'
 """
@@ -14,28 +14,28 @@ from gancli.metrics.features import Features, Images
 
 
 class StackedClassifier(Features):
-    """The features of three colours side by side, and log p(r) + log p(g) + log p(b) for all triples of their classes.
+    """Concatenated features of the three channels, and log p(r) + log p(g) + log p(b) for all triples of classes.
 
-    The classifier is the one of the grey images (features=classifier there), and shares its cache.
+    The network is that of features=classifier on the grey images, and shares its cache.
     """
 
     name = "stacked"
 
     def __init__(
         self,
-        epochs: int | None = None,  # over the grey training split; None: as many as make 180,000 images, 3 to 60
-        seed: int = 0,  # of initial weights and order
+        epochs: int | None = None,  # over the grey training split; None for about 180,000 images, 3 to 60 epochs
+        seed: int = 0,  # of the initial weights and the order of images
     ) -> None:
         self.grey = Classifier(epochs, seed)
         self.dim = 3 * self.grey.dim
 
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Load the classifier of the grey training split, or train it. Raises UsageError for images not stacked."""
+        """Load or train the classifier of the grey training split. Raises UsageError if images are not stacked."""
         images = train()
         grey = images.stacked
         if grey is None:
             raise UsageError(
-                f"features=stacked is for stacked images, and {images.name} are none: use data=stacked_mnist"
+                f"features=stacked is for stacked images, and {images.name} are none; choose data=stacked_mnist"
             )
         self.grey.prepare(lambda: grey, device)
         self.classes = self.grey.classes**3

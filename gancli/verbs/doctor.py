@@ -1,4 +1,4 @@
-"""What the doctor said of finished or running runs, from their metrics.jsonl alone.
+"""The ``doctor`` verb: the alarms of finished or running runs, computed from their metrics.jsonl.
 
 gancli doctor outputs/digits-dcgan/2026-11-20_13-50-00-000000
 """
@@ -18,7 +18,7 @@ class Keys:
 
 
 def doctor(cfg: Any, folder: Path) -> dict[str, float]:
-    """Print the alarms of ``cfg.runs``, as training gave them, and return how many there were.
+    """Print the alarms of ``cfg.runs``, the same as in training, and return their number.
 
     Raises:
         UsageError: no such run.
@@ -32,7 +32,7 @@ def doctor(cfg: Any, folder: Path) -> dict[str, float]:
         history = History(run.history)
         alarms += len(history.alarms)
         print(run.folder)
-        for line in history.summary() or ["doctor: nothing was examined; train with doctor.every=5k"]:
+        for line in history.summary() or ["doctor: no examinations were recorded; set doctor.every=5k and train again"]:
             print(f"  {line}")
         if history.examined:
             newest = {key: value for key, value in history.history.row.items() if key.startswith(MEASURED)}

@@ -1,4 +1,4 @@
-"""Figures in one style, with axes, units and a source: drawn without a display, saved whole, shown in TensorBoard."""
+"""Matplotlib figures in one style, drawn without a display and without pyplot's global state."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, LogLocator
 
 from gancli.files import replacing
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; black comes last, for references.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish; black, for references, comes last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs spell out every key
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -32,9 +32,13 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs spell out every key
 def panels(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.5, 3.6), **kwargs: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Make a figure of (rows, columns) axes, each ``size`` inches, laid out without overlap.
+    """Return a figure and its axes, an array of shape (rows, columns).
 
-    Other arguments are those of ``Figure.subplots``. The global state of pyplot is not touched.
+    Args:
+        rows: rows of axes.
+        columns: columns of axes.
+        size: width and height of each axes in inches.
+        **kwargs: passed to ``Figure.subplots``.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(columns * size[0], rows * size[1]), dpi=110, layout="constrained")
@@ -43,22 +47,25 @@ def panels(
 
 
 def source(figure: Figure, text: str) -> None:
-    """Write where the figure's formula or setting comes from, small, at its foot."""
+    """Write the source of the figure's formula or setting in small print at its foot."""
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.99, ha="right")
 
 
 def label(axes: Axes, title: str, x: str, y: str, *, legend: bool = True) -> None:
-    """Name the axes with their units."""
+    """Set title and axis labels, and draw a legend if any artist has a label."""
     axes.set(title=title, xlabel=x, ylabel=y)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend()
 
 
 def over_images(axes: Axes, values: Sequence[np.ndarray]) -> None:
-    """Write images seen as 200k, and values above 1 and of more than one order of magnitude, on a log scale."""
+    """Format an x axis of images seen (200k), and choose the scale of the y axis.
+
+    The scale is logarithmic if all ``values`` are positive, span more than a factor of 10 and exceed 2.
+    """
     low, high = min(np.min(each) for each in values), max(np.max(each) for each in values)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if low > 0 and high > max(10 * low, 2):  # shares stay as they are
+    if low > 0 and high > max(10 * low, 2):  # proportions stay linear
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
@@ -66,7 +73,7 @@ def over_images(axes: Axes, values: Sequence[np.ndarray]) -> None:
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """Draw the figure, (H, W, 3) uint8."""
+    """Render a figure of ``panels()`` and return its pixels, (H, W, 3) uint8."""
     with mpl.rc_context(STYLE):
         figure.canvas.draw()
     assert isinstance(figure.canvas, FigureCanvasAgg)  # as panels() sets it
@@ -74,6 +81,6 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, or what the path's ending says, whole or not at all."""
+    """Write the figure atomically, in the format that the suffix of ``path`` names."""
     with mpl.rc_context(STYLE), replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."))

@@ -110,7 +110,7 @@ def test_frechet_distance_of_points_is_that_of_their_gaussians():
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        (["data=swiss_roll", "eval.metrics=[modes]", "eval.best=modes"], "modes needs data that is a mixture"),
+        (["data=swiss_roll", "eval.metrics=[modes]", "eval.best=modes"], "modes needs a mixture of modes"),
         (["data=swiss_roll", "features=modes"], "swiss_roll is no mixture of modes; choose features=points"),
         (["data=ring8", "features=classifier"], "features=classifier are not for ring8, which are points"),
         (["data=ring8", "features=inception"], "features=inception are not for ring8, which are points"),

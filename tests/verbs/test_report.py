@@ -243,7 +243,7 @@ def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
     assert "**" not in (sweep / "report" / "table.md").read_text()
     reported("only.images_generated=50", runs=sweep)
     assert [float(row["fid_last_mean"]) for row in read(sweep)] == [91, 94, 97, 100]
-    with pytest.raises(UsageError, match=r"only.n: no such key.*images_generated"):
+    with pytest.raises(UsageError, match=r"only.n: no evaluation has this key.*images_generated"):
         reported("only.n=50", runs=sweep)
 
 

@@ -1,1 +1,1 @@
-"""What goes wrong in training: measured on the device at a cadence, and told in plain words."""
+"""Diagnosis of training: periodic measurements, and rules that turn them into alarms."""

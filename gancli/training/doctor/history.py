@@ -1,4 +1,4 @@
-"""From signs to alarms: the history of a run, row by row, in training as in ``gancli doctor RUN``."""
+"""The history of a run's examinations, and the alarms that follow from it."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -7,38 +7,39 @@ from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
 
 
 class Alarm(NamedTuple):
-    """A trouble that lasted."""
+    """A problem that persisted over several examinations."""
 
     name: str
     title: str
-    since: int  # images at the first of the examinations that showed it
-    last: int  # images at the newest that did
-    until: int | None  # images at the first that no longer did; None: it lasts
-    sign: Sign  # of the last examination that showed it
+    since: int  # images seen at the first examination that showed it
+    last: int  # images seen at the newest examination that showed it
+    until: int | None  # images seen at the first examination without it; None while it lasts
+    sign: Sign  # from the newest examination that showed it
 
     def line(self) -> str:
-        """Return one line: what, since when, why, what to try."""
+        """Return one line: the problem, since when, the evidence, and what to try."""
         end = "" if self.until is None else f" until {self.until:,}"
         return f"{self.title} since {self.since:,} images{end}: {self.sign.words}; try {self.sign.advice}"
 
 
 class History:
-    """All examinations of a run and what follows from them: a function of the rows alone.
+    """The examinations of a run and their alarms, a function of the rows alone.
 
-    An alarm begins when a rule's sign was there for its ``patience`` in a row, and ends when it was away as long.
+    An alarm begins after ``patience`` consecutive examinations that show a rule's sign, and ends after as many that do
+    not. Training and ``gancli doctor RUN`` both use this class.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, float]] = (), rules: tuple[Rule, ...] = RULES) -> None:
         self.history, self.rules = Readings(), rules
         self.examined = 0
-        self.alarms: list[Alarm] = []  # in the order in which they began, those that are over among them
-        self._seen: dict[str, tuple[int, int]] = {}  # rule -> images of the first sign of the streak, its length
-        self._away: dict[str, tuple[int, int]] = {}  # rule -> the same of the examinations without it
+        self.alarms: list[Alarm] = []  # in the order they began, including those that are over
+        self._seen: dict[str, tuple[int, int]] = {}  # rule -> images at the start of a streak of signs, its length
+        self._away: dict[str, tuple[int, int]] = {}  # rule -> the same for a streak without signs
         for row in rows:
             self.add(row)
 
     def add(self, row: Mapping[str, float]) -> list[Alarm]:
-        """Take in a row of metrics.jsonl and return the alarms that begin or end with it."""
+        """Add a row of metrics.jsonl and return the alarms that begin or end with it."""
         if not any(key.startswith(MEASURED) for key in row):
             return []
         self.examined += 1
@@ -48,11 +49,11 @@ class History:
 
     @property
     def lasting(self) -> list[Alarm]:
-        """Return the alarms that are not over."""
+        """The alarms that are not over."""
         return [alarm for alarm in self.alarms if alarm.until is None]
 
     def summary(self) -> list[str]:
-        """Return a line per alarm, or the one that says that there was none; nothing if nothing was examined."""
+        """Return one line per alarm, or a line that says there was none; empty if there were no examinations."""
         if not self.examined:
             return []
         if not self.alarms:

@@ -1,8 +1,9 @@
-"""What the doctor measures: a few numbers per examination, computed on the device, that no step waits for.
+"""The doctor's measurements: a few scalars per examination, computed on the device without synchronisation.
 
-Almost all are shares or ratios: they mean the same for every loss, whatever the scale of its scores, and for every kind
-of image. ``spread nearest duplicates classes`` compare generated images with each other, ``copies distance`` with
-training images; ``auc known surprise feedback`` are of the scores. rules.py tells what follows from them.
+Almost all are proportions or ratios, so that they are comparable across losses and kinds of images. ``spread``,
+``nearest``, ``duplicates`` and ``classes`` compare generated images with each other, ``copies`` and ``distance`` with
+training images; ``auc``, ``known``, ``surprise`` and ``feedback`` describe the discriminator's scores.
+``rules.py`` interprets them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,25 +28,27 @@ from gancli.training.runtime import Runtime
 
 PREFIX = "doctor/"
 N = 128  # generated images per examination, and as many real ones
-N_LIKELIHOOD = 64  # images whose likelihood is computed; a forward of such a model is most of its step
-KNOWN = 2048  # training images among which a generated one's nearest is looked for
-FEWEST = 16  # training images, below which pictures are not compared
-SIDE = 16  # pixels: distances are those of images averaged down to this, which bounds their cost
-SAME = 0.2  # of the distance between nearest real images: generated ones nearer to each other are twins
-COPY = 0.2  # of the distance from a training image to the next one: what is nearer to it is its copy
-PER_CLASS = 8  # real images of each class that a conditional model is examined with
+N_LIKELIHOOD = 64  # images whose likelihood is computed; the forward pass is most of such a model's step
+KNOWN = 2048  # training images that generated images are compared with
+FEWEST = 16  # with fewer training images than this, images are not compared
+SIDE = 16  # pixels; distances are computed on images averaged down to this size, which bounds their cost
+SAME = (
+    0.2  # two generated images closer than this share of the median distance between nearest real ones are duplicates
+)
+COPY = 0.2  # closer to a training image than this share of that image's distance to its nearest neighbour is a copy
+PER_CLASS = 8  # real images per class, for conditional models
 
 
 class Measurements:
-    """The examination of one model.
+    """Measurements of one model.
 
     Args:
-        model: what is trained.
-        loss: what it is trained by.
+        model: the model in training.
+        loss: its loss.
         train: the training split.
-        held_out: the validation split; None where there is none.
+        held_out: the validation split, or None.
         machine: device and precision.
-        batch_size: most images per forward, as in training.
+        batch_size: maximum number of images per forward pass, as in training.
     """
 
     def __init__(
@@ -68,14 +71,14 @@ class Measurements:
         if self.pictures:
             self._know(images, labels, 0 if self.grouped else train.spec.num_classes)
             share = len(rows) / len(train)
-            # Independent points come close to each other, and data drawn anew cannot be learned by heart.
+            # Independent points come close to each other by chance, and data that is drawn anew cannot be memorised.
             self.known_share = None if train.spec.points or train.fresh else share
 
     def __call__(self, progress: float) -> dict[str, Tensor]:
-        """Return ``doctor/<name>`` scalars on the device; weights, buffers and random states stay as they were.
+        """Return ``doctor/<name>`` scalars on the device; weights, buffers and random states are left unchanged.
 
         Args:
-            progress: share of the run that is done, from 0 to 1.
+            progress: completed share of the run, from 0 to 1.
         """
         weights: list[Tensor] = list(self.model.parameters())
         with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
@@ -84,15 +87,15 @@ class Measurements:
         return {PREFIX + name: value for name, value in found.items()}
 
     def _whole(self, n: int) -> int:
-        """Return n less what would be a rest of a forward: batch norm has no use for a single image."""
+        """Round n down to full forward passes: batch norm fails on a remainder of a single image."""
         return n if n < self.batch_size else n - n % self.batch_size
 
     def _know(self, images: Tensor, labels: Tensor | None, classes: int) -> None:
-        """Take in what real images are like: once, before the first step."""
+        """Compute the reference statistics of real images, once before the first step."""
         self.known, self.known_labels = flat(images), labels
-        self.own = radii(self.known, 1).sqrt().float()  # (M,): from each to the next of them
+        self.own = radii(self.known, 1).sqrt().float()  # (M,): distance of each to its nearest neighbour
         n = len(self.real.image)
-        self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): which are compared
+        self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): pairs that are compared
         if self.grouped:
             assert self.real.label is not None  # a conditional model is trained on labelled data
             self.pairs &= self.real.label[:, None] == self.real.label
@@ -102,7 +105,7 @@ class Measurements:
         self.real_classes = self._effective(labels[:n]) if classes and labels is not None else None
 
     def _game(self, progress: float) -> dict[str, Tensor]:
-        """Examine both players, with images drawn as in training."""
+        """Measure discriminator and generator on images sampled as in training."""
         done = torch.full((), progress, device=self.machine.device)
         fake = self.real._replace(image=torch.cat([self._generated(each) for each in self._parts(self.real)]))
         real, generated = self._score(self.real, done), self._score(fake, done)
@@ -116,7 +119,7 @@ class Measurements:
         return found | (self._compare(flat(fake.image)) if self.pictures else {})
 
     def _compare(self, fake: Tensor) -> dict[str, Tensor]:
-        """Compare generated images, (N, D), with each other and with training images."""
+        """Compare generated images (N, D) with each other and with training images."""
         spread, nearest = self._crowd(fake)
         distance, index = torch.cdist(fake, self.known).min(1)
         found = {
@@ -132,7 +135,7 @@ class Measurements:
         return found
 
     def _likelihood(self) -> dict[str, Tensor]:
-        """Return what training and held-out images cost, in nats, where the loss knows it."""
+        """Return the mean negative log-likelihood of training and held-out images in nats, if the loss defines one."""
         found = {}
         for name, batch in (("nats", self.real), ("nats_held_out", self.held_out)):
             if batch is not None:
@@ -144,7 +147,7 @@ class Measurements:
         return found
 
     def _crowd(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean distance of the pairs among (N, D) images, (), and of each to its nearest other, (N,)."""
+        """Return the mean distance between pairs of images (N, D), (), and from each to its nearest neighbour, (N,)."""
         distance = torch.cdist(images, images)
         mean = torch.where(self.pairs, distance, 0).sum() / self.pairs.sum()
         return mean, torch.where(self.pairs, distance, torch.inf).min(1).values
@@ -159,7 +162,7 @@ class Measurements:
             return self.gan.generate(self.gan.latent(len(like.image)), like.label).float()
 
     def _score(self, batch: Batch, progress: Tensor) -> Tensor:
-        """Return the scores of images as the discriminator sees them in training, (N,) float32."""
+        """Return the discriminator's scores, (N,) float32, with the stabilizers of training applied to the images."""
         scores = []
         for part in self._parts(batch):
             with self.machine.autocast():
@@ -168,13 +171,13 @@ class Measurements:
         return torch.cat(scores)
 
     def _surprise(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return how steep the discriminator's loss is in the scores, relative to scores that tell nothing."""
+        """Return the slope of the discriminator's loss in the scores, relative to that of an undecided one."""
         undecided = (torch.full_like(each, self.game.threshold) for each in (real, fake))
         pays = self.game.discriminator_loss
         return steepness(pays, (real, fake), (0, 1)) / steepness(pays, tuple(undecided), (0, 1))
 
     def _feedback(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return how steep the generator's loss is in its scores, relative to scores near the threshold."""
+        """Return the slope of the generator's loss in its scores, relative to that near the threshold."""
         level = torch.full_like(real, self.game.threshold), torch.full_like(fake, self.game.threshold)
         pays = self.game.generator_pays
         # At the threshold or one below it: some least-squares generators aim at the threshold itself.
@@ -182,7 +185,7 @@ class Measurements:
         return steepness(pays, (real, fake), (1,)) / near
 
     def _parts(self, batch: Batch, size: int | None = None) -> Iterator[Batch]:
-        """Cut a batch into parts that a forward takes."""
+        """Split a batch into parts of at most ``size`` images, by default the batch size of training."""
         size = min(self.batch_size, size or self.batch_size)
         for start in range(0, len(batch.image), size):
             part = slice(start, start + size)
@@ -190,7 +193,7 @@ class Measurements:
 
 
 def steepness(pays: Callable[..., dict[str, Tensor]], scores: Sequence[Tensor], of: Sequence[int]) -> Tensor:
-    """Return the mean over ``of`` of sum |dL/ds|, L being the sum of what ``pays(*scores)`` returns."""
+    """Return sum |dL/ds|, averaged over the scores s at the indices ``of``; L is the sum of ``pays(*scores)``."""
     with torch.enable_grad():
         leaves = [each.detach().requires_grad_() for each in scores]
         total = cast(Tensor, sum(value for value in pays(*leaves).values() if value.requires_grad))
@@ -212,7 +215,7 @@ def ahead(high: Tensor, low: Tensor) -> Tensor:
 
 @contextmanager
 def unchanged(*modules: torch.nn.Module) -> Iterator[None]:
-    """Put the buffers (batch-norm statistics, power iterations) back as they were."""
+    """Restore the modules' buffers (batch-norm statistics, power iterations) on exit."""
     buffers = [buffer for module in modules for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]
     try:
@@ -223,7 +226,7 @@ def unchanged(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 def _choice(images: Images, grouped: bool) -> np.ndarray:
-    """Return the rows of KNOWN images, always the same; if grouped, the first N are PER_CLASS each of some classes."""
+    """Return the indices of KNOWN images, a fixed choice; if grouped, the first N are PER_CLASS of each class."""
     order = permutation(len(images), 0)
     if not grouped:
         return order[:KNOWN]

@@ -1,11 +1,11 @@
-"""What the doctor knows: one rule per trouble, each a function of the scalars that a run has written so far.
+"""The doctor's rules, one per problem, each a function of the scalars that a run has logged so far.
 
-No torch here: training and ``gancli doctor RUN`` call the same rules on the same numbers. An examination is a row of
-metrics.jsonl with ``doctor/`` values. A rule looks at the newest one, and at earlier ones to tell what is new for this
-run, and gives a Sign or None; a sign that stays for ``patience`` examinations is an alarm (history.py).
+An examination is a row of metrics.jsonl with ``doctor/`` values. A rule compares the newest examination with earlier
+ones and returns a Sign or None; a sign that persists for ``patience`` examinations becomes an alarm (history.py).
+Training and ``gancli doctor RUN`` apply the same rules to the same numbers, so nothing here imports torch.
 
-The thresholds are ours. They come from runs on scikit-learn's digits (see tests/test_doctor_recipes.py) and lie between
-what was measured in runs that went wrong and in runs that went well; the numbers stand at each rule.
+The thresholds are our own. They were measured on scikit-learn's digits (tests/training/test_doctor_recipes.py) and lie
+between the values of failed and of successful runs, which each rule states.
 """
 
 import math
@@ -18,7 +18,7 @@ MEASURED = "doctor/"
 
 
 class Sign(NamedTuple):
-    """What one examination shows."""
+    """A symptom found in one examination."""
 
     words: str
     evidence: dict[str, float]
@@ -26,11 +26,11 @@ class Sign(NamedTuple):
 
 
 class Readings:
-    """The scalars of all examinations so far, by name."""
+    """The scalars of all examinations so far, by key."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = defaultdict(list)
-        self.row: Mapping[str, float] = {}  # the newest
+        self.row: Mapping[str, float] = {}  # the newest examination
 
     def add(self, row: Mapping[str, float]) -> None:
         self.row = row
@@ -38,31 +38,31 @@ class Readings:
             self.values[key].append(value)
 
     def now(self, *keys: str) -> list[float] | None:
-        """Return the newest values of found, or None if one was not measured."""
+        """Return the newest values of ``doctor/<key>``, or None if one of them was not measured."""
         found = [value for key in keys if (value := self.row.get(MEASURED + key)) is not None]
         return found if len(found) == len(keys) else None
 
     def earlier(self, key: str) -> list[float]:
-        """Return a scalar's values before the newest row."""
+        """Return the values of a scalar before the newest examination."""
         return self.values[key][:-1] if key in self.row else self.values[key]
 
     def lower(self, network: str, by: float) -> str:
-        """Return the override that divides a network's learning rate."""
+        """Return the override that divides the learning rate of ``network`` by ``by``."""
         rate = self.row.get(f"lr/{network}")
         return f"optimizer.overrides.{network}.lr=" + (f"{rate / by:.2g}" if rate else "<less>")
 
 
 class Rule(NamedTuple):
-    """A trouble and how to see it."""
+    """A problem and its test."""
 
     name: str
     title: str
     look: Callable[[Readings], Sign | None]
-    patience: int  # examinations in a row that must show it
+    patience: int  # consecutive examinations that must show it
 
 
 def explosion(history: Readings) -> Sign | None:
-    """A loss, a gradient or the largest weight is a thousand times what it was: NaN is in sight."""
+    """A loss, a gradient norm or the largest weight is a thousand times its median: NaN is likely to follow."""
     for key in history.row:
         if not key.startswith(("loss/", "grad_norm/", MEASURED + "largest_weight")):
             continue
@@ -70,7 +70,7 @@ def explosion(history: Readings) -> Sign | None:
         usual = median(earlier) if len(earlier) >= 3 else math.inf
         if value > max(1e3 * usual, 1e3):
             return Sign(
-                f"{key} is {value:.1e}, and used to be {usual:.1e}: it is on its way to NaN",
+                f"{key} is {value:.1e}, its median so far {usual:.1e}: NaN is likely to follow",
                 {key: value, "usual": usual},
                 "clip=1, or a tenth of the learning rate",
             )
@@ -78,30 +78,30 @@ def explosion(history: Readings) -> Sign | None:
 
 
 def vanishing(history: Readings) -> Sign | None:
-    """The loss passes less than a twentieth of the discriminator's verdict on to the generator.
+    """The generator's gradient is less than a twentieth of what an undecided discriminator would give.
 
-    Feedback is the slope of the generator's loss in the scores, relative to that at an undecided discriminator.
+    Feedback is the slope of the generator's loss in the scores, relative to that of an undecided discriminator.
     Measured: below 0.02 from 2,000 images on where the generator stood still, 0.06 to 0.4 where it still learned.
     """
     found = history.now("feedback", "auc")
     if found is None or found[0] >= 0.05:
         return None
     return Sign(
-        f"the generator hears {found[0]:.1%} of what an undecided discriminator would tell it: its gradient vanishes",
+        f"the generator gets {found[0]:.1%} of the gradient that an undecided discriminator would give: it vanishes",
         {"feedback": found[0], "auc": found[1]},
         f"loss=nonsaturating, or a slower discriminator: loss.repeat=1 {history.lower('discriminator', 4)}",
     )
 
 
 def discriminator_wins(history: Readings) -> Sign | None:
-    """The discriminator has no doubt left.
+    """The discriminator separates real from generated images with near certainty, and its own gradient vanishes.
 
-    Surprise is the slope of its loss in the scores, relative to that of one that is undecided. A critic without a
-    sigmoid or a margin (Wasserstein) is never satisfied, nor should it be. Measured: 0.0004 where the generator stood
-    still, down to 0.07 in DCGANs that learned.
+    Surprise is the slope of its loss in the scores, relative to that of an undecided discriminator. It stays 1 for a
+    critic without a sigmoid or margin (Wasserstein). Measured: 0.0004 where the generator stood still, down to 0.07 in
+    DCGANs that learned.
     """
     found = history.now("surprise", "auc", "feedback")
-    if found is None or found[0] >= 0.02 or found[2] < 0.05:  # without feedback it is the vanishing gradient
+    if found is None or found[0] >= 0.02 or found[2] < 0.05:  # with low feedback it is vanishing()
         return None
     return Sign(
         f"the discriminator tells real from generated with {1 - found[0]:.1%} certainty and learns no more",
@@ -111,10 +111,10 @@ def discriminator_wins(history: Readings) -> Sign | None:
 
 
 def discriminator_dies(history: Readings) -> Sign | None:
-    """The discriminator is of no use: it holds generated images for the real ones, or its gradient is gone.
+    """The discriminator ranks generated images above real ones, or no longer receives a gradient.
 
-    Measured: auc below 0.01 throughout where its learning rate was a hundredth of the generator's; healthy ones swing
-    down to 0.2 for an examination.
+    Measured: AUC below 0.01 throughout where its learning rate was a hundredth of the generator's; in healthy runs it
+    drops to 0.2 for single examinations.
     """
     found = history.now("auc", "surprise")
     if found is None:
@@ -122,7 +122,7 @@ def discriminator_dies(history: Readings) -> Sign | None:
     auc, surprise = found
     if auc < 0.1:
         return Sign(
-            f"the discriminator finds generated images more real than real ones ({1 - auc:.0%} of pairs)",
+            f"the discriminator ranks generated images above real ones in {1 - auc:.0%} of pairs",
             {"auc": auc, "surprise": surprise},
             f"a faster discriminator: loss.repeat=2, or {history.lower('generator', 4)}",
         )
@@ -137,12 +137,13 @@ def discriminator_dies(history: Readings) -> Sign | None:
 
 
 def collapse(history: Readings) -> Sign | None:
-    """Many latents give one image: generated images stand in a few heaps, or have lost the variety they had.
+    """Many latents map to one image: generated images form a few clusters, or have lost variety or classes.
 
-    Spread (of all pairs) and nearest (of nearest neighbours) are distances among generated images relative to those
-    among as many real ones; duplicates have a twin nearer than a fifth of what real ones have. Measured: nearest is 1.0
-    to 1.7 times spread in DCGANs that learned, 0.3 to 1.5 times in an MLP's first steps, and 0.02 to 0.2 times with 0.6
-    to 1.0 duplicates in collapsed ones. A generator that gets no gradient has not collapsed: it has not begun.
+    Spread (over all pairs) and nearest (over nearest neighbours) are distances among generated images relative to those
+    among as many real ones. Duplicates is the share of generated images whose nearest neighbour is closer than a fifth
+    of the real images' median. Measured: nearest is 1.0 to 1.7 times spread in DCGANs that learned, 0.3 to 1.5 times in
+    an MLP's first steps, and 0.02 to 0.2 times with 0.6 to 1.0 duplicates in collapsed ones. The rule does not apply to
+    a generator without gradient, which has not started to learn.
     """
     found = history.now("spread", "nearest", "duplicates", "feedback")
     if found is None or found[3] < 0.05:
@@ -153,11 +154,11 @@ def collapse(history: Readings) -> Sign | None:
     kinds = max([classes, *history.earlier(MEASURED + "classes")])
     evidence = {"spread": spread, "nearest": nearest, "duplicates": duplicates}
     if nearest < 0.25 * spread and duplicates > 0.5:
-        words = f"{duplicates:.0%} of the generated images have a twin: the generator knows few images"
+        words = f"{duplicates:.0%} of the generated images are duplicates: the generator makes only a few images"
     elif spread < 0.01 or (best > 0.5 and spread < 0.4 * best):
-        words = f"generated images differ {spread:.1%} as much as real ones (at best it was {best:.1%})"
+        words = f"generated images differ {spread:.1%} as much as real ones ({best:.1%} at best)"
     elif math.isfinite(kinds) and kinds > 0.6 and classes < 0.4 * kinds:
-        words = f"generated images cover {classes:.0%} of the classes (at best it was {kinds:.0%})"
+        words = f"generated images cover {classes:.0%} of the classes ({kinds:.0%} at best)"
         evidence["classes"] = classes
     else:
         return None
@@ -167,9 +168,9 @@ def collapse(history: Readings) -> Sign | None:
 def memorisation(history: Readings) -> Sign | None:
     """Generated images are copies of training images.
 
-    Copies is the share that lies nearer to a training image than a fifth of that image's distance to the next one,
-    scaled up from the images looked through to the whole split. Measured: 0 in all runs here; 1 for a generator made of
-    training images (tests).
+    Copies is the share that lies closer to a training image than a fifth of that image's distance to its nearest
+    neighbour, extrapolated from the training images searched to the whole split. Measured: 0 in all runs; 1 for a
+    generator that returns training images (in the tests).
     """
     found = history.now("copies", "distance")
     if found is None or found[0] < 0.3:
@@ -182,15 +183,16 @@ def memorisation(history: Readings) -> Sign | None:
 
 
 def overfitting(history: Readings) -> Sign | None:
-    """What is held out fares worse than what is trained on.
+    """Training images are scored better than held-out ones.
 
-    A discriminator prefers training images to held-out ones in 9 of 10 pairs. Or the held-out images' nats have risen
-    since their best, by more than half of what the training images' have fallen since.
+    Either the discriminator prefers a training image to a held-out one in more than 9 of 10 pairs, or the negative
+    log-likelihood of held-out images has risen since its minimum by more than half of what that of training images has
+    fallen since then.
     """
     known = history.now("known")
     if known is not None and known[0] > 0.9:
         return Sign(
-            f"the discriminator knows training images by heart: it prefers them to held-out ones in {known[0]:.0%}",
+            f"the discriminator has memorised training images: it prefers them to held-out ones in {known[0]:.0%}",
             {"known": known[0]},
             "more data, data.flip=true, penalty=r1 or stabilizer=instance_noise",
         )
@@ -203,14 +205,14 @@ def overfitting(history: Readings) -> Sign | None:
     if lost <= max(gained / 2, 0.01 * abs(held[best])) or gained <= 0:
         return None
     return Sign(
-        f"held-out images cost {lost:.3g} nats more than at their best, training images {gained:.3g} fewer",
+        f"held-out images cost {lost:.3g} nats more than at their best, while training images cost {gained:.3g} fewer",
         {"nats": nats[0], "nats_held_out": nats[1], "best": held[best]},
         "more data, data.flip=true, a smaller model, or eval.every=... and its best checkpoint",
     )
 
 
 RULES = (
-    Rule("explosion", "NaN in sight", explosion, 2),
+    Rule("explosion", "explosion", explosion, 2),
     Rule("vanishing", "vanishing gradient", vanishing, 3),
     Rule("discriminator_dies", "the discriminator dies", discriminator_dies, 5),
     Rule("collapse", "mode collapse", collapse, 3),

@@ -1,1 +1,1 @@
-"""Tables, curves and sample grids over many runs: what ``gancli report`` writes."""
+"""The ``report`` verb: tables, curves and sample grids of many runs."""

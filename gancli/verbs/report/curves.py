@@ -1,4 +1,4 @@
-"""Scores and losses over the images seen: one figure per value, a line per row of the table, a band over its seeds."""
+"""Figures of scores and losses over the images seen: a line per row of the table, with a band over its seeds."""
 
 import io
 from pathlib import Path
@@ -11,12 +11,12 @@ from gancli.verbs.report import words
 from gancli.verbs.report.table import Row, Table
 from gancli.views import figures
 
-STYLES = ("-", "--", ":", "-.")  # once the colours are used up
-TRUETYPE = {"pdf.fonttype": 42}  # conferences refuse the default, Type 3
+STYLES = ("-", "--", ":", "-.")  # the next one each time the colours run out
+TRUETYPE = {"pdf.fonttype": 42}  # conferences reject Type 3 fonts, matplotlib's default
 
 
 def scores(table: Table) -> dict[str, Figure]:
-    """Return a figure for each value that was measured on the validation split in training."""
+    """Return a figure for each value that was measured during training."""
     return {key: figure for key in table.keys if (figure := _figure(table, f"eval/{key}", words.title(table, key)))}
 
 
@@ -48,14 +48,14 @@ def _figure(table: Table, key: str, title: str) -> Figure | None:
 
 
 def _curve(row: Row, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n,) and values (seeds, n) at the points that all seeds have."""
+    """Return the images seen, (n,), and the values, (seeds, n), at the points that all seeds share."""
     found = [curve for each in row.runs if (curve := each.run.curve(key))]
     shared = sorted(set.intersection(*(set(each) for each in found))) if found else []
     return np.array(shared), np.array([[each[at] for at in shared] for each in found])
 
 
 def svg(figure: Figure) -> bytes:
-    """Return the figure as an SVG file, its letters as outlines: it looks the same everywhere."""
+    """Return the figure as an SVG file. Text is drawn as outlines, so that it needs no installed fonts."""
     file = io.BytesIO()
     with mpl.rc_context(figures.STYLE | {"svg.fonttype": "path", "svg.hashsalt": "gancli"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
@@ -63,6 +63,6 @@ def svg(figure: Figure) -> bytes:
 
 
 def pdf(figure: Figure, path: Path) -> None:
-    """Write the figure for a paper."""
+    """Write the figure as a PDF file with TrueType fonts, which conferences accept."""
     with mpl.rc_context(figures.STYLE | TRUETYPE):
         figures.save(figure, path)

@@ -1,20 +1,21 @@
-"""What tells runs apart: the fewest settings that name every group of runs which differ in their seed alone."""
+"""The settings in which runs differ, and the groups of runs that differ only in their seed."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from gancli.verbs.report.runs import Run
 
-FIRST = ("data", "model", "loss", "penalty", "stabilizer", "optimizer", "schedule")  # of what nobody typed
-SEED = "seed"  # its runs are folded
+FIRST = ("data", "model", "loss", "penalty", "stabilizer", "optimizer", "schedule")  # the order of columns nobody typed
+SEED = "seed"  # never a column: runs that differ only in it share a row
 NONE = "-"
 COUNTED = ("images", "ema.half_life")  # written as 200k
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
-    """Return the keys that differ: what was typed, in its order, then what else still tells two runs apart.
+    """Return the keys in which runs differ.
 
-    A model brings its optimizer: that is no column, unless it was typed or one model comes with two of them.
+    Keys that were typed come first, in the order they were typed. Other keys follow only if they separate runs that
+    agree in all keys before them: the optimizer that comes with each model, for example, gets no column of its own.
     """
     facts = [_facts(run, choices=all(each.choices for each in runs)) for run in runs]
     typed = dict.fromkeys(key for run in runs for key in run.typed)
@@ -27,13 +28,13 @@ def columns(runs: Sequence[Run]) -> list[str]:
 
 
 def labels(runs: Sequence[Run], keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return each run's cells of these columns."""
+    """Return the cells of the columns ``keys``, one tuple per run."""
     choices = all(each.choices for each in runs)
     return [tuple(text(_facts(run, choices=choices).get(key), key) for key in keys) for run in runs]
 
 
 def _facts(run: Run, *, choices: bool) -> dict[str, Any]:
-    """Return a run's settings; those of a group by the option's name, if that is known of all runs."""
+    """Return a run's settings. With ``choices``, each config group is also described by the name of its option."""
     return run.settings | (run.choices if choices else {})
 
 
@@ -45,7 +46,7 @@ def _splits(key: str, found: Sequence[str], facts: Sequence[dict[str, Any]]) -> 
 
 
 def text(value: Any, key: str = "") -> str:
-    """Write a setting as one would type it."""
+    """Format a setting as it is typed on the command line."""
     if value is None or value == "":
         return NONE
     if isinstance(value, bool):
@@ -58,7 +59,7 @@ def text(value: Any, key: str = "") -> str:
 
 
 def count(images: float) -> str:
-    """Write a number of images to four digits: 60000 -> 60k."""
+    """Format a number of images with four significant digits: 60000 becomes 60k."""
     for unit, suffix in ((10**6, "M"), (10**3, "k")):
         if images >= unit:
             return f"{images / unit:.4g}{suffix}"

@@ -1,4 +1,4 @@
-"""The table with all its digits, for other programs: a line per row, and a line per run."""
+"""The table at full precision as CSV, for other programs: one line per row, and one line per run."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from gancli.verbs.report.text import cost
 
 
 def rows(table: Table) -> str:
-    """Return a CSV with a line per row: mean, deviation and number of seeds in columns of their own."""
+    """Return a CSV with one line per row; mean, standard deviation and number of seeds have columns of their own."""
     lines = []
     for row in table.rows:
         line: dict[str, object] = dict(zip(table.columns, row.labels)) | {"seeds": len(row.runs)}
@@ -29,7 +29,7 @@ def rows(table: Table) -> str:
 
 
 def runs(table: Table) -> str:
-    """Return a CSV with a line per run: what it scored at the end and at its best, for other statistics than ours."""
+    """Return a CSV with one line per run: its values at the last and at the best checkpoint, before any averaging."""
     lines = []
     for row in table.rows:
         for each in row.runs:

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no other: table, curves, samples, every run, the protocol."""
+"""The report as one self-contained HTML file: table, curves, samples, all runs and the protocol."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,14 @@ MORE = '<p class="caption">runs.csv beside this file has all values of every run
 
 
 def html(table: Table, scores: Mapping[str, Figure], losses: Mapping[str, Figure], warnings: Sequence[str]) -> str:
-    """Return the whole page."""
+    """Return the HTML document.
+
+    Args:
+        table: the rows to show.
+        scores: figures of the values measured during training, by key.
+        losses: figures of the losses, by key.
+        warnings: lines to show under the table.
+    """
     heading = escape(words.heading(table))
     parts = [f"<h1>{heading}</h1>"]
     parts += [_table(table, keys, costs=not i) for i, keys in enumerate(table.parts())]
@@ -96,17 +103,17 @@ def _table(table: Table, keys: Sequence[str], *, costs: bool) -> str:
 def _figures(drawn: Mapping[str, Figure]) -> str:
     found = ""
     for key, figure in drawn.items():
-        data = base64.b64encode(curves.svg(figure)).decode()  # a document of its own: no two share an id
+        data = base64.b64encode(curves.svg(figure)).decode()  # a document of its own: ids cannot clash
         found += f'<figure><img alt="{escape(key)} over images" src="data:image/svg+xml;base64,{data}"></figure>'
     return f'<div class="figures curves">{found}</div>'
 
 
 def _samples(table: Table) -> str:
-    """Show the first seed's grid of every row, and the other seeds' below: nobody chose them."""
+    """Return the first seed's grid of every row, with the other seeds' grids in a fold below."""
     first, others = ("".join(_grid(each) for each in table.grids() if each.first == wanted) for wanted in (True, False))
     if not first:
         return ""
-    kind = "figures grid wide" if table.translated else "figures grid"  # rows of translations have names to be read
+    kind = "figures grid wide" if table.translated else "figures grid"  # translations: text to read
     more = f'<details><summary>Other seeds</summary><div class="{kind}">{others}</div></details>' if others else ""
     first_of = "pictures of the split" if table.translated else "latents of each run"
     note = f"Uncurated: the first {first_of}, at the end of the training"
@@ -124,7 +131,7 @@ def _grid(grid: Grid) -> str:
 
 
 def _runs(table: Table) -> str:
-    """Return the table of every run, from which the other was folded, with the values that fit."""
+    """Return the table of single runs, with as many values as the first table above."""
     places, keys = text.digits(table), table.parts()[0]
     head = [*table.columns, "seed", "state", "images", "seconds", "best at", "validation"]
     head += [f"{words.name(key)} {kind}" for key in keys for kind in table.kinds[:2]]

@@ -1,4 +1,4 @@
-"""Whether evaluations may stand side by side: which facts they depend on differ."""
+"""Comparison of evaluation protocols: scores may be compared only if they were measured in the same way."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,21 +7,25 @@ from typing import Any
 from gancli.errors import UsageError
 from gancli.verbs.report.runs import Card
 
-SUBJECT = ("checkpoint_sha256", "images", "metrics")  # what is scored and by how many metrics: differs by nature
-NOTED = ("device", "versions.")  # change digits that nobody prints: they are told, and do not part rows
+SUBJECT = (
+    "checkpoint_sha256",
+    "images",
+    "metrics",
+)  # what is scored: expected to differ
+NOTED = ("device", "versions.")  # affect only digits that are not printed: mentioned in a note
 WAY = "way"  # of a translation, from which pictures and features follow
-SHOWN = 4  # values of a key in a message
+SHOWN = 4  # values listed per key in a message
 
 
 def comparable(card: Card) -> dict[str, str]:
-    """Return the facts that must be equal, as JSON text."""
+    """Return the facts of the protocol that must be equal for scores to be comparable, as JSON text."""
     return {k: json.dumps(v) for k, v in card.protocol.items() if k not in SUBJECT and not k.startswith(NOTED)}
 
 
 def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
-    """Return the keys, with their values, in which evaluations are of different protocols.
+    """Return the protocol keys in which evaluations differ, each with its values.
 
-    The settings of a metric that some did not ask for (``kid_subsets``) do not count where they are missing.
+    Settings of a metric (``kid_subsets``) are compared only between evaluations that computed this metric.
     """
     facts = [comparable(card) for card in cards]
     found = {}
@@ -58,7 +62,7 @@ def _unasked(key: str, card: Card, cards: Iterable[Card]) -> bool:
 
 
 def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
-    """Return the differing keys that part no rows."""
+    """Return the keys that differ but do not make evaluations incomparable, each with its values."""
     found: dict[str, dict[str, None]] = {}
     for card in cards:
         for key, value in card.protocol.items():
@@ -68,12 +72,16 @@ def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
 
 
 def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
-    """Return the evaluations whose protocol has these values; nested keys are dotted or mappings. Raises UsageError."""
+    """Return the evaluations whose protocol has the values of ``only``, a mapping of dotted keys.
+
+    Raises:
+        UsageError: no protocol has one of the keys.
+    """
     cards = list(cards)
     for key, value in only.items():
         known = sorted({name for card in cards for name in card.protocol})
         if cards and key not in known:
-            raise UsageError(f"only.{key}: no such key in a protocol (there are: {', '.join(known)})")
+            raise UsageError(f"only.{key}: no evaluation has this key in its protocol (known keys: {', '.join(known)})")
         cards = [card for card in cards if card.protocol.get(key) == value]
     return cards
 
@@ -87,10 +95,10 @@ def require_one(cards: Sequence[Card]) -> None:
     key, values = next(iter(found.items()))
     raise UsageError(
         f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "
-        f"only.{key}={_text(values[0])}, or put them side by side all the same with protocols=mixed"
+        f"only.{key}={_text(values[0])}, or show them side by side with protocols=mixed"
     )
 
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 16 else f"{text[:12]}..."  # a hash
+    return text if len(text) <= 16 else f"{text[:12]}..."  # hashes

@@ -1,4 +1,4 @@
-"""Any number of runs in one table, with curves and samples: Markdown, LaTeX, CSV and one HTML file.
+"""Writing a report: one table of many runs with curves and samples, as Markdown, LaTeX, CSV and HTML.
 
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
@@ -15,7 +15,7 @@ from gancli.verbs.report.table import Better, build
 
 
 def report(cfg: Any) -> dict[str, float]:
-    """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table; torch is imported last.
+    """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table. Torch is imported only after all checks.
 
     Raises:
         UsageError: no run, no evaluation, no such value, or evaluations of several protocols.
@@ -26,7 +26,7 @@ def report(cfg: Any) -> dict[str, float]:
         mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
-    from gancli.verbs.report import curves, numbers, page, sheet, text  # they draw
+    from gancli.verbs.report import curves, numbers, page, sheet, text  # here, as they import matplotlib
     from gancli.views import figures
 
     warnings = words.warnings(table, found)
@@ -54,7 +54,7 @@ def report(cfg: Any) -> dict[str, float]:
 
 
 def _better(best: str | None) -> Better:
-    from gancli.metrics.registry import METRICS  # they import torch
+    from gancli.metrics.registry import METRICS  # here, as they import torch
     from gancli.metrics.translation import BETTER
 
     ways = BETTER | {key: way for metric in METRICS.values() for key, way in metric.values.items()}
@@ -67,7 +67,7 @@ def _better(best: str | None) -> Better:
 
 
 def _out(named: Any) -> Path:
-    """Return report/ in the one folder that was named, or a new folder of outputs/."""
+    """Return ``report/`` in the folder named, if it is a single one, else a new folder in ``outputs/report/``."""
     single = named if isinstance(named, str) else named[0] if len(named) == 1 else ""
     folder = Path(single).expanduser()
     if single and folder.is_dir():

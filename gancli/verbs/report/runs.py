@@ -1,4 +1,4 @@
-"""What a report knows of a run: its settings, history, cost and evaluations, read from its folder without torch."""
+"""Run folders as data: settings, history, cost and evaluations of a run, read without importing torch."""
 
 import glob
 import json
@@ -14,27 +14,27 @@ from gancli.errors import UsageError
 from gancli.files import json_lines
 
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
-FOLLOWING = ("runtime", "features", "recipe", "local")  # groups that choose no experiment
+FOLLOWING = ("runtime", "features", "recipe", "local")  # groups that do not identify an experiment
 VALIDATION = "validation"
 
 
 class Card(NamedTuple):
-    """One evaluation, as ``gancli eval`` wrote it."""
+    """One evaluation: a score card written by ``gancli eval``."""
 
     file: Path
     values: dict[str, float]
-    floor: dict[str, Any]  # images and values of real images against real ones; may be empty
+    floor: dict[str, Any]  # values of real images scored against other real images, and their number; may be empty
     images_seen: int
     protocol: dict[str, Any]  # flattened to dotted keys
 
 
 class Choice(NamedTuple):
-    """The checkpoint that the validation split chose."""
+    """The best checkpoint of a run on the validation split."""
 
-    images: int
-    value: float
-    key: str  # of the value that it is best by
-    among: int  # evaluations
+    images: int  # seen in training
+    value: float  # on the validation split
+    key: str  # of this value
+    among: int  # checkpoints that were compared
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class Run:
     """One run folder."""
 
     folder: Path
-    settings: dict[str, Any]  # dotted keys of its config, a target as its class's name
-    choices: dict[str, str]  # group -> option; empty: the run was not started by the command line
-    typed: tuple[str, ...]  # keys of its overrides, in their order
+    settings: dict[str, Any]  # the config by dotted keys; a target is the name of its class
+    choices: dict[str, str]  # config group -> option; empty if the run was not started from the command line
+    typed: tuple[str, ...]  # keys of the overrides, in the order they were typed
     state: str  # done, running, failed, interrupted or unknown
     error: str | None
     device: str | None
     history: tuple[dict[str, float], ...]  # rows of metrics.jsonl
     cards: tuple[Card, ...]
-    eval_split: str  # of the evaluations on the way
-    eval_best: str
-    wall: float | None  # seconds of its last command
-    job: int  # in its sweep
+    eval_split: str  # split of the evaluations during training
+    eval_best: str  # key of the value that chooses the best checkpoint
+    wall: float | None  # wall time of the last command, in seconds
+    job: int  # index in the sweep
     damaged: tuple[str, ...] = field(default=())  # files that could not be read
 
     @property
@@ -68,7 +68,7 @@ class Run:
 
     @cached_property
     def seconds(self) -> float | None:
-        """Time of training alone, over all its resumptions: no evaluations, no grids."""
+        """Seconds spent in training steps over all resumptions, without evaluations and grids; else wall time."""
         total, before = 0.0, 0.0
         for row in self.history:
             if rate := row.get("runtime/images_per_s"):
@@ -76,7 +76,7 @@ class Run:
         return total or self.wall
 
     def curve(self, key: str) -> dict[int, float]:
-        """Return images seen -> a scalar of the history."""
+        """Return the values of a scalar by the number of images seen."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
     def grid(self, way: str | None = None) -> Path | None:
@@ -87,10 +87,13 @@ class Run:
 
 
 def find(named: str | Sequence[str]) -> list[Path]:
-    """Return the run folders that names, globs and folders of runs (sweeps) stand for, each once, in their order.
+    """Return the run folders that match, each once, in the order given.
+
+    Args:
+        named: run folders, folders of runs (sweeps) or glob patterns.
 
     Raises:
-        UsageError: one of them stands for none.
+        UsageError: one of them matches no run.
     """
     found: dict[Path, None] = {}
     for name in [named] if isinstance(named, str) else named:
@@ -110,7 +113,7 @@ def _configs(path: Path) -> list[Path]:
 
 
 def read(folder: Path) -> Run:
-    """Read a run folder; what is torn or missing is left out and named in ``damaged``. Raises UsageError."""
+    """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
     status, machines = _json(folder / STATUS) or {}, _json(folder / MACHINE) or []
     on_the_way = cfg.get("eval") or {}
@@ -135,14 +138,14 @@ def read(folder: Path) -> Run:
 
 
 def read_all(named: str | Sequence[str]) -> list[Run]:
-    """Read the runs that names stand for; those of one sweep in the order of its jobs. Raises UsageError."""
+    """Read the runs that ``find`` returns; runs of one sweep are in the order of its jobs. Raises UsageError."""
     found = [read(folder) for folder in find(named)]
     parents = list(dict.fromkeys(run.folder.parent for run in found))
     return sorted(found, key=lambda run: (parents.index(run.folder.parent), run.job))
 
 
 def _word(choice: str) -> str:
-    """Write a group's choice of several as it is typed: ['r1', 'drift'] -> [r1,drift]."""
+    """Format a choice of several options as it is typed: ['r1', 'drift'] becomes [r1,drift]."""
     return re.sub(r"[' ]", "", choice)
 
 
@@ -166,7 +169,7 @@ def _cards(folder: Path, damaged: list[str]) -> list[Card]:
 
 
 def flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested plain values by their dotted keys."""
+    """Return the leaves of nested dictionaries by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -174,18 +177,18 @@ def flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def chosen(run: Run, key: str | None, higher: bool, cards: Sequence[Card]) -> Choice | None:
-    """Return the checkpoint with the best ``key`` on the validation split, by the run's own evaluations or by cards.
+    """Return the checkpoint with the best value on the validation split, or None if there is no such value.
 
     Args:
         run: the run.
-        key: the value to choose by; None: the run's own eval.best.
+        key: key of the value; None for the run's own ``eval.best``.
         higher: whether higher is better.
-        cards: its evaluations on the validation split, of one protocol, for runs that made none on the way.
+        cards: evaluations on the validation split, of one protocol. Used if none were made during training.
     """
     key = key or run.eval_best
     values = run.curve(f"eval/{key}") if run.eval_split == VALIDATION else {}
     values = values or {card.images_seen: card.values[key] for card in cards if key in card.values}
     if not values:
         return None
-    images = (max if higher else min)(values, key=lambda at: (values[at], -at if higher else at))  # of equals the first
+    images = (max if higher else min)(values, key=lambda at: (values[at], -at if higher else at))  # the first of equals
     return Choice(images, values[images], key, len(values))

@@ -1,4 +1,4 @@
-"""The newest samples of every row of a report, side by side on one sheet."""
+"""The newest sample grid of every row of a report, in one figure."""
 
 from textwrap import fill
 
@@ -10,20 +10,20 @@ from gancli.verbs.report.table import Grid, Table
 from gancli.views import figures
 
 COLUMNS = 4
-PANEL = 2.7  # inches, the side of a square one
-WIDTH = 38  # characters of a panel's title
+PANEL = 2.7  # side of a square panel in inches
+WIDTH = 38  # characters per line of a panel's title
 
 
 def samples(table: Table) -> Figure | None:
-    """Return a panel per row, with the newest grid of its first run and that run's score; None: none has drawn one."""
+    """Return a figure with the newest grid and the score of each row's first run; None if no run has a grid."""
     drawn = [each for each in table.grids() if each.first]
     if not drawn:
         return None
     with Image.open(drawn[0].path) as picture:
         aspect = picture.width / picture.height
-    wide = min(max(aspect, 1), COLUMNS)  # rows of translations: broader panels, fewer beside each other
+    wide = min(max(aspect, 1), COLUMNS)  # grids of translations are wide: fewer fit in a row
     columns = min(int(COLUMNS / wide), len(drawn))
-    size = PANEL * wide, PANEL * wide / aspect + 0.5  # and the title
+    size = PANEL * wide, PANEL * wide / aspect + 0.5  # half an inch for the title
     figure, axes = figures.panels(-(-len(drawn) // columns), columns, size=size)
     for panel in axes.flat:
         panel.axis("off")

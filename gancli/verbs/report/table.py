@@ -1,4 +1,4 @@
-"""Rows of runs that differ in nothing but their seed, with what each of them scored and cost."""
+"""The table of a report: one row per group of runs that differ only in their seed, with their scores and cost."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,37 +12,37 @@ from gancli.verbs.report.grouping import columns, labels, text
 from gancli.verbs.report.runs import VALIDATION, Card, Choice, Run, chosen
 
 LAST, BEST, BEST_SEED = "last", "best", "best seed"
-WIDEST = 9  # score columns of one table
-Better = Mapping[str, bool | None]  # value -> whether higher is better; None: neither
+WIDEST = 9  # score columns that fit into one table
+Better = Mapping[str, bool | None]  # value -> whether higher is better; None if neither is
 
 
 class Grid(NamedTuple):
-    """A sample grid and what it shows."""
+    """A sample grid with its caption."""
 
     path: Path
     labels: tuple[str, ...]  # of its row, without the way if it shows all ways
     run: "Scored"
-    first: bool  # of its row's runs
-    score: float | None  # the first value of its row, unless it shows all ways
+    first: bool  # whether the run is the first of its row
+    score: float | None  # the run's first value, unless the grid shows all ways
 
 
 class Score(NamedTuple):
-    """One cell: a value over seeds."""
+    """One cell: a value averaged over seeds."""
 
     mean: float
-    std: float | None  # between seeds, ddof 1; None of one seed
-    n: int
+    std: float | None  # over seeds, ddof 1; None for a single seed
+    n: int  # seeds
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A run with the evaluations that are reported of it."""
+    """A run with its reported evaluations."""
 
     run: Run
-    last: Card | None  # of its newest checkpoint
-    best: Card | None  # of the one that the validation split chose
+    last: Card | None  # of the newest checkpoint
+    best: Card | None  # of the best checkpoint on the validation split
     choice: Choice | None
-    cards: tuple[Card, ...]  # all on the reported split, of one protocol
+    cards: tuple[Card, ...]  # all evaluations on the reported split, of one protocol
 
     def grid(self) -> Path | None:
         """Return the newest sample grid, of translations of this way."""
@@ -51,13 +51,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in their seed alone."""
+    """Runs that differ only in their seed."""
 
     labels: tuple[str, ...]
     runs: tuple[Scored, ...]
 
     def score(self, key: str, kind: str, better: Better) -> Score | None:
-        """Fold a value: of the last checkpoints, of the best ones, or of the best seed's best."""
+        """Return a value averaged over seeds: of the last checkpoints, the best ones, or the best seed's best one."""
         runs = self.best_seed(better) if kind == BEST_SEED else self.runs
         cards = [each.last if kind == LAST else each.best for each in runs]
         values = [card.values[key] for card in cards if card and key in card.values]
@@ -66,7 +66,7 @@ class Row:
         return Score(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
     def best_seed(self, better: Better) -> tuple[Scored, ...]:
-        """Return the one run that the validation split prefers, or none."""
+        """Return the run with the best validation value, or an empty tuple if no run has one."""
         candidates = [(each.choice, each) for each in self.runs if each.choice]
         if not candidates:
             return ()
@@ -74,33 +74,33 @@ class Row:
         return (pick(candidates, key=lambda each: each[0].value)[1],)
 
     def floor(self, key: str) -> tuple[float, int] | None:
-        """Return what real images score against as many other real ones, and how many those are."""
+        """Return the value of real images scored against as many other real images, and their number."""
         for card in (card for each in self.runs for card in each.cards):
             if key in card.floor.get("values", {}):
                 return card.floor["values"][key], card.floor["images"]
         return None
 
     def over_seeds(self, fact: Callable[[Run], float | None]) -> Score | None:
-        """Fold what the runs took."""
+        """Return a fact of the runs averaged over seeds; None if no run has it."""
         values = [value for each in self.runs if (value := fact(each.run)) is not None]
         return Score(fmean(values), stdev(values) if len(values) > 1 else None, len(values)) if values else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """What is reported, before it is written in any format."""
+    """The contents of a report, independent of its format."""
 
-    columns: tuple[str, ...]  # what the rows differ in
+    columns: tuple[str, ...]  # keys in which the rows differ
     rows: tuple[Row, ...]
-    keys: tuple[str, ...]  # values
-    kinds: tuple[str, ...]  # of columns for each value
+    keys: tuple[str, ...]  # of the values
+    kinds: tuple[str, ...]  # columns per value: last, best, best seed
     better: Better
-    protocol: Mapping[str, Any]  # of all rows
+    protocol: Mapping[str, Any]  # facts that all rows share
     apart: Mapping[str, list[Any]]  # what it differs in: ways of translations, and more with protocols=mixed
     split: str
 
     def parts(self) -> list[tuple[str, ...]]:
-        """Cut the values into tables that fit a page; the first has the cost beside them."""
+        """Split the values into tables that fit on a page; the first leaves room for the columns of cost."""
         one = WIDEST // len(self.kinds)
         if len(self.keys) <= one:
             return [self.keys]
@@ -143,11 +143,11 @@ def build(
     Args:
         runs: one or more.
         split: whose evaluations are reported.
-        best: value that chooses a checkpoint on the validation split; None: each run's own eval.best.
-        keys: values to show; None: all that were measured.
-        only: facts of a protocol, to take one of several.
-        mixed: put different protocols into one table.
-        better: called once everything else is right, for it imports the metrics.
+        best: key of the value that chooses a checkpoint on the validation split; None for each run's own eval.best.
+        keys: values to show; None for all that were measured.
+        only: facts that the protocol of an evaluation must have.
+        mixed: whether evaluations of different protocols are allowed in one table.
+        better: returns the directions of all values; called after all other checks, because it imports torch.
 
     Raises:
         UsageError: no evaluation on the split, no such value, or several protocols.
@@ -183,7 +183,7 @@ def build(
 
 
 def measured(cards: Sequence[Card]) -> list[str]:
-    """Return the values of evaluations, without the spreads that belong to others."""
+    """Return the keys of the measured values, without standard deviations and errors."""
     keys = dict.fromkeys(key for card in cards for key in card.values)
     return [key for key in keys if not key.endswith(("_std", "_se"))]
 
@@ -193,7 +193,7 @@ def _on(split: str, run: Run, only: Mapping[str, Any]) -> list[Card]:
 
 
 def _parts(cards: Sequence[Card], apart: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[Card]]]:
-    """Cut one run's evaluations into those of one protocol each, with the cells of what differs."""
+    """Group a run's evaluations by the protocol facts in ``apart``, each group with its cells."""
     parts: dict[tuple[str, ...], list[Card]] = {}
     for card in cards:
         parts.setdefault(tuple(text(card.protocol.get(key)) for key in apart), []).append(card)
@@ -210,7 +210,7 @@ def _scored(run: Run, cards: Sequence[Card], best: str | None, better: Better) -
 
 
 def _at(cards: Sequence[Card], images: int) -> Card | None:
-    """Return what was measured of the checkpoint at so many images: of several evaluations all values."""
+    """Return the evaluation of the checkpoint at ``images``; the values of several evaluations are merged."""
     found = [card for card in cards if card.images_seen == images]
     if not found:
         return None
@@ -220,7 +220,7 @@ def _at(cards: Sequence[Card], images: int) -> Card | None:
 
 
 def _one_per_seed(runs: Sequence[Scored]) -> tuple[Scored, ...]:
-    """Leave out all but the newest run of a seed: a repetition is no further seed."""
+    """Keep only the newest run of each seed: repeating a seed adds no independent run."""
     newest = {each.run.seed: each for each in sorted(runs, key=_age)}
     return tuple(newest[seed] for seed in sorted(newest))
 

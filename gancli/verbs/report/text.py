@@ -1,4 +1,4 @@
-"""Cells with as many digits as mean something, and the table as Markdown and LaTeX."""
+"""Cells rounded to significant digits, and the table as Markdown and LaTeX."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,16 +13,19 @@ COST = ("images", "seconds", "device")
 
 
 def decimals(scores: Sequence[Score]) -> int:
-    """Return how many digits after the point a column gets: two of the deviation, or three of the smallest value."""
+    """Return the decimals of a column: two significant digits of the deviation, or three of the smallest value.
+
+    The smaller of the two, from 0 to 6; the deviation is the median of the rows'.
+    """
     spreads = [score.std for score in scores if score.std]
     means = [abs(score.mean) for score in scores if score.mean]
     by_mean = 2 - math.floor(math.log10(min(means))) if means else 2
-    wanted = min(by_mean, 1 - math.floor(math.log10(median(spreads)))) if spreads else by_mean
-    return min(max(wanted, 0), 6)
+    places = min(by_mean, 1 - math.floor(math.log10(median(spreads)))) if spreads else by_mean
+    return min(max(places, 0), 6)
 
 
 def digits(table: Table) -> dict[str, int]:
-    """Return the decimals of each value, the same for all its columns."""
+    """Return the decimals of each value; all columns of a value share them."""
     found = {}
     for key in table.keys:
         scores = [row.score(key, kind, table.better) for row in table.rows for kind in table.kinds]
@@ -37,7 +40,7 @@ def cell(score: Score | None, places: int) -> str:
 
 
 def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
-    """Return the rows with the best value of a column as printed; none where nothing is won."""
+    """Return the indices of the rows with the best printed value of a column; empty if there is nothing to compare."""
     higher = table.better.get(key)
     found = {i: score for i, row in enumerate(table.rows) if (score := row.score(key, kind, table.better))}
     rounded = {i: round(score.mean, places) for i, score in found.items()}
@@ -53,7 +56,7 @@ def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
 
 
 def cells(table: Table, keys: Sequence[str], bold: Callable[[str], str]) -> list[list[str]]:
-    """Return the scores of each row, value by value and kind by kind; ``bold`` marks the best of each column."""
+    """Return the formatted scores of each row, by value and then by kind; ``bold`` formats the best of a column."""
     places = digits(table)
     best = {(key, kind): leaders(table, key, kind, places[key]) for key in keys for kind in table.kinds}
     found = []
@@ -67,13 +70,13 @@ def cells(table: Table, keys: Sequence[str], bold: Callable[[str], str]) -> list
 
 
 def seeds(row: Row) -> str:
-    """Return the number of seeds behind a row, and of how many, if some have no score."""
+    """Return the number of seeds of a row, such as ``5``, or ``3 of 5`` if some were not evaluated."""
     scored = sum(each.last is not None for each in row.runs)
     return str(len(row.runs)) if scored == len(row.runs) else f"{scored} of {len(row.runs)}"
 
 
 def cost(row: Row) -> tuple[str, str, str]:
-    """Return images seen, seconds of training and device."""
+    """Return the cells of images seen, seconds of training and device."""
     images, seconds = row.over_seeds(lambda run: run.images), row.over_seeds(lambda run: run.seconds)
     devices = dict.fromkeys(each.run.device for each in row.runs if each.run.device)
     return (
@@ -84,7 +87,10 @@ def cost(row: Row) -> tuple[str, str, str]:
 
 
 def floor(table: Table) -> tuple[str, dict[str, str]] | None:
-    """Return the last line of the table: what real images score against other real ones; None if rows differ in it."""
+    """Return the title and the cells of the last line, the scores of real images against other real images.
+
+    A value whose floor differs between rows has no cell. None if there is no cell at all.
+    """
     places, found, sizes = digits(table), {}, set()
     for key in table.keys:
         floors = {each for row in table.rows if (each := row.floor(key))}
@@ -96,7 +102,7 @@ def floor(table: Table) -> tuple[str, dict[str, str]] | None:
 
 
 def markdown(table: Table, warnings: Sequence[str]) -> str:
-    """Return tables of GitHub's Markdown with caption and warnings; the best of each column is bold."""
+    """Return the tables in GitHub's Markdown with caption and warnings; the best of each column is bold."""
     parts = [_markdown(table, keys, costs=not i) for i, keys in enumerate(table.parts())]
     notes = "".join(f"- {line}\n" for line in warnings)
     return "\n".join([*parts, words.caption(table) + "\n"]) + (f"\nNote:\n\n{notes}" if notes else "")
@@ -119,7 +125,7 @@ def _markdown(table: Table, keys: Sequence[str], *, costs: bool) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return tabulars ready for ``\\input``, caption in a comment; ``\\usepackage{booktabs}`` is all they need."""
+    """Return LaTeX tabulars for ``\\input``, with the caption in a comment. They need the package ``booktabs``."""
     comment = "".join(f"% {line}\n" for line in words.caption(table).split(". "))
     return comment + "\n".join(_latex(table, keys, costs=not i) for i, keys in enumerate(table.parts()))
 

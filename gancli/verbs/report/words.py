@@ -1,4 +1,4 @@
-"""What stands around a table: names of the values, the caption that makes the numbers repeatable, and the warnings."""
+"""Text around a table: names of the values, a caption that says how they were measured, and warnings."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ NAMES = {
     "parzen": "Parzen, nats", "nats": "NLL, nats", "bits_per_dim": "bits/dim",
 }  # fmt: skip
 ARROWS = {True: " ↑", False: " ↓", None: ""}
-LISTED = 3  # runs named in one warning
+LISTED = 3  # runs listed per warning
 
 
 def name(key: str) -> str:
@@ -20,7 +20,7 @@ def name(key: str) -> str:
 
 
 def title(table: Table, key: str) -> str:
-    """Return a value's name and the direction that is better."""
+    """Return the name of a value with an arrow in the direction that is better."""
     return name(key) + ARROWS[table.better.get(key)]
 
 
@@ -31,7 +31,7 @@ def heading(table: Table) -> str:
 
 
 def caption(table: Table) -> str:
-    """Say what was measured, and how, in sentences that can stand under the table."""
+    """Return the caption of the table: what was measured, and how."""
     facts = table.protocol
     count = lambda key: f"{facts[key]:,} " if facts.get(key) is not None else ""  # noqa: E731
     measured = (
@@ -79,7 +79,7 @@ def _cost(table: Table) -> list[str]:
 
 
 def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
-    """Return what a reader must know besides: what is missing, what is unlike, what could not be read."""
+    """Return one line per problem: missing evaluations, unequal runs, files that could not be read."""
     scored = table.runs()
     kept = {each.run.folder for each in scored}
     split = table.split
@@ -115,6 +115,6 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
 
 
 def _line(what: str, named: Sequence[str]) -> str:
-    named = list(dict.fromkeys(named))  # a run has a row for each way
+    named = list(dict.fromkeys(named))  # a run has one row per way
     more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
     return f"{what}: {'; '.join(named[:LISTED])}{more}" if named else ""
