@@ -17,3 +17,8 @@ def _target(name: Any) -> Any:
         if isinstance(name, str) and name.startswith(old):
             return new + name.removeprefix(old)
     return name
+
+
+def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return the protocol of a score card with the keys that it has today."""
+    return {"direction" if key == "way" else key: value for key, value in protocol.items()}

@@ -51,7 +51,7 @@ def _write_completions(run: Run, run_dir: Path, tracker: Tracker) -> None:
 
 
 def _write_panels(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write translations of always the same test pictures, every way of the model."""
+    """Write translations of always the same test pictures, every direction of the model."""
     with runtime.undisturbed(), run.ema.sampling() as model:
         pictures = panels(model, shown(run.source), run.cfg.samples.n, seed=run.cfg.seed)
     for name, picture in pictures.items():

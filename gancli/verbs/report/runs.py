@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gancli import config
+from gancli.config.legacy import renewed_protocol
 from gancli.errors import UsageError
 from gancli.files import json_lines
 
@@ -26,6 +27,7 @@ class Card(NamedTuple):
     floor: dict[str, Any]  # images and values of real images against real ones; may be empty
     images_seen: int
     protocol: dict[str, Any]  # flattened to dotted keys
+    better: dict[str, bool]  # of its values, whether higher is better; empty on cards of gancli 0.1
 
 
 class Choice(NamedTuple):
@@ -50,7 +52,7 @@ class Run:
     device: str | None
     history: tuple[dict[str, float], ...]  # rows of metrics.jsonl
     cards: tuple[Card, ...]
-    eval_split: str  # of the evaluations on the way
+    eval_split: str  # of the evaluations during training
     eval_best: str
     wall: float | None  # seconds of its last command
     job: int  # in its sweep
@@ -79,10 +81,10 @@ class Run:
         """Return images seen -> a scalar of the history."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
-    def grid(self, way: str | None = None) -> Path | None:
-        """Return its newest sample grid, that of a way if it has one."""
+    def grid(self, direction: str | None = None) -> Path | None:
+        """Return its newest sample grid, that of a direction if it has one."""
         files = sorted((self.folder / "samples").glob("[0-9]*.png"))
-        return max([file for file in files if file.stem.endswith(f"-{way}")] or files, default=None)
+        return max([file for file in files if file.stem.endswith(f"-{direction}")] or files, default=None)
 
 
 def find(named: str | Sequence[str]) -> list[Path]:
@@ -157,8 +159,9 @@ def _cards(folder: Path, damaged: list[str]) -> list[Card]:
     for file in sorted(folder.glob("*.json")):
         card = _json(file)
         try:
-            protocol = flatten(card["protocol"])
-            found.append(Card(file, card["values"], card.get("floor", {}), int(card["images_seen"]), protocol))
+            protocol = flatten(renewed_protocol(card["protocol"]))
+            floor, better = card.get("floor", {}), card.get("better", {})
+            found.append(Card(file, card["values"], floor, int(card["images_seen"]), protocol, better))
         except (TypeError, KeyError, ValueError, AttributeError):
             damaged.append(str(file))
     return found
@@ -179,7 +182,7 @@ def chosen(run: Run, key: str | None, higher: bool, cards: Sequence[Card]) -> Ch
         run: the run.
         key: the value to choose by; None: the run's own eval.best.
         higher: whether higher is better.
-        cards: its evaluations on the validation split, of one protocol, for runs that made none on the way.
+        cards: its evaluations on the validation split, of one protocol, for runs that made none during training.
     """
     key = key or run.eval_best
     values = run.curve(f"eval/{key}") if run.eval_split == VALIDATION else {}

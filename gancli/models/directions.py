@@ -1,0 +1,98 @@
+"""The directions in which a model translates the pictures of a split."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gancli.data.reading import counterfactual
+from gancli.data.shapes import Factors, render
+from gancli.data.source import Images, fingerprint
+from gancli.data.spec import scaled
+from gancli.errors import TrainingDiverged, UsageError
+from gancli.models.translation import MultiDomain, Translation
+
+
+@dataclass(frozen=True)
+class Direction:
+    """From one domain to another."""
+
+    name: str
+    direction: str  # as translate() knows it
+    source: Images  # what is translated
+    target: Images  # the pictures of the domain that it is to belong to
+    factors: Factors | None  # what a true translation shows, where that is known exactly
+    truth: np.ndarray | None  # (N, C, H, W) uint8, the true translations
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def check_images(model: Translation, images: Images) -> None:
+    """Refuse pictures that are not those of the model: other domains or another size. Raises UsageError."""
+    spec, own = images.spec, model.spec
+    shape = (spec.shape, spec.source_channels, spec.num_classes if isinstance(model, MultiDomain) else 0)
+    if shape != (own.shape, own.source_channels, own.num_classes if isinstance(model, MultiDomain) else 0):
+        raise UsageError(f"{images.name} has other pictures or domains than {type(model).__name__} was trained on")
+
+
+def directions(model: Translation, images: Images) -> list[Direction]:
+    """Return the directions in which a model translates a split, in its own order.
+
+    Raises:
+        UsageError: as check_images().
+    """
+    check_images(model, images)
+    if isinstance(model, MultiDomain):
+        found = []
+        for domain, name in enumerate(images.class_names):
+            here = images.labels == domain
+            found.append(_direction(f"to_{name}", str(domain), subset(images, ~here), subset(images, here)))
+        return [each for each in found if len(each.source) and len(each.target)]
+    a, b = domains(images)
+    both = {"a2b": (a, b), "b2a": (b, a)}
+    return [_direction(name, name, *both[name], paired=images.spec.paired) for name in model.directions]
+
+
+def domains(images: Images) -> tuple[Images, Images]:
+    """Return the pictures of domains a and b by themselves."""
+    return images.source, replace(images, source=None, spec=replace(images.spec, source_channels=0, paired=False))
+
+
+def subset(images: Images, mask: np.ndarray) -> Images:
+    """Return some of the pictures."""
+    pixels, labels = images.pixels[mask], None if images.labels is None else images.labels[mask]
+    factors = None if images.factors is None else images.factors[mask]
+    return replace(images, pixels=pixels, labels=labels, factors=factors, fingerprint=fingerprint(pixels, labels))
+
+
+def _direction(name: str, direction: str, source: Images, target: Images, paired: bool = False) -> Direction:
+    if paired:
+        shown = target.factors if target.spec.channels == 3 else None
+        return Direction(name, direction, source, target, shown, target.pixels)
+    known = source.factors is not None and target.factors is not None and len(source) and len(target)
+    found = counterfactual(source.factors, target.factors) if known and target.spec.channels == 3 else None
+    if found is not None:
+        return Direction(name, direction, source, target, found, render(found, target.spec.height))
+    return Direction(name, direction, source, target, None, None)
+
+
+@torch.no_grad()
+def translations(
+    model: Translation, direction: Direction, n: int, *, seed: int, batch_size: int
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Translate the first n pictures of a direction: rows, sources and translations, both (b, C, H, W) in [-1, 1].
+
+    Raises:
+        TrainingDiverged: a picture is not finite.
+    """
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for start in range(0, n, batch_size):
+        rows = slice(start, min(n, start + batch_size))
+        source = scaled(torch.from_numpy(direction.source.pixels[rows]).to(model.device))
+        found = model.translate(source, direction.direction, generator)
+        if not found.isfinite().all():
+            raise TrainingDiverged("the model makes pictures that are not finite; take an earlier checkpoint")
+        yield rows, source, found
