@@ -32,14 +32,24 @@ class Batch:
 
     def rows(self, index: Tensor) -> "Batch":
         """Return some of the images, index (M,) int64."""
-        pick = lambda x: None if x is None else x[index.to(x.device)]  # noqa: E731
-        return Batch(pick(self.pixels), pick(self.features), pick(self.logits), pick(self.labels))
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[index.to(x.device)]
+
+        pixels = self.pixels[index.to(self.pixels.device)]
+        return Batch(pixels, pick(self.features), pick(self.logits), pick(self.labels))
 
     @staticmethod
     def joined(parts: Sequence["Batch"]) -> "Batch":
         """Return the images of several batches as one."""
-        columns = zip(*((each.pixels, each.features, each.logits, each.labels) for each in parts))
-        return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+        def whole(column: list[Tensor | None]) -> Tensor | None:
+            return None if column[0] is None else torch.cat([each for each in column if each is not None])
+
+        features, logits, labels = (
+            whole([getattr(each, name) for each in parts]) for name in ("features", "logits", "labels")
+        )
+        return Batch(torch.cat([each.pixels for each in parts]), features, logits, labels)
 
 
 @dataclass(frozen=True)

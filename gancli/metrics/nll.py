@@ -13,6 +13,7 @@ from typing import Self
 import torch
 
 from gancli.metrics.base import MODEL, Batch, Metric, SetInfo, Statistic, Statistics
+from gancli.models.held_out import HeldOut
 
 
 class Nats(Statistic):
@@ -21,7 +22,8 @@ class Nats(Statistic):
     network = False
 
     def __init__(self, about: SetInfo) -> None:
-        self.n, self.likelihood = 0, None
+        self.n = 0
+        self.likelihood: HeldOut | None = None
         self.pixels = 0  # of an image, every colour one
         self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
         self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
@@ -31,6 +33,7 @@ class Nats(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
+        assert batch.nats is not None, "the set MODEL has them"
         values = batch.nats.double()
         possible = values != math.inf  # NaN stays, and shows
         kept = torch.where(possible, values, 0.0)
@@ -60,6 +63,7 @@ class NLL(Metric):
         """
         seen: Nats = sets[MODEL][Nats]
         n, of = int(seen.finite), seen.likelihood
+        assert of is not None, "the real images have come by"
         mean = float(seen.total) / n if n else math.inf
         variance = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
         rest = {"nll_se": math.sqrt(variance / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}

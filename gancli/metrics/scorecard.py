@@ -17,9 +17,9 @@ from rich.table import Table
 
 from gancli import __version__
 from gancli.config.legacy import renewed_protocol
-from gancli.data.source import Images
 from gancli.files import digest, replacing
 from gancli.metrics import moments
+from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
 from gancli.metrics.scorer import Scorer
 

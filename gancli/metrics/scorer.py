@@ -129,9 +129,10 @@ class Scorer:
             done += len(pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
-        for text in {metric.warn(sets) for metric in self.metrics} - self._warned - {None}:
+        warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
+        for text in warnings - self._warned:  # each once: training scores many times
             log.warning("%s", text)
-            self._warned.add(text)  # once: training scores many times
+        self._warned |= warnings
         return Scores(
             {key: value for metric in self.metrics for key, value in metric(sets).items()},
             {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
@@ -146,6 +147,7 @@ class Scorer:
             pixels, labels = _part(self.reference, start, stop)
             image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
             label = None if labels is None else labels.to(self._device)
+            assert likelihood is not None, "check() has refused models without one"
             nats = likelihood.nats(image, label)
             batch = Batch(pixels, None, None, labels, nats, likelihood)
             for statistic in found.values():
@@ -195,7 +197,7 @@ class Scorer:
     ) -> dict[str, Statistics]:
         """Collect the statistics of sets of rows (all, where not named) in one pass, or none if all are cached."""
         found: dict[str, dict[type[Statistic], Any]] = {}
-        missing: dict[str, dict[type[Statistic], Statistic]] = {}
+        missing: dict[str, dict[type[Statistic], Any]] = {}
         for name, types in wanted.items():
             n = len(rows.get(name, images))
             cached = self._cached(images, name, n) if moments.Moments in types else None

@@ -46,6 +46,7 @@ def directions(model: Translation, images: Images) -> list[Direction]:
     """
     check_images(model, images)
     if isinstance(model, MultiDomain):
+        assert images.labels is not None, "they are the domains"
         found = []
         for domain, name in enumerate(images.class_names):
             here = images.labels == domain
@@ -58,6 +59,7 @@ def directions(model: Translation, images: Images) -> list[Direction]:
 
 def domains(images: Images) -> tuple[Images, Images]:
     """Return the pictures of domains a and b by themselves."""
+    assert images.source is not None, "a spec with source channels has sources"
     return images.source, replace(images, source=None, spec=replace(images.spec, source_channels=0, paired=False))
 
 

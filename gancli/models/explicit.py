@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from gancli.data.spec import dequantised
 from gancli.errors import UsageError
 from gancli.models.base import Model
-from gancli.models.held_out import HeldOut
+from gancli.models.held_out import HeldOut, Kind
 
 
 class Explicit(Model):
@@ -24,7 +24,8 @@ class Explicit(Model):
 
     def held_out(self) -> HeldOut:
         """Return the exact likelihood, of dequantised data by noise that is the same for every model."""
-        kind, levels = "density" if self.density else "exact", self.spec.levels
+        levels = self.spec.levels
+        kind: Kind = "density" if self.density else "exact"
         if not self.spec.dequantised:
             how = "density of pixels in [0, 1]" if self.density else ""
             return HeldOut(lambda image, label: -self.log_prob(image, label), kind, levels, how=how)

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+Kind = Literal["exact", "density", "bound"]
+
 
 class HeldOut(NamedTuple):
     """The negative log-likelihood of images under a model.
@@ -25,7 +27,7 @@ class HeldOut(NamedTuple):
     """
 
     nats: Callable[[Tensor, Tensor | None], Tensor]
-    kind: Literal["exact", "density", "bound"]
+    kind: Kind
     levels: int
     spread: int = 0
     how: str = ""

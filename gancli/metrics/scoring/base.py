@@ -110,10 +110,10 @@ class Scoring(ABC):
         """Return the subjects, in the order of their cards, with features that are prepared."""
 
 
-_SCORINGS: dict[type[Model], type[Scoring]] = {}
+_SCORINGS: dict[type, type[Scoring]] = {}
 
 
-def scores(family: type[Model]) -> Callable[[type[Scoring]], type[Scoring]]:
+def scores(family: type) -> Callable[[type[Scoring]], type[Scoring]]:
     """Register a scoring for a family of models, as a decorator of the scoring's class."""
 
     def register(scoring: type[Scoring]) -> type[Scoring]:
@@ -123,7 +123,7 @@ def scores(family: type[Model]) -> Callable[[type[Scoring]], type[Scoring]]:
     return register
 
 
-def scoring_of(kind: type[Model]) -> type[Scoring]:
+def scoring_of(kind: type) -> type[Scoring]:
     """Return the scoring of a class of models: that of the nearest base class which has one."""
     from gancli.metrics.scoring import samples, translations  # noqa: F401  they register themselves
 

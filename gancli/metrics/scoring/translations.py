@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,9 @@ class Translated(Subject):
         if isinstance(model, Cyclic):
             return model.translate(found, next(each for each in model.directions if each != self.direction.direction))
         if isinstance(model, MultiDomain):
-            return model.move(found, torch.from_numpy(self.direction.source.labels[rows]).to(found.device))
+            labels = self.direction.source.labels
+            assert labels is not None, "the labels of several domains are the domains"
+            return model.move(found, torch.from_numpy(labels[rows]).to(found.device))
         return None
 
     def _identity(self, model: Translation, seed: int) -> float:
@@ -104,7 +107,7 @@ class Translated(Subject):
         own = replace(self.direction, source=self.direction.target)
         n = min(self.settings.n or len(own), len(own))
         found = translations(model, own, n, seed=seed, batch_size=self.settings.batch_size)
-        return sum(l1_loss(image, moved) * len(image) for _, image, moved in found).item() / n
+        return sum((l1_loss(image, moved) * len(image) for _, image, moved in found), torch.zeros(())).item() / n
 
     def _classified(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the share of translations that are classified as they should be, and how, class by class."""
@@ -165,7 +168,7 @@ class Translations(Scoring):
             if id(learnt.pixels) not in extractors:
                 extractors[id(learnt.pixels)] = self._extractors(learnt)
             extractor, classifier = extractors[id(learnt.pixels)]
-            scorer = settings.scorer(direction.target, extractor, n, lambda name, learnt=learnt: learnt)
+            scorer = settings.scorer(direction.target, extractor, n, partial(_only, learnt))
             subject = Translated(scorer, settings, direction, classifier, several)
             scorer.check(model.held_out(), self.what, labelled=subject.targets is not None)
             subjects.append(subject)
@@ -184,6 +187,11 @@ class Translations(Scoring):
         return extractor, classifier
 
 
+def _only(images: Images, split: str) -> Images:
+    """Return the training pictures whatever the split: the metrics know no other pictures of a single domain."""
+    return images
+
+
 def target_labels(direction: Direction, several: bool) -> np.ndarray | None:
     """Return the classes that a classifier of the target domain should see, (N,), if there are any."""
     if several:
@@ -194,9 +202,11 @@ def target_labels(direction: Direction, several: bool) -> np.ndarray | None:
 
 def right_by_source(direction: Direction, pixels: np.ndarray) -> dict[str, dict[str, float]]:
     """Return what is right in the translations of each domain's pictures, by the domain's name."""
-    found, labels = {}, direction.source.labels[: len(pixels)]
+    labels, factors = direction.source.labels, direction.factors
+    assert labels is not None and factors is not None, "of several domains of shapes both are known"
+    found, labels, factors = {}, labels[: len(pixels)], factors[: len(pixels)]
     for label, name in enumerate(direction.source.class_names):
         if (here := labels == label).any():
-            right = verdict(pixels[here], direction.factors[: len(pixels)][here])
+            right = verdict(pixels[here], factors[here])
             found[name] = {key: round(share, 4) for key, share in right.items()}
     return found

@@ -81,10 +81,11 @@ def _scoring(
     watch: Watch,
 ) -> Scoring:  # fmt: skip
     """Return the scoring of what is named, ready to score."""
-    source, _ = config.build_data(cfg.data or saved.config.data, trust=cfg.trust)
-    node = cfg.features or (saved.config.features if saved else config.options("features")["inception"])
+    own: Any = saved.config if saved else {"data": None, "features": config.options("features")["inception"]}
+    source, _ = config.build_data(cfg.data or own["data"], trust=cfg.trust)
+    node = cfg.features or own["features"]
     kind = Pictures if model is None else scoring_of(type(model))
-    batch_size = cfg.batch_size or kind.batch_size or saved.config.batch_size
+    batch_size = cfg.batch_size or kind.batch_size or own["batch_size"]
     settings = Settings(
         metrics_named(cfg.metrics, cfg.trust), source, cfg.split,
         lambda: config.instantiate(node, Features, trust=cfg.trust),
