@@ -143,7 +143,8 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     if facts["images_generated"]:
         print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}")
     if "nll" in facts["metrics"]:
-        print(f"nats per image over all {of}, {facts['levels']}")
+        kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""
+        print(f"nats per image over all {of}, {facts['levels']}{kind}")
     if floor:
         half = result["floor"]["images"]
         few = "" if half >= facts["images_generated"] else f"; at n={half} FID would compare like with like"
