@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "models": {"nn", "data"},
     "losses": {"models", "nn", "data"},
     "views": {"models", "data", "config"},
-    "metrics": {"models", "data", "config", "training", "views"},
+    "metrics": {"models", "data", "config", "views"},
     "training": {"metrics", "views", "losses", "models", "nn", "data", "config"},
     "lectures": {"training", "metrics", "views", "losses", "models", "nn", "data", "config"},
     "verbs": {"lectures", "training", "metrics", "views", "losses", "models", "data", "config"},

@@ -35,3 +35,8 @@ def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in samples.items() if key != "completion"}
     off = not completed and "completion" in (first_views(config))
     return kept | {"views": ["grid"] if off else None}
+
+
+def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return the protocol of a score card with the keys that it has today."""
+    return {"direction" if key == "way" else key: value for key, value in protocol.items()}

@@ -67,7 +67,8 @@ class ModeCollapse(Lecture):
         """Draw what the averaged generator makes, and return its scores."""
         with run.ema.sampling() as model:
             drawn = model.sample(self.points, generator=Generator(model.device).manual_seed(run.cfg.seed))
-        values = run.scorer.score([(drawn, None)]).values
+        assert run.scoring is not None, "the scenes are scored: eval.every is not 0"
+        values = run.scoring.subjects[0].scorer.score([(drawn, None)]).values
         real = run.source.split("test").pixels[:, :, 0, 0]
         scatter.dots(axes, drawn.flatten(1).cpu().numpy(), real, scatter.window(real))
         assert isinstance(run.source, Mixture)  # the scenes are mixtures of Gaussians

@@ -5,14 +5,15 @@ noise floor is the same metric of two halves of the real images.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from gancli.metrics.features import Features, Images
+from gancli.models.held_out import HeldOut
 
 GENERATED, REAL, TRAIN, VALIDATION = "generated", "real", "train", "validation"  # the sets a metric may look at
 MODEL = "model"  # the real images again, with what the model itself thinks of each
@@ -27,28 +28,28 @@ class Batch:
     logits: Tensor | None  # (N, classes) float32
     labels: Tensor | None  # (N,) int64; None: the images have none
     nats: Tensor | None = None  # (N,) -log p(x), of the set MODEL
-    density: bool = False  # p is a density on [0, 1]^D, not a probability of the pixels' levels
-    spread: int = 0  # levels, where noise was added to them
+    likelihood: HeldOut | None = None  # that gave them
 
     def rows(self, index: Tensor) -> "Batch":
         """Return some of the images, index (M,) int64."""
-        pick = lambda x: None if x is None else x[index.to(x.device)]  # noqa: E731
-        return Batch(pick(self.pixels), pick(self.features), pick(self.logits), pick(self.labels))
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[index.to(x.device)]
+
+        pixels = self.pixels[index.to(self.pixels.device)]
+        return Batch(pixels, pick(self.features), pick(self.logits), pick(self.labels))
 
     @staticmethod
     def joined(parts: Sequence["Batch"]) -> "Batch":
         """Return the images of several batches as one."""
-        columns = zip(*((each.pixels, each.features, each.logits, each.labels) for each in parts))
-        return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
 
+        def whole(column: list[Tensor | None]) -> Tensor | None:
+            return None if column[0] is None else torch.cat([each for each in column if each is not None])
 
-class Likelihood(NamedTuple):
-    """What a model tells a metric of its likelihood."""
-
-    nats: Callable[[Tensor, Tensor | None], Tensor]  # images (N, C, H, W) in [-1, 1], labels (N,) -> -log p(x), (N,)
-    density: bool  # p is a density on [0, 1]^D
-    levels: int  # of a pixel, for the images to have as many
-    spread: int = 0  # levels, where nats() adds noise to them, so that a density bounds their probability
+        features, logits, labels = (
+            whole([getattr(each, name) for each in parts]) for name in ("features", "logits", "labels")
+        )
+        return Batch(torch.cat([each.pixels for each in parts]), features, logits, labels)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Negative log-likelihood of the real images: every image counts once, the last partial batch included.
 
-Kinds which are different quantities and have different columns: ``nll`` of an exact probability of the pixels' levels,
-``nll_density`` of a density on [0, 1]^D, and (``parzen.py``) the Parzen estimate, which is none of the model. Where
-the density was asked about levels plus uniform noise, it bounds their probability: ``bits_per_dim_bound``.
+What kind of number it is, the model says (``models.held_out.HeldOut``), and each kind has a name of its own: ``nll``
+of an exact probability of the pixels' levels, ``nll_density`` of a density on [0, 1]^D, ``nll_bound`` of an upper
+bound.
+The Parzen estimate (``parzen.py``) is none of them: it knows the model's images alone.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Self
 import torch
 
 from gancli.metrics.base import MODEL, Batch, Metric, SetInfo, Statistic, Statistics
+from gancli.models.held_out import HeldOut
 
 
 class Nats(Statistic):
@@ -20,7 +22,8 @@ class Nats(Statistic):
     network = False
 
     def __init__(self, about: SetInfo) -> None:
-        self.n, self.density, self.spread = 0, False, 0
+        self.n = 0
+        self.likelihood: HeldOut | None = None
         self.pixels = 0  # of an image, every colour one
         self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
         self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
@@ -30,13 +33,14 @@ class Nats(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
+        assert batch.nats is not None, "the set MODEL has them"
         values = batch.nats.double()
         possible = values != math.inf  # NaN stays, and shows
         kept = torch.where(possible, values, 0.0)
         self.total, self.square = self.total + kept.sum(), self.square + kept.square().sum()
         self.finite = self.finite + possible.sum()
         self.n, self.pixels = self.n + len(values), batch.pixels[0].numel()
-        self.density, self.spread = batch.density, batch.spread
+        self.likelihood = batch.likelihood
 
 
 class NLL(Metric):
@@ -45,25 +49,27 @@ class NLL(Metric):
     name, least = "nll", 1
     needs = {MODEL: (Nats,)}
     values = {
-        "nll": False, "nll_density": False, "bits_per_dim": False, "bits_per_dim_bound": False,
+        "nll": False, "nll_density": False, "nll_bound": False, "bits_per_dim": False, "bits_per_dim_bound": False,
         "nll_se": None, "impossible": None,
     }  # fmt: skip
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
-        """Return ``nll`` in nats per image and ``bits_per_dim``, or ``nll_density``, which has no bits of its own.
+        """Return the mean in nats per image, and bits per dimension where a probability of levels is known or bounded.
 
-        Of dequantised data also ``bits_per_dim_bound``: a level's share of [0, 1] is 1 / levels wide, and the mean log
-        density there is at most the log of the mean (Jensen), which is levels times the level's probability.
-        ``impossible`` is the share of images of likelihood zero, which the mean leaves out and would hide.
+        A density bounds the probability of levels if it was asked about levels plus uniform noise: a level's share of
+        [0, 1] is 1 / levels wide, and the mean log density there is at most the log of the mean (Jensen), which is
+        levels times the level's probability. ``impossible`` is the share of images of likelihood zero, which the mean
+        leaves out and would hide.
         """
         seen: Nats = sets[MODEL][Nats]
-        n = int(seen.finite)
+        n, of = int(seen.finite), seen.likelihood
+        assert of is not None, "the real images have come by"
         mean = float(seen.total) / n if n else math.inf
-        spread = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
-        rest = {"nll_se": math.sqrt(spread / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}
-        if seen.spread:
-            bits = (mean / seen.pixels + math.log(seen.spread)) / math.log(2)
+        variance = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
+        rest = {"nll_se": math.sqrt(variance / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}
+        if of.kind == "exact":
+            return {"nll": mean, "bits_per_dim": mean / (math.log(2) * seen.pixels), **rest}
+        if of.spread or of.kind == "bound":
+            bits = (mean / seen.pixels + math.log(of.spread or 1)) / math.log(2)
             rest = {"bits_per_dim_bound": bits if n == seen.n else math.inf, **rest}
-        if seen.density:
-            return {"nll_density": mean, **rest}
-        return {"nll": mean, "bits_per_dim": mean / (math.log(2) * seen.pixels), **rest}
+        return {f"nll_{of.kind}": mean, **rest}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from gancli import config
 from gancli.errors import UsageError, did_you_mean
 from gancli.metrics.base import Metric
 from gancli.metrics.class_balance import ClassBalance
@@ -22,44 +23,72 @@ _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
     Memorisation(), Parzen(), Modes(), NLL(),
 )  # fmt: skip
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # a metric is a file and a word here
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 
 
-def check_metrics(names: Sequence[str], n: int | None) -> None:
-    """Refuse unknown metrics, and too few images for one of them; n None is not looked at. Raises UsageError."""
-    for name in names:
-        if name not in METRICS:
-            raise UsageError(
-                f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})"
-            )
+def metrics_named(names: Sequence[str | Metric], trust: Sequence[str] = ()) -> list[Metric]:
+    """Return the metrics of a list, each once.
+
+    Args:
+        names: of shipped metrics, or the dotted names of classes elsewhere: ``mypackage.scores.Mine``. A metric stands
+            for itself.
+        trust: packages outside gancli whose classes may be built.
+
+    Raises:
+        UsageError: an empty list, no such metric, a class that is not to be trusted, or one with the name of another.
+    """
     if not names:
         raise UsageError(f"metrics is empty: name one or more of {', '.join(METRICS)}")
-    least = max(METRICS[name].least for name in names)
+    found: dict[str, Metric] = {}
+    for each in names:
+        metric = _metric(each, trust) if isinstance(each, str) else each
+        other = found.get(metric.name) or METRICS.get(metric.name)
+        if other is not None and type(other) is not type(metric):
+            raise UsageError(f"metrics: {each} has the name of another metric, {metric.name}; rename it")
+        found[metric.name] = metric
+    return list(found.values())
+
+
+def _metric(name: str, trust: Sequence[str]) -> Metric:
+    if name in METRICS:
+        return METRICS[name]
+    if "." not in name:
+        raise UsageError(f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})")
+    try:
+        return config.instantiate({"_target_": name}, Metric, trust=trust)
+    except UsageError as error:
+        raise UsageError(f"metrics: {error}") from error
+
+
+def check_metrics(metrics: Sequence[Metric], n: int | None) -> None:
+    """Refuse too few images for one of the metrics; n None is not looked at. Raises UsageError."""
+    least = max(metric.least for metric in metrics)
     if n is not None and n < least:
-        raise UsageError(f"n={n} images are too few for metrics=[{','.join(names)}]: n={least} or more")
+        names = ",".join(metric.name for metric in metrics)
+        raise UsageError(f"n={n} images are too few for metrics=[{names}]: n={least} or more")
 
 
-def choosing(best: str, names: Sequence[str], also: Mapping[str, bool]) -> dict[str, bool | None]:
+def choosing(best: str, metrics: Sequence[Metric], also: Mapping[str, bool]) -> dict[str, bool | None]:
     """Return what ``eval.best`` stands for, with whether higher is better: the first of these that is measured.
 
     Args:
         best: a metric, or a value of one.
-        names: the metrics.
+        metrics: those that are measured.
         also: values that come without a metric.
 
     Raises:
         UsageError: nothing of that name, or several values at once.
     """
-    check_metrics(names, None)
-    own = METRICS[best].values if best in names else {}
+    own = next((dict(metric.values) for metric in metrics if metric.name == best), {})
     if own.get(best) is not None:
-        return dict(own)
-    every = {key: higher for name in names for key, higher in METRICS[name].values.items()} | also
+        return own
+    every = {key: higher for metric in metrics for key, higher in metric.values.items()} | dict(also)
     if every.get(best) is not None:
         return {best: every[best]}
     allowed = [key for key, higher in every.items() if higher is not None]
+    names = ",".join(metric.name for metric in metrics)
     raise UsageError(
-        f"eval.best={best} is no single value of eval.metrics=[{','.join(names)}] to choose by"
+        f"eval.best={best} is no single value of eval.metrics=[{names}] to choose by"
         f"{did_you_mean(best, allowed)}; allowed: {', '.join(allowed)}"
     )
 
@@ -73,6 +102,6 @@ def check_features(features: Features, images: Images) -> None:
         )
 
 
-def use_features(names: Sequence[str]) -> bool:
-    """Return whether any of these metrics looks at features; if none does, ``features.Pixels`` will do."""
-    return any(each.network for name in names for statistics in METRICS[name].needs.values() for each in statistics)
+def use_features(metrics: Sequence[Metric]) -> bool:
+    """Return whether any of the metrics looks at features; if none does, ``features.Pixels`` will do."""
+    return any(each.network for metric in metrics for statistics in metric.needs.values() for each in statistics)

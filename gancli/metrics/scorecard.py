@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gancli import __version__
-from gancli.data.source import Images
+from gancli.config.legacy import renewed_protocol
 from gancli.files import digest, replacing
 from gancli.metrics import moments
+from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
 from gancli.metrics.scorer import Scorer
 
@@ -31,6 +32,7 @@ def protocol(
     """Return all that the values depend on; two results of one protocol are the same result.
 
     ``subject`` says what is scored: the checkpoint's hash, average or raw weights and seeds, or the pictures' hash.
+    Cards of earlier releases are read by ``config.legacy.renewed_protocol``.
     """
     libraries = ("torch", "torchvision", "numpy", "pytorch-fid")
     constants = {key: value for metric in scorer.metrics for key, value in metric.constants.items()}
@@ -58,13 +60,6 @@ def protocol(
             **{name: version(name) for name in libraries},
         },
     }
-
-
-def drawn(*, seed: int, repeats: int, ema: bool, conditional: bool, checkpoint_sha256: str | None) -> dict[str, Any]:
-    """Return what a protocol says of images that a model drew; of a model that still trains there is no checkpoint."""
-    labels = {"labels": "as frequent as in the split"} if conditional else {}
-    facts = {"ema": ema, "batch_norm": "eval", "seed": seed, "repeats": repeats}
-    return {**facts, "checkpoint_sha256": checkpoint_sha256, **labels}
 
 
 def _hash(gaussian: moments.Gaussian) -> str:
@@ -114,7 +109,8 @@ class Point(NamedTuple):
 def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> Path:
     """Write the values of a run's checkpoints, a row each, and return the file: one per protocol."""
     shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
-    file = folder / f"curve-{facts['split']}-{facts['features']['name']}-{digest(shared)[:8]}.csv"
+    direction = f"-{facts['direction']}" if "direction" in facts else ""
+    file = folder / f"curve-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv"
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         keys = list(dict.fromkeys(key for each in rows for key in each.values))
@@ -125,8 +121,8 @@ def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> P
 
 def _protocol_of(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["protocol"]
-    except (ValueError, KeyError, TypeError):  # not ours: it is kept
+        return renewed_protocol(json.loads(file.read_text(encoding="utf-8"))["protocol"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # not ours: it is kept
         return None
 
 
@@ -147,7 +143,8 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     if facts["images_generated"]:
         print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}")
     if "nll" in facts["metrics"]:
-        print(f"nats per image over all {of}, {facts['levels']}")
+        kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""
+        print(f"nats per image over all {of}, {facts['levels']}{kind}")
     if floor:
         half = result["floor"]["images"]
         few = "" if half >= facts["images_generated"] else f"; at n={half} FID would compare like with like"

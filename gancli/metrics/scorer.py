@@ -13,10 +13,11 @@ from torch import Tensor
 from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
-from gancli.metrics.base import GENERATED, MODEL, REAL, Batch, Likelihood, Metric, SetInfo, Statistic, Statistics
+from gancli.metrics.base import GENERATED, MODEL, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
-from gancli.metrics.registry import METRICS, check_metrics
+from gancli.metrics.registry import check_metrics, metrics_named
 from gancli.metrics.resampling import deviations
+from gancli.models.held_out import HeldOut
 
 log = logging.getLogger("gancli")
 
@@ -41,7 +42,7 @@ class Scorer:
 
     def __init__(
         self,
-        metrics: Sequence[str],
+        metrics: Sequence[str | Metric],
         reference: Images,
         features: Features,  # prepared
         *,
@@ -54,8 +55,8 @@ class Scorer:
         watch: Watch = lambda what, done, total: None,
     ) -> None:
         self.n = n or min(MOST, len(reference))
-        check_metrics(metrics, self.n)
-        self.metrics = [METRICS[name] for name in dict.fromkeys(metrics)]
+        self.metrics = metrics_named(metrics)
+        check_metrics(self.metrics, self.n)
         self.reference, self.features, self.known, self.watch = reference, features, known, watch
         self._batch_size, self._device, self._splits = batch_size, device, splits
         self._half = min(self.n, len(reference) // 2) if floor and known is None else 0
@@ -75,7 +76,12 @@ class Scorer:
         """Whether any metric looks at generated images."""
         return any(GENERATED in metric.needs for metric in self.metrics)
 
-    def check(self, likelihood: Likelihood | None, what: str, *, labelled: bool) -> None:
+    @property
+    def asks(self) -> bool:
+        """Whether any metric asks the model for its likelihood."""
+        return any(MODEL in metric.needs for metric in self.metrics)
+
+    def check(self, likelihood: HeldOut | None, what: str, *, labelled: bool) -> None:
         """Refuse to ask ``what`` for labels or a likelihood that it has not, or one of other images. Raises UsageError.
 
         ``labelled`` says whether each image comes with the class that it was drawn for.
@@ -86,7 +92,7 @@ class Scorer:
                     f"metrics: {metric.name} needs to know of what class each image shall be; {what} does not say: "
                     "take a conditional model (model=cgan), or pictures in folders named as the data's classes"
                 )
-        if not any(MODEL in metric.needs for metric in self.metrics):
+        if not self.asks:
             return
         levels = self.reference.spec.levels
         if likelihood is None:
@@ -105,7 +111,7 @@ class Scorer:
             )
 
     @torch.no_grad()
-    def score(self, stream: Stream, likelihood: Likelihood | None = None, *, halves: int = 0) -> Scores:
+    def score(self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0) -> Scores:
         """Score n images, the stream being used up once, or ``likelihood`` on all the real ones. Raises UsageError.
 
         ``halves`` random halves of them tell how their values spread; then the features of all images are kept.
@@ -123,16 +129,17 @@ class Scorer:
             done += len(pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
-        for text in {metric.warn(sets) for metric in self.metrics} - self._warned - {None}:
+        warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
+        for text in warnings - self._warned:  # each once: training scores many times
             log.warning("%s", text)
-            self._warned.add(text)  # once: training scores many times
+        self._warned |= warnings
         return Scores(
             {key: value for metric in self.metrics for key, value in metric(sets).items()},
             {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
             deviations(self.metrics, Batch.joined(kept), others, self._about, halves) if kept else {},
         )
 
-    def _asked(self, likelihood: Likelihood | None) -> Statistics:
+    def _asked(self, likelihood: HeldOut | None) -> Statistics:
         """Ask the model for the likelihood of every reference image."""
         found = {each: each.of(self._about(len(self.reference))) for each in _union(self.metrics, MODEL)}
         for start in range(0, len(self.reference), self._batch_size) if found else ():
@@ -140,8 +147,9 @@ class Scorer:
             pixels, labels = _part(self.reference, start, stop)
             image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
             label = None if labels is None else labels.to(self._device)
+            assert likelihood is not None, "check() has refused models without one"
             nats = likelihood.nats(image, label)
-            batch = Batch(pixels, None, None, labels, nats, likelihood.density, likelihood.spread)
+            batch = Batch(pixels, None, None, labels, nats, likelihood)
             for statistic in found.values():
                 statistic.add(batch)
             self.watch("images asked about", stop, len(self.reference))
@@ -157,9 +165,13 @@ class Scorer:
         Two disjoint random halves of the reference, of at most n images each: no generator should score better than
         real images do. A metric that needs more images than a half has is left out.
         """
+        return self._half, dict(self._floor)
+
+    @cached_property
+    def _floor(self) -> dict[str, float]:
         halves = {role: self._others[half] for half, role in HALVES.items() if half in self._others}
         sets = {**self._others, **halves}
-        return self._half, {key: value for metric in self._floored() for key, value in metric(sets).items()}
+        return {key: value for metric in self._floored() for key, value in metric(sets).items()}
 
     def _floored(self) -> list[Metric]:
         return [each for each in self.metrics if GENERATED in each.needs and self._half >= each.least]
@@ -185,7 +197,7 @@ class Scorer:
     ) -> dict[str, Statistics]:
         """Collect the statistics of sets of rows (all, where not named) in one pass, or none if all are cached."""
         found: dict[str, dict[type[Statistic], Any]] = {}
-        missing: dict[str, dict[type[Statistic], Statistic]] = {}
+        missing: dict[str, dict[type[Statistic], Any]] = {}
         for name, types in wanted.items():
             n = len(rows.get(name, images))
             cached = self._cached(images, name, n) if moments.Moments in types else None

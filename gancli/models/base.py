@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.models.held_out import HeldOut
 
 
 class Model(nn.Module, ABC):
@@ -74,6 +75,10 @@ class Model(nn.Module, ABC):
 
     def enter(self, stage: Hashable) -> None:
         """Prepare for a stage(): called when the model is built, when a stage begins, and when a run resumes in it."""
+
+    def held_out(self) -> HeldOut | None:
+        """Return the likelihood of held-out images, which ``metrics=[nll]`` asks for; None: the model has none."""
+        return None
 
     def fit_data(self, pixels: Tensor) -> None:
         """Initialise by the training data, once, before the first step: (N, C, H, W) uint8, points float32."""

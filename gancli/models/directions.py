@@ -30,17 +30,23 @@ class Direction:
         return len(self.source)
 
 
-def directions(model: Translation, images: Images) -> list[Direction]:
-    """Return the directions in which a model translates a split, in its own order.
-
-    Raises:
-        UsageError: the split's pictures are not those of the model: other domains or another size.
-    """
+def check_images(model: Translation, images: Images) -> None:
+    """Refuse pictures that are not those of the model: other domains or another size. Raises UsageError."""
     spec, own = images.spec, model.spec
     shape = (spec.shape, spec.source_channels, spec.num_classes if isinstance(model, MultiDomain) else 0)
     if shape != (own.shape, own.source_channels, own.num_classes if isinstance(model, MultiDomain) else 0):
         raise UsageError(f"{images.name} has other pictures or domains than {type(model).__name__} was trained on")
+
+
+def directions(model: Translation, images: Images) -> list[Direction]:
+    """Return the directions in which a model translates a split, in its own order.
+
+    Raises:
+        UsageError: as check_images().
+    """
+    check_images(model, images)
     if isinstance(model, MultiDomain):
+        assert images.labels is not None, "they are the domains"
         found = []
         for domain, name in enumerate(images.class_names):
             here = images.labels == domain
@@ -48,11 +54,12 @@ def directions(model: Translation, images: Images) -> list[Direction]:
         return [each for each in found if len(each.source) and len(each.target)]
     a, b = domains(images)
     both = {"a2b": (a, b), "b2a": (b, a)}
-    return [_direction(name, name, *both[name], paired=spec.paired) for name in model.directions]
+    return [_direction(name, name, *both[name], paired=images.spec.paired) for name in model.directions]
 
 
 def domains(images: Images) -> tuple[Images, Images]:
     """Return the pictures of domains a and b by themselves."""
+    assert images.source is not None, "a spec with source channels has sources"
     return images.source, replace(images, source=None, spec=replace(images.spec, source_channels=0, paired=False))
 
 

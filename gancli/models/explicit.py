@@ -6,8 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from gancli.data.spec import dequantised
 from gancli.errors import UsageError
 from gancli.models.base import Model
+from gancli.models.held_out import HeldOut, Kind
 
 
 class Explicit(Model):
@@ -19,6 +21,20 @@ class Explicit(Model):
     @abstractmethod
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the exact log-likelihood of each image, (N,) nats."""
+
+    def held_out(self) -> HeldOut:
+        """Return the exact likelihood, of dequantised data by noise that is the same for every model."""
+        levels = self.spec.levels
+        kind: Kind = "density" if self.density else "exact"
+        if not self.spec.dequantised:
+            how = "density of pixels in [0, 1]" if self.density else ""
+            return HeldOut(lambda image, label: -self.log_prob(image, label), kind, levels, how=how)
+        noise = torch.Generator(self.device).manual_seed(0)
+
+        def nats(image: Tensor, label: Tensor | None) -> Tensor:
+            return -self.log_prob(dequantised(image, levels, noise), label)
+
+        return HeldOut(nats, kind, levels, spread=levels, how="uniform dequantisation, Theis et al. 2016")
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return what training minimises, (N,) nats: -log_prob, or what is cheaper and in the mean not below it."""

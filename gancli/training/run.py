@@ -17,11 +17,9 @@ from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.losses.base import Loss, Moment
 from gancli.losses.game import AdversarialLoss
-from gancli.metrics.features import Features, Pixels
-from gancli.metrics.held_out import likelihood_of
-from gancli.metrics.registry import check_features, check_metrics, choosing, use_features
-from gancli.metrics.scorer import Scorer
-from gancli.metrics.translation import BETTER, Judge
+from gancli.metrics.features import Features
+from gancli.metrics.registry import choosing, metrics_named
+from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.nn.annealed import changes
@@ -53,7 +51,7 @@ class Run:
     steps: list[Step]
     ema: EMA
     total: int  # images of the whole run
-    scorer: Scorer | Judge | None  # of the evaluations on the way
+    scoring: Scoring | None  # of the evaluations during training; None: none
     measurements: Measurements | None  # of the doctor's examinations; None: none
     images: int = 0  # seen so far: the clock
     turn: int = 0  # turns done so far: in each of them every phase has its updates
@@ -148,7 +146,7 @@ def build(cfg: Any) -> Run:
     torch.manual_seed(cfg.seed)
     kind = config.target_class(cfg.model, Model, trust=cfg.trust)
     if cfg.eval.every:
-        choosing(cfg.eval.best, cfg.eval.metrics, BETTER if issubclass(kind, Translation) else {})
+        choosing(cfg.eval.best, metrics_named(cfg.eval.metrics, cfg.trust), scoring_of(kind).better)
     source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
     images = source.split("train")
     if images.spec.points and not kind.points:
@@ -167,13 +165,13 @@ def build(cfg: Any) -> Run:
     machine.place(model), loss.to(machine.device)
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
-    scorer = _evaluation(cfg, source, images, machine, model) if cfg.eval.every else None
+    scoring = _scoring(cfg, source, machine, model) if cfg.eval.every else None
     ranks = {"rank": machine.rank, "world": machine.world}
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **ranks, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
-    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scorer, measurements)
+    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.enter(model.stage(0.0), reset=False)
     if not steps:  # fit_data has done it all: every image was seen once
@@ -217,26 +215,14 @@ def open_folder(cfg: Any, run_dir: Path) -> None:
     setup_logging(run_dir / "log.txt")
 
 
-def _evaluation(cfg: Any, source: Source, images: Images, machine: Runtime, model: Model) -> Scorer | Judge:
-    """Get ready to score on the way: the reference split, and the features, trained or loaded."""
-    reference = source.split(cfg.eval.split)
-    check_metrics(cfg.eval.metrics, cfg.eval.n or len(reference))
-    if isinstance(model, Translation):
-        return Judge(
-            cfg.eval.metrics, model, source, cfg.eval.split,
-            lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
-            n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
-        )  # fmt: skip
-    networked = use_features(cfg.eval.metrics)
-    features = config.instantiate(cfg.features, Features, trust=cfg.trust) if networked else Pixels()
-    check_features(features, images)
-    features.prepare(lambda: images, machine.device)
-    scorer = Scorer(
-        cfg.eval.metrics, reference, features, n=cfg.eval.n, batch_size=cfg.batch_size, device=machine.device,
-        splits=source.split,
+def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:
+    """Get ready to score during training: the reference split, and the features, trained or loaded."""
+    settings = Settings(
+        metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
+        lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
+        batch_size=cfg.batch_size, device=machine.device, n=cfg.eval.n,
     )  # fmt: skip
-    scorer.check(likelihood_of(model), type(model).__name__, labelled=model.conditional)
-    return scorer
+    return scoring_of(type(model))(model, settings, type(model).__name__)
 
 
 def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Measurements:

@@ -65,7 +65,8 @@ def one(data: str, overrides: list[str], seconds: float, seed: int) -> dict[str,
             if run.turn % TICK == 0:
                 tracker.tick(run.images)
         with run.ema.sampling() as model:
-            scores = run.scorer.score(draw(model, run.scorer.n, seed=seed, batch_size=500)).values
+            scorer = run.scoring.subjects[0].scorer
+            scores = scorer.score(draw(model, scorer.n, seed=seed, batch_size=500)).values
     except TrainingDiverged:
         return None
     finally:
@@ -81,8 +82,9 @@ def cell(values: list[float], digits: int) -> str:
 def truth(data: str, seed: int) -> dict[str, float]:
     """Score as many points of the data itself."""
     run = build(compose("train", ["model=toy_gan", f"data={data}", "runtime=cpu"]))
-    points, _ = run.source.draw(run.scorer.n, torch.Generator().manual_seed(seed))
-    return run.scorer.score([(points, None)]).values
+    scorer = run.scoring.subjects[0].scorer
+    points, _ = run.source.draw(scorer.n, torch.Generator().manual_seed(seed))
+    return scorer.score([(points, None)]).values
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from gancli.data.levels import Quantised
 from gancli.data.loader import Loader
 from gancli.data.spec import ImageSpec, dequantised, scaled
 from gancli.errors import UsageError
-from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Pixels
 from gancli.metrics.scorer import Scorer
+from gancli.models.held_out import HeldOut
 from gancli.models.kde import KDE
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Categorical
@@ -76,7 +76,7 @@ def test_a_probability_of_levels_refuses_it():
     images = Quantised(Digits(), dequantise="uniform")
     scorer = Scorer(["nll"], images.split("test"), Pixels(), batch_size=50, device=CPU, splits=images.split)
     with pytest.raises(UsageError, match="was not made for data.dequantise=uniform"):
-        scorer.check(Likelihood(lambda x, y: x, False, 256), "thing", labelled=False)
+        scorer.check(HeldOut(lambda x, y: x, "exact", 256), "thing", labelled=False)
 
 
 @pytest.mark.parametrize("kernel,h", [("gaussian", 0.15), ("box", 0.6)])

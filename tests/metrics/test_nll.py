@@ -12,9 +12,9 @@ from gancli.data.digits import Digits
 from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
 from gancli.losses.nll import NLL
-from gancli.metrics.base import Likelihood
 from gancli.metrics.features import Pixels
 from gancli.metrics.scorer import Scorer
+from gancli.models.held_out import HeldOut
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Bernoulli
 from gancli.verbs.evaluate.run import evaluate
@@ -27,12 +27,12 @@ def brightness(image, label):
     return (image + 1).flatten(1).sum(1) * 50 + label
 
 
-def nll(nats, batch_size=50, density=False):
+def nll(nats, batch_size=50, kind="exact", spread=0):
     """Score the test digits with nothing but nll; no image is drawn, for there is no stream."""
     images = Digits().split("test")
     scorer = Scorer(["nll"], images, Pixels(), batch_size=batch_size, device=CPU, splits=Digits().split, floor=True)
     assert scorer.floor()[1] == {} and not scorer.draws
-    return images, scorer.score(None, Likelihood(nats, density, 256)).values
+    return images, scorer.score(None, HeldOut(nats, kind, 256, spread)).values
 
 
 @pytest.mark.parametrize("batch_size", [1, 64, 359, 360, 1000])
@@ -46,7 +46,7 @@ def test_every_image_counts_once_whatever_the_batch_size(batch_size):
 
 
 def test_impossible_images_are_counted_and_not_averaged():
-    images, found = nll(lambda image, label: torch.where(label == 0, math.inf, 3.0), density=True)
+    images, found = nll(lambda image, label: torch.where(label == 0, math.inf, 3.0), kind="density")
     assert found["nll_density"] == 3 and found["impossible"] == pytest.approx((images.labels == 0).mean())
     assert "bits_per_dim" not in found and "nll" not in found  # another quantity, another column
 
@@ -56,7 +56,7 @@ def test_not_a_number_stays():
 
 
 @pytest.mark.parametrize(
-    "likelihood, text", [(None, "thing has none"), (Likelihood(brightness, False, 2), "256 levels per channel")]
+    "likelihood, text", [(None, "thing has none"), (HeldOut(brightness, "exact", 2), "256 levels per channel")]
 )
 def test_what_has_no_likelihood_or_one_of_other_images_is_refused(likelihood, text):
     source = Digits()

@@ -24,6 +24,7 @@ from gancli.errors import UsageError
 from gancli.metrics.classifier import Classifier
 from gancli.metrics.fid import few, frechet_distance
 from gancli.metrics.scorer import Scorer
+from gancli.metrics.scoring import samples
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
 from gancli.verbs.evaluate import run as evaluate
@@ -165,7 +166,7 @@ def test_cached_reference_statistics_change_no_bit(folder, tmp_path, monkeypatch
 
 def test_nothing_is_drawn_before_everything_that_can_fail(folder, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(evaluate, "draw", lambda *args, **kwargs: pytest.fail("drew images"))
+    monkeypatch.setattr(samples, "draw", lambda *args, **kwargs: pytest.fail("drew images"))
     monkeypatch.setattr(
         torch.hub, "download_url_to_file", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("offline"))
     )

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gancli.data.digits import Digits
 from gancli.errors import UsageError
 from gancli.metrics import moments
-from gancli.metrics.registry import METRICS, choosing
+from gancli.metrics.registry import METRICS, choosing, metrics_named
 from gancli.training import checkpoint
 from gancli.verbs.evaluate.run import evaluate
 
@@ -180,7 +180,7 @@ def test_reference_statistics_travel_and_pytorch_fid_reads_them(trained, tmp_pat
         (["images=x", "ckpt=y"], "one of them"),
         (["images=x"], "data=mnist"),
         (["images=/no/such", *DIGITS], "/no/such"),
-        (["images=x", "repeats=2", *DIGITS], "which=all and repeats"),
+        (["images=x", "repeats=2", *DIGITS], "which=last and repeats"),
         (["images=x", "save_reference=y", "metrics=[is]", *DIGITS], "add fid"),
         (["ckpt=x", "repeats=0"], "repeats=0"),
         (["images=x", "reference=/no/file.npz", *DIGITS], "reference=/no/file.npz"),
@@ -220,9 +220,9 @@ def test_any_single_value_may_choose_the_best_checkpoint(tmp_path) -> None:
         run(tmp_path / "none", *settings, "eval.metrics=[precision_recall]", "eval.best=precision_recall")
     assert METRICS["kid"].values["kid"] is False
     also = {"all_right": True}
-    assert choosing("recall", ["fid", "precision_recall"], also) == {"recall": True}
-    assert choosing("all_right", ["fid"], also) == also
-    assert next(iter(choosing("nll", ["nll"], {}))) == "nll"  # or what of it is measured
+    assert choosing("recall", metrics_named(["fid", "precision_recall"]), also) == {"recall": True}
+    assert choosing("all_right", metrics_named(["fid"]), also) == also
+    assert next(iter(choosing("nll", metrics_named(["nll"]), {}))) == "nll"  # or what of it is measured
     for wrong, said in (("recal", "did you mean 'recall'"), ("kid_std", "allowed: kid, precision, recall$")):
         with pytest.raises(UsageError, match=said):
-            choosing(wrong, ["kid", "precision_recall"], {})
+            choosing(wrong, metrics_named(["kid", "precision_recall"]), {})

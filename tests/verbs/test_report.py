@@ -252,14 +252,14 @@ def test_ways_of_translations_are_rows_and_each_has_its_winner(sweep, capsys) ->
         for file in (sweep / f"{i:02d}" / "eval").iterdir():
             file.unlink()
         for way, data in (("a2b", "digits"), ("b2a", "mnist")):
-            score(sweep / f"{i:02d}", 3000, 1 + i + 20 * (way == "b2a"), name=f"-{way}", way=way, dataset=data)
+            score(sweep / f"{i:02d}", 3000, 1 + i + 20 * (way == "b2a"), name=f"-{way}", direction=way, dataset=data)
             Image.new("L", (4, 4)).save(sweep / f"{i:02d}" / "samples" / f"000000003000-{way}.png")
     reported(runs=sweep)
     table, printed = read(sweep), capsys.readouterr().out
-    assert [row["way"] for row in table] == ["a2b", "b2a"] * 4
+    assert [row["direction"] for row in table] == ["a2b", "b2a"] * 4
     assert [float(row["fid_last_mean"]) for row in table] == [2, 22, 5, 25, 8, 28, 11, 31]
     assert re.findall(r"\*\*(\d+)\.", printed) == ["2", "61", "22", "4"]  # mean of 100 / fid: 61.1 and 4.55
-    assert "12 runs" in (sweep / "report" / "report.html").read_text() and "do not compare ways" in printed
+    assert "12 runs" in (sweep / "report" / "report.html").read_text() and "do not compare directions" in printed
     shown = lambda: re.findall(r'img alt="samples of ([^"]*)"', (sweep / "report" / "report.html").read_text())  # noqa: E731
     assert len(shown()) == 24 and sum("a2b" in name for name in shown()) == 12
     page = (sweep / "report" / "report.html").read_text()
@@ -271,7 +271,7 @@ def test_ways_of_translations_are_rows_and_each_has_its_winner(sweep, capsys) ->
         file.unlink()
     reported(runs=sweep)  # one picture of all ways: once
     assert len(shown()) == 12 and not any("2" in name.split(", seed")[0] for name in shown())
-    score(sweep / "00", 3000, 1, name="-c", way="a2b", dataset="digits", seed=7)
+    score(sweep / "00", 3000, 1, name="-c", direction="a2b", dataset="digits", seed=7)
     with pytest.raises(UsageError, match="seed: 0 | 7"):
         reported(runs=sweep)
 

@@ -13,8 +13,10 @@ from gancli.data.edges import Edges
 from gancli.data.reading import verdict
 from gancli.data.shapes import Shapes, render
 from gancli.errors import UsageError
-from gancli.metrics.translation import Judge, by_source, means
-from gancli.models.directions import directions as ways
+from gancli.metrics.registry import metrics_named
+from gancli.metrics.scoring.base import Settings, scoring_of, together
+from gancli.metrics.scoring.translations import Translations, right_by_source
+from gancli.models.directions import directions
 from gancli.models.pix2pix import Pix2Pix
 from gancli.models.stargan import StarGAN
 from gancli.models.translation import Cyclic, MultiDomain
@@ -75,7 +77,7 @@ def test_panels_show_source_translation_reconstruction_identity_and_truth(traine
     images = source.split("test")
     found = panels(model, images, 4, torch.Generator())
     assert found.keys() == {"a2b", "b2a"}
-    for way in ways(model, images):
+    for way in directions(model, images):
         x = torch.from_numpy(way.source.pixels[:4]).float() / 127.5 - 1
         there, back = model.translate(x, way.direction), {"a2b": "b2a", "b2a": "a2b"}[way.direction]
         rows = [x, there, model.translate(there, back), model.translate(x, back)]
@@ -84,7 +86,7 @@ def test_panels_show_source_translation_reconstruction_identity_and_truth(traine
         picture = found[way.name].image
         assert np.array_equal(picture[:, picture.shape[1] - grid.shape[1] :], grid)
         assert (picture[:, : picture.shape[1] - grid.shape[1]] < 128).any()  # the rows' names
-    assert np.array_equal(ways(model, images)[0].truth, render(ways(model, images)[0].factors, 16))
+    assert np.array_equal(directions(model, images)[0].truth, render(directions(model, images)[0].factors, 16))
 
 
 def test_eval_writes_a_card_for_each_direction(trained, capsys):
@@ -97,7 +99,7 @@ def test_eval_writes_a_card_for_each_direction(trained, capsys):
     for way in ("a2b", "b2a"):
         (file,) = (trained / "eval").glob(f"*-{way}-classifier.json")
         card = json.loads(file.read_text())
-        assert card["values"]["fid"] == values[f"{way}/fid"] and card["protocol"]["way"] == way
+        assert card["values"]["fid"] == values[f"{way}/fid"] and card["protocol"]["direction"] == way
         assert card["protocol"]["images_generated"] == card["protocol"]["images_reference"] == 24
         table = np.array(card["details"]["labels_kept"]["rows_wanted_columns_seen"])
         assert table.sum() == 24 and np.trace(table) / 24 == pytest.approx(card["values"]["labels_kept"])
@@ -125,28 +127,30 @@ def test_a_faultless_translation_has_the_best_values_and_none_at_all_the_worst()
     images = source.split("test")
     model = Right({"a2b": {}, "b2a": {}})
     model.spec = images.spec
-    for way in ways(model, images):
+    for way in directions(model, images):
         back = {"a2b": "b2a", "b2a": "a2b"}[way.name]
         for x, y in zip(way.source.pixels, way.truth):
             picture = lambda p: torch.from_numpy(p).float() / 127.5 - 1  # noqa: E731
             model.known[way.name][x.tobytes()], model.known[back][y.tobytes()] = picture(y), picture(x)
     from gancli.metrics.classifier import Classifier
 
-    judge = Judge(
-        ["fid"], model, source, "test", lambda: Classifier(epochs=12), batch_size=8, device=torch.device("cpu")
+    settings = Settings(
+        metrics_named(["fid"]), source, "test", lambda: Classifier(epochs=12), batch_size=8, device=torch.device("cpu")
     )
-    for way in judge.ways:
-        best, details = judge.score(model, way, seed=0)
+    scoring = Translations(model, settings, "the faultless one")
+    assert isinstance(scoring, scoring_of(Right))
+    for subject in scoring.subjects:
+        best, details, _ = subject.score(model, seed=0)
         assert best["cycle_l1"] == best["identity_l1"] == best["true_l1"] == 0
         assert all(best[f"{key}_right"] == 1 for key in ("colour", "place")) and best["shape_right"] > 0.9
         assert best["labels_kept"] > 0.4 and details["labels_kept"]["shares"]
     nothing = Right({"a2b": {}, "b2a": {}})
     nothing.spec = images.spec
-    for way in judge.ways:
-        worst, _ = judge.score(nothing, way, seed=0)
+    for subject in scoring.subjects:
+        worst, _, _ = subject.score(nothing, seed=0)
         assert worst["colour_right"] == worst["all_right"] == 0 and worst["shape_right"] > 0.9
         assert worst["true_l1"] > 0.03 and worst["fid"] > best["fid"]
-    best = means({way.name: judge.score(model, way, seed=0)[0] for way in judge.ways})
+    best = together({subject.name: subject.score(model, seed=0).values for subject in scoring.subjects})
     assert best["true_l1"] == 0 and best["a2b/colour_right"] == 1
 
 
@@ -159,7 +163,7 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
     model = checkpoint.rebuild(saved)
     assert isinstance(model, MultiDomain)
     images = config.build_data(saved.config.data)[0].split("test")
-    found = ways(model, images)
+    found = directions(model, images)
     assert [way.name for way in found] == ["to_red", "to_green", "to_blue", "to_yellow"]
     for i, way in enumerate(found):
         assert (way.source.labels != i).all() and (way.target.labels == i).all()
@@ -186,17 +190,17 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
 def test_what_is_right_is_told_by_source_too():
     """Blue pictures are translated truly, and the others left as they are."""
     images = Shapes(40, 60, label="colour").split("test")
-    way = ways(StarGAN(images.spec, width=2, discriminator_width=2), images)[0]
+    way = directions(StarGAN(images.spec, width=2, discriminator_width=2), images)[0]
     blue = way.source.labels == 2
     pixels = np.where(blue[:, None, None, None], way.truth, way.source.pixels)
-    found = by_source(way, pixels)
+    found = right_by_source(way, pixels)
     assert found == {
         "green": {"colour": 0, "shape": 1, "place": 1, "all": 0},
         "blue": {"colour": 1, "shape": 1, "place": 1, "all": 1},
         "yellow": {"colour": 0, "shape": 1, "place": 1, "all": 0},
     }
     first = way.source.labels[0]
-    assert by_source(way, pixels[:1]).keys() == {way.source.class_names[first]}
+    assert right_by_source(way, pixels[:1]).keys() == {way.source.class_names[first]}
 
 
 def photographs(folder):
@@ -286,9 +290,9 @@ def test_the_pictures_of_pairs_say_what_a_true_translation_shows():
     """The true pictures themselves have nothing wrong, and in the order of others little is right."""
     images = Edges(Shapes(40, 12)).split("test")
     model = Pix2Pix(images.spec, width=2, discriminator_width=2)
-    (way,) = ways(model, images)
+    (way,) = directions(model, images)
     assert np.array_equal(way.truth, images.pixels) and way.source.pixels.shape == (12, 1, 32, 32)
     assert set(verdict(way.truth, way.factors).values()) == {1.0}
     assert verdict(way.truth[::-1], way.factors)["place"] < 0.5
     grey = Edges(Shapes(40, 12, channels=1)).split("test")
-    assert ways(Pix2Pix(grey.spec, width=2, discriminator_width=2), grey)[0].factors is None
+    assert directions(Pix2Pix(grey.spec, width=2, discriminator_width=2), grey)[0].factors is None

@@ -13,7 +13,7 @@ from typing import Any
 from gancli.errors import UsageError
 from gancli.verbs.base import MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, key
 
-Which = Enum("Which", ["last", "all"])
+Which = Enum("Which", ["last", "best", "all"])
 
 
 @dataclass
@@ -53,8 +53,8 @@ def check(values: Mapping[str, Any]) -> None:
         raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
     if images and not values.get("data"):
         raise UsageError(f"images={images}: name the data to score them against, such as data=mnist")
-    if images and (values["which"] == "all" or values["repeats"] > 1):
-        raise UsageError("images=...: which=all and repeats are for checkpoints; leave them away")
+    if images and (values["which"] != "last" or values["repeats"] > 1):
+        raise UsageError(f"images=...: which={values['which']} and repeats are for checkpoints; leave them away")
     if values["save_reference"] and "fid" not in values["metrics"]:
         raise UsageError("save_reference=... saves what FID needs: add fid to metrics")
 

@@ -13,7 +13,7 @@ SUBJECT = (
     "metrics",
 )  # what is scored: expected to differ
 NOTED = ("device", "versions.")  # affect only digits that are not printed: mentioned in a note
-WAY = "way"  # of a translation, from which pictures and features follow
+DIRECTION = "direction"  # of a translation, from which pictures and features follow
 SHOWN = 4  # values listed per key in a message
 
 
@@ -26,6 +26,8 @@ def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
     """Return the protocol keys in which evaluations differ, each with its values.
 
     Settings of a metric (``kid_subsets``) are compared only between evaluations that computed this metric.
+    Nor is the kind of a likelihood compared where it is missing: gancli 0.1 did not note it, and kinds have values of
+    different names.
     """
     facts = [comparable(card) for card in cards]
     found = {}
@@ -39,26 +41,26 @@ def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
 
 
 def apart(cards: Sequence[Card]) -> dict[str, list[Any]]:
-    """Return what tells rows apart, with its values: ways, and in what evaluations of one way differ."""
-    ways = _by_way(cards)
-    found: dict[str, list[Any]] = {WAY: list(ways)} if len(ways) > 1 else {}
-    for each in ways.values():
+    """Return what tells rows apart, with its values: directions, and in what evaluations of one direction differ."""
+    by_direction = _by_direction(cards)
+    found: dict[str, list[Any]] = {DIRECTION: list(by_direction)} if len(by_direction) > 1 else {}
+    for each in by_direction.values():
         for key, values in differing(each).items():
             found[key] = found.get(key, []) + [value for value in values if value not in found.get(key, [])]
     return found
 
 
-def _by_way(cards: Sequence[Card]) -> dict[str | None, list[Card]]:
-    ways: dict[str | None, list[Card]] = {}
+def _by_direction(cards: Sequence[Card]) -> dict[str | None, list[Card]]:
+    found: dict[str | None, list[Card]] = {}
     for card in cards:
-        ways.setdefault(card.protocol.get(WAY), []).append(card)
-    return ways
+        found.setdefault(card.protocol.get(DIRECTION), []).append(card)
+    return found
 
 
 def _unasked(key: str, card: Card, cards: Iterable[Card]) -> bool:
     own = card.protocol.get("metrics", ())
     others = {name for other in cards for name in other.protocol.get("metrics", ())} - set(own)
-    return key.startswith(tuple(f"{name}_" for name in others))
+    return key.startswith(("likelihood.", *(f"{name}_" for name in others)))
 
 
 def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
@@ -87,8 +89,8 @@ def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
 
 
 def require_one(cards: Sequence[Card]) -> None:
-    """Refuse to go on with evaluations of several protocols, ways aside. Raises UsageError, naming the keys."""
-    found = {key: values for key, values in apart(cards).items() if key != WAY}
+    """Refuse to go on with evaluations of several protocols, directions aside. Raises UsageError, naming the keys."""
+    found = {key: values for key, values in apart(cards).items() if key != DIRECTION}
     if not found:
         return
     told = "; ".join(f"{key}: {' | '.join(_text(v) for v in values[:SHOWN])}" for key, values in found.items())

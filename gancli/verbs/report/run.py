@@ -4,6 +4,7 @@ gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
 from gancli.verbs.report import runs, words
+from gancli.verbs.report.runs import Run
 from gancli.verbs.report.table import Better, build
 
 
@@ -23,7 +25,7 @@ def report(cfg: Any) -> dict[str, float]:
     found = runs.read_all(cfg.runs)
     table = build(
         found, split=cfg.split, best=cfg.best, keys=cfg.metrics, only=runs.flatten(dict(cfg.only)),
-        mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best),
+        mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best, found),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
     from gancli.verbs.report import curves, numbers, page, sheet, text  # here, as they import matplotlib
@@ -53,17 +55,22 @@ def report(cfg: Any) -> dict[str, float]:
     return {"runs": len(found)}
 
 
-def _better(best: str | None) -> Better:
+def _better(best: str | None, found: Sequence[Run]) -> Better:
+    """Return of which values high is better; the cards know it of scores that are not gancli's own."""
     from gancli.metrics.registry import METRICS  # here, as they import torch
-    from gancli.metrics.translation import BETTER
+    from gancli.metrics.scoring.base import known_better
 
-    ways = BETTER | {key: way for metric in METRICS.values() for key, way in metric.values.items()}
-    if best and ways.get(best) is None:
-        known = [key for key, way in ways.items() if way is not None]
+    known: dict[str, bool | None] = {
+        key: higher for run in found for card in run.cards for key, higher in card.better.items()
+    }
+    known |= known_better()
+    known |= {key: higher for metric in METRICS.values() for key, higher in metric.values.items()}
+    if best and known.get(best) is None:
+        allowed = [key for key, higher in known.items() if higher is not None]
         raise UsageError(
-            f"best={best}: neither high nor low is better{did_you_mean(best, known)}; allowed: {', '.join(known)}"
+            f"best={best}: neither high nor low is better{did_you_mean(best, allowed)}; allowed: {', '.join(allowed)}"
         )
-    return ways
+    return known
 
 
 def _out(named: Any) -> Path:

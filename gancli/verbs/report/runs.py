@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gancli import config
+from gancli.config.legacy import renewed_protocol
 from gancli.errors import UsageError
 from gancli.files import json_lines
 
@@ -26,6 +27,7 @@ class Card(NamedTuple):
     floor: dict[str, Any]  # values of real images scored against other real images, and their number; may be empty
     images_seen: int
     protocol: dict[str, Any]  # flattened to dotted keys
+    better: dict[str, bool]  # of its values, whether higher is better; empty on cards of gancli 0.1
 
 
 class Choice(NamedTuple):
@@ -79,11 +81,11 @@ class Run:
         """Return the values of a scalar by the number of images seen."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
-    def grid(self, way: str | None = None) -> Path | None:
-        """Return the newest picture of its first view, that of a way if it has one."""
+    def grid(self, direction: str | None = None) -> Path | None:
+        """Return the newest picture of its first view, that of a direction if it has one."""
         files = sorted((self.folder / "samples").glob("[0-9]*.png"))
         first = [file for file in files if file.stem.isdigit()]  # those of other views have their names at the end
-        return max([file for file in files if file.stem.endswith(f"-{way}")] or first or files, default=None)
+        return max([file for file in files if file.stem.endswith(f"-{direction}")] or first or files, default=None)
 
 
 def find(named: str | Sequence[str]) -> list[Path]:
@@ -161,8 +163,9 @@ def _cards(folder: Path, damaged: list[str]) -> list[Card]:
     for file in sorted(folder.glob("*.json")):
         card = _json(file)
         try:
-            protocol = flatten(card["protocol"])
-            found.append(Card(file, card["values"], card.get("floor", {}), int(card["images_seen"]), protocol))
+            protocol = flatten(renewed_protocol(card["protocol"]))
+            floor, better = card.get("floor", {}), card.get("better", {})
+            found.append(Card(file, card["values"], floor, int(card["images_seen"]), protocol, better))
         except (TypeError, KeyError, ValueError, AttributeError):
             damaged.append(str(file))
     return found

@@ -20,10 +20,10 @@ class Grid(NamedTuple):
     """A sample grid with its caption."""
 
     path: Path
-    labels: tuple[str, ...]  # of its row, without the way if it shows all ways
+    labels: tuple[str, ...]  # of its row, without the direction if it shows all directions
     run: "Scored"
     first: bool  # whether the run is the first of its row
-    score: float | None  # the run's first value, unless the grid shows all ways
+    score: float | None  # the run's first value, unless the grid shows all directions
 
 
 class Score(NamedTuple):
@@ -45,8 +45,8 @@ class Scored:
     cards: tuple[Card, ...]  # all evaluations on the reported split, of one protocol
 
     def grid(self) -> Path | None:
-        """Return the newest sample grid, of translations of this way."""
-        return self.run.grid(self.cards[0].protocol.get(protocols.WAY) if self.cards else None)
+        """Return the newest sample grid, of translations in this direction."""
+        return self.run.grid(self.cards[0].protocol.get(protocols.DIRECTION) if self.cards else None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Table:
     kinds: tuple[str, ...]  # columns per value: last, best, best seed
     better: Better
     protocol: Mapping[str, Any]  # facts that all rows share
-    apart: Mapping[str, list[Any]]  # what it differs in: ways of translations, and more with protocols=mixed
+    apart: Mapping[str, list[Any]]  # what it differs in: directions of translations, and more with protocols=mixed
     split: str
 
     def parts(self) -> list[tuple[str, ...]]:
@@ -110,22 +110,22 @@ class Table:
     @property
     def translated(self) -> bool:
         """Whether its images are translations, of pictures instead of latents."""
-        return protocols.WAY in self.apart or protocols.WAY in self.protocol
+        return protocols.DIRECTION in self.apart or protocols.DIRECTION in self.protocol
 
-    def way(self, row: Row) -> str | None:
-        """Return the way of a row of translations, if there are several."""
-        return row.labels[self.columns.index(protocols.WAY)] if protocols.WAY in self.apart else None
+    def direction(self, row: Row) -> str | None:
+        """Return the direction of a row of translations, if there are several."""
+        return row.labels[self.columns.index(protocols.DIRECTION)] if protocols.DIRECTION in self.apart else None
 
     def grids(self) -> list[Grid]:
-        """Return the newest sample grid of every run, one that shows all ways only once."""
+        """Return the newest sample grid of every run, one that shows all directions only once."""
         found: dict[tuple[Path, tuple[str, ...]], Grid] = {}
         for row in self.rows:
             for each in row.runs:
-                path, way = each.grid(), self.way(row)
+                path, direction = each.grid(), self.direction(row)
                 if path is None:
                     continue
-                whole = way is not None and not path.stem.endswith(f"-{way}")
-                labels = tuple(label for label in row.labels if not (whole and label == way))
+                whole = direction is not None and not path.stem.endswith(f"-{direction}")
+                labels = tuple(label for label in row.labels if not (whole and label == direction))
                 score = None if whole or each.last is None else each.last.values.get(self.keys[0])
                 found[path, labels] = Grid(path, labels, each, each is row.runs[0], score)
         return list(found.values())
@@ -167,19 +167,19 @@ def build(
     apart = protocols.apart(cards)
     if not mixed:
         protocols.require_one(cards)
-    ways = better()
+    known_better = better()
     own = columns(runs)
     rows: dict[tuple[str, ...], list[Scored]] = {}
     for run, name, found in zip(runs, labels(runs, own), reported):
         for facts, part in _parts(found, apart):
-            rows.setdefault((*name, *facts), []).append(_scored(run, part, best, ways))
+            rows.setdefault((*name, *facts), []).append(_scored(run, part, best, known_better))
     table = tuple(Row(name, _one_per_seed(each)) for name, each in rows.items())
     kinds = [LAST]
     if any(each.best for row in table for each in row.runs):
         kinds += [BEST, *([BEST_SEED] if any(len(row.runs) > 1 for row in table) else [])]
     unlike = protocols.differing(cards)
     shared = {key: value for key, value in cards[0].protocol.items() if key not in unlike}
-    return Table((*own, *apart), table, tuple(keys or known), tuple(kinds), ways, shared, apart, split)
+    return Table((*own, *apart), table, tuple(keys or known), tuple(kinds), known_better, shared, apart, split)
 
 
 def measured(cards: Sequence[Card]) -> list[str]:

@@ -6,7 +6,7 @@ from statistics import median
 
 from gancli.verbs.report import words
 from gancli.verbs.report.grouping import NONE, count
-from gancli.verbs.report.protocols import WAY
+from gancli.verbs.report.protocols import DIRECTION
 from gancli.verbs.report.table import Row, Score, Table
 
 COST = ("images", "seconds", "device")
@@ -44,11 +44,11 @@ def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
     higher = table.better.get(key)
     found = {i: score for i, row in enumerate(table.rows) if (score := row.score(key, kind, table.better))}
     rounded = {i: round(score.mean, places) for i, score in found.items()}
-    if higher is None or set(table.apart) - {WAY}:
+    if higher is None or set(table.apart) - {DIRECTION}:
         return set()
     leading: set[int] = set()
-    for way in dict.fromkeys(table.way(row) for row in table.rows):
-        own = {i: value for i, value in rounded.items() if table.way(table.rows[i]) == way}
+    for direction in dict.fromkeys(table.direction(row) for row in table.rows):
+        own = {i: value for i, value in rounded.items() if table.direction(table.rows[i]) == direction}
         if len(set(own.values())) > 1:
             best = (max if higher else min)(own.values())
             leading |= {i for i, value in own.items() if value == best}

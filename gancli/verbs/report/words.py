@@ -47,9 +47,9 @@ def caption(table: Table) -> str:
         seeds = f"seed {facts['seed']}" if repeats == 1 else f"{repeats} seeds from {facts['seed']} on, their mean"
         measured += f"; {seeds}" if table.translated else f"; latents of {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
-    if protocols.WAY in table.apart:
-        parts.append("Every way has pictures and features of its own: do not compare ways with each other.")
-    if others := [key for key in table.apart if key != protocols.WAY]:
+    if protocols.DIRECTION in table.apart:
+        parts.append("Every direction has pictures and features of its own: do not compare directions with each other.")
+    if others := [key for key in table.apart if key != protocols.DIRECTION]:
         parts.append(f"Rows of different protocols: {', '.join(others)}; do not compare them with each other.")
     return " ".join(parts)
 
@@ -64,8 +64,8 @@ def _choices(table: Table) -> list[str]:
     said = ["last: the checkpoint at the end of training."]
     choices = [each.choice for each in table.runs() if each.choice]
     if BEST in table.kinds:
-        ways = sorted({each.key for each in choices})
-        by = ", ".join(f"{'highest' if table.better[key] else 'lowest'} {name(key)}" for key in ways)
+        keys = sorted({each.key for each in choices})
+        by = ", ".join(f"{'highest' if table.better[key] else 'lowest'} {name(key)}" for key in keys)
         among = sorted({each.among for each in choices})
         number = f"{among[0]}" if len(among) == 1 else f"{among[0]} to {among[-1]}"
         said.append(f"best: of {number} checkpoints the one with the {by} on the validation split.")
@@ -115,6 +115,6 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
 
 
 def _line(what: str, named: Sequence[str]) -> str:
-    named = list(dict.fromkeys(named))  # a run has one row per way
+    named = list(dict.fromkeys(named))  # a run has one row per direction
     more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
     return f"{what}: {'; '.join(named[:LISTED])}{more}" if named else ""

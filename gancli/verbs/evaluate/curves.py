@@ -43,9 +43,15 @@ def draw(points: Sequence[Point], floor: Mapping[str, Any], facts: Mapping[str, 
         figures.label(axis, named(key), "images seen", named(key))
     for axis in list(axes.flat)[len(keys) :]:
         axis.set_axis_off()
-    figures.source(
-        figure,
-        f"{facts['images_generated']:,} images against {facts['dataset']} {facts['split']}, "
-        f"features {facts['features']['name']}",
-    )
+    figures.source(figure, _source(facts))
     figures.save(figure, path)
+
+
+def _source(facts: Mapping[str, Any]) -> str:
+    """Return what the values were measured on."""
+    reference = f"{facts['dataset']} {facts['split']}"
+    if facts["images_generated"] is None:  # no metric looks at images: the model was asked for its likelihood
+        return f"{facts['images_reference']:,} images of {reference}, {facts['levels']}"
+    direction = f"{facts['direction']}: " if "direction" in facts else ""
+    features = facts["features"]["name"]
+    return f"{direction}{facts['images_generated']:,} images against {reference}, features {features}"

@@ -1,0 +1,107 @@
+"""The scores of a subject with its card: one path for ``gancli eval``, training, models and pictures."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gancli.metrics import scorecard
+from gancli.metrics.scoring.base import Scoring, Subject
+from gancli.models.base import Model
+from gancli.models.held_out import HeldOut
+
+
+class Origin(NamedTuple):
+    """Where what is scored comes from, and where its card goes.
+
+    Args:
+        model: what is scored; None: pictures.
+        facts: what the protocol says of its weights and seeds.
+        noted: what the card says for the reader, outside of the protocol.
+        folder: of the card.
+        stem: of the card's name.
+        images: seen in training.
+        run: the run folder whose TensorBoard log gets the values; None: none.
+    """
+
+    model: Model | None
+    facts: Mapping[str, Any]
+    noted: Mapping[str, Any]
+    folder: Path
+    stem: str
+    images: int = 0
+    run: Path | None = None
+
+
+class Result(NamedTuple):
+    """What a subject got.
+
+    Args:
+        values: means over the seeds.
+        spread: of the values, over the seeds or by the bootstrap; may be empty.
+        floor: values of real images against other real ones, and how many; may be empty.
+        protocol: all that the values depend on.
+        file: the card.
+    """
+
+    values: dict[str, float]
+    spread: dict[str, dict[str, float]]
+    floor: dict[str, Any]
+    protocol: dict[str, Any]
+    file: Path
+
+
+def weights(*, seed: int, repeats: int, ema: bool, checkpoint_sha256: str | None) -> dict[str, Any]:
+    """Return what a protocol says of weights and seeds; of a model that still trains there is no checkpoint."""
+    return {"ema": ema, "seed": seed, "repeats": repeats, "checkpoint_sha256": checkpoint_sha256}
+
+
+def evaluate(
+    scoring: Scoring, subject: Subject, origin: Origin, *, seed: int = 0, repeats: int = 1, halves: int = 0
+) -> Result:
+    """Score a subject and write its card, ``<stem>[-<subject>]-<features>.json``.
+
+    Args:
+        scoring: that the subject is one of.
+        subject: what is scored.
+        origin: where it comes from, and where the card goes.
+        seed: of the first drawing.
+        repeats: seeds from ``seed`` on.
+        halves: random halves of the images that tell how the values spread, in place of more seeds; 0: none.
+    """
+    began = time.monotonic()
+    held_out = origin.model.held_out() if origin.model is not None and subject.scorer.asks else None
+    scores = [
+        subject.score(origin.model, seed=seed + i, held_out=held_out, halves=halves if subject.scorer.n >= 4 else 0)
+        for i in range(repeats)
+    ]
+    values, spread = scorecard.folded([each.values for each in scores])
+    if scores[0].deviations:
+        spread = scorecard.intervals(values, scores[0].deviations)
+    images, floor = subject.scorer.floor()
+    settings = subject.settings
+    facts = scorecard.protocol(
+        subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
+        batch_size=settings.batch_size, device=settings.device,
+    )  # fmt: skip
+    card = {
+        "values": values, "spread": spread, "floor": {"images": images, "values": floor} if floor else {},
+        "details": scores[0].details, **origin.noted, "better": better(scoring, subject, values),
+    }  # fmt: skip
+    stem = f"{origin.stem}-{subject.name}" if subject.name else origin.stem
+    file = scorecard.write(origin.folder, stem, facts, card, seconds=time.monotonic() - began)
+    return Result(values, spread, card["floor"], facts, file)
+
+
+def likelihood(held_out: HeldOut | None) -> dict[str, Any]:
+    """Return what a protocol says of a likelihood that is not the exact probability of the pixels' levels."""
+    if held_out is None or held_out.kind == "exact":
+        return {}
+    return {"likelihood": {"kind": held_out.kind, "how": held_out.how}}
+
+
+def better(scoring: Scoring, subject: Subject, values: Mapping[str, float]) -> dict[str, bool]:
+    """Return of which values on a card high is better, and of which low; the rest is neither."""
+    known = {key: higher for metric in subject.scorer.metrics for key, higher in metric.values.items()}
+    known |= scoring.better
+    return {key: bool(known[key]) for key in values if known.get(key) is not None}

@@ -1,0 +1,59 @@
+"""Images of a prior: those that a model draws, with the class frequencies of the real ones if it knows classes."""
+
+from gancli.data.source import Images
+from gancli.errors import UsageError
+from gancli.metrics.features import Pixels
+from gancli.metrics.registry import check_features, check_metrics, use_features
+from gancli.metrics.scorer import MOST, Scorer, Stream
+from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
+from gancli.models.base import Model
+from gancli.models.sampling import draw, labels_like
+
+
+class Drawn(Subject):
+    """Images that a model draws."""
+
+    def stream(self, model: Model, seed: int) -> Stream:
+        n, batch_size = self.scorer.n, self.settings.batch_size
+        reference = self.settings.source.split(self.settings.split)
+        return draw(model, n, seed=seed, batch_size=batch_size, labels=labels_like(model, reference, n, seed=seed))
+
+
+@scores(Model)
+class Samples(Scoring):
+    """Images of a model's prior, and its likelihood of held-out ones where a metric asks for it."""
+
+    def check(self, model: Model) -> None:
+        reference = self.settings.source.split(self.settings.split)
+        check_size(reference, model.spec.shape, f"{self.what} draws")
+        labels_like(model, reference, 1, seed=0)  # refuses data of other classes
+
+    def prepared(self, model: Model) -> list[Subject]:
+        labels = {"labels": "as frequent as in the split"} if model.conditional else {}
+        scorer = prepared_scorer(self.settings, self.settings.n)
+        scorer.check(model.held_out(), self.what, labelled=model.conditional)
+        return [Drawn(scorer, self.settings, facts={"batch_norm": "eval", **labels})]
+
+
+def prepared_scorer(settings: Settings, n: int | None) -> Scorer:
+    """Return the scorer of n images against all of the split, by the features that the metrics need.
+
+    Raises:
+        UsageError: too few images, or features that do not suit them.
+    """
+    reference = settings.source.split(settings.split)
+    n = n or min(MOST, len(reference))
+    features = settings.features() if use_features(settings.metrics) else Pixels()
+    check_features(features, reference)
+    check_metrics(settings.metrics, n)
+    features.prepare(lambda: settings.source.split("train"), settings.device)
+    return settings.scorer(reference, features, n, settings.source.split)
+
+
+def check_size(reference: Images, shape: tuple[int, int, int], what: str) -> None:
+    """Refuse images of another shape (C, H, W) than the reference's. Raises UsageError."""
+    if reference.spec.shape != shape:
+        have, want = ("x".join(map(str, each)) for each in (reference.spec.shape, shape))
+        channels, height, width = shape
+        fitting = f", such as data.size={height} data.channels={channels}" if height == width else ""
+        raise UsageError(f"{reference.name} has images of {have} and {what} {want}: choose data of that size{fitting}")

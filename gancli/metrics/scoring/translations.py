@@ -1,0 +1,212 @@
+"""How good translations are: FID, what comes back, whose labels they keep, and the distance to the true ones."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from gancli.data.reading import verdict
+from gancli.data.source import Images
+from gancli.data.spec import quantise
+from gancli.metrics.classifier import Classifier
+from gancli.metrics.features import Features
+from gancli.metrics.registry import check_metrics
+from gancli.metrics.scorer import Scorer, Scores
+from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
+from gancli.models.directions import Direction, check_images, directions, domains, translations
+from gancli.models.held_out import HeldOut
+from gancli.models.translation import Cyclic, MultiDomain, Translation
+
+
+class Translated(Subject):
+    """The translations of one direction.
+
+    Args:
+        scorer: holds the metrics and the real images of the target domain.
+        settings: of the evaluation.
+        direction: what is translated, and to what.
+        classifier: of the target domain's labels, if it has any.
+        domains: whether the labels are the domains.
+    """
+
+    def __init__(
+        self, scorer: Scorer, settings: Settings, direction: Direction, classifier: Features | None, domains: bool
+    ) -> None:
+        source = direction.source
+        translated = {"translated": f"{source.name} {source.split}", "sources": source.fingerprint}
+        super().__init__(scorer, settings, direction.name, {"direction": direction.name, **translated})
+        self.direction, self.classifier, self.domains = direction, classifier, domains
+        self.targets = target_labels(direction, domains)
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {self.direction.source.name} -> {self.direction.target.name}"
+
+    def stream(self, model: Translation, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for rows, _, found in self._translations(model, seed):
+            yield quantise(found), self._labels(rows)
+
+    def score(self, model: Translation, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
+        made: list[np.ndarray] = []
+        distances: list[Tensor] = []  # of sources to what comes back, summed over a batch
+
+        def kept() -> Iterator[tuple[Tensor, Tensor | None]]:
+            for rows, source, found in self._translations(model, seed):
+                pixels = quantise(found)
+                made.append(pixels.cpu().numpy())
+                if (back := self._back(model, rows, found)) is not None:
+                    distances.append(l1_loss(back, source) * len(source))
+                yield pixels, self._labels(rows)
+
+        found = self.scorer.score(kept(), held_out, halves=halves)
+        pixels = np.concatenate(made)
+        cycle = {"cycle_l1": sum(distances, torch.zeros(())).item() / len(pixels)} if distances else {}
+        values, details = self._own(model, pixels, seed)
+        return found._replace(values=found.values | cycle | values, details=found.details | details)
+
+    def _translations(self, model: Translation, seed: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        batch_size = self.settings.batch_size
+        return translations(model, self.direction, self.scorer.n, seed=seed, batch_size=batch_size)
+
+    def _labels(self, rows: slice) -> Tensor | None:
+        return None if self.targets is None else torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
+
+    def _own(self, model: Translation, pixels: np.ndarray, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return values and details that no metric knows, of translations (n, C, H, W) uint8."""
+        direction, values, details = self.direction, {}, {}
+        if direction.source.spec.channels == direction.target.spec.channels:
+            values["identity_l1"] = self._identity(model, seed)
+        if direction.truth is not None:
+            values["true_l1"] = float(np.abs(pixels.astype(float) - direction.truth[: len(pixels)]).mean() / 127.5)
+        if direction.factors is not None:
+            right = verdict(pixels, direction.factors[: len(pixels)])
+            values |= {f"{key}_right": share for key, share in right.items()}
+            if self.domains:
+                details["right_by_source"] = right_by_source(direction, pixels)
+        shares, table = self._classified(pixels)
+        return values | shares, details | table
+
+    @torch.no_grad()
+    def _back(self, model: Translation, rows: slice, found: Tensor) -> Tensor | None:
+        """Return what comes back from the other domain."""
+        if isinstance(model, Cyclic):
+            return model.translate(found, next(each for each in model.directions if each != self.direction.direction))
+        if isinstance(model, MultiDomain):
+            labels = self.direction.source.labels
+            assert labels is not None, "the labels of several domains are the domains"
+            return model.move(found, torch.from_numpy(labels[rows]).to(found.device))
+        return None
+
+    def _identity(self, model: Translation, seed: int) -> float:
+        """Return the mean distance of the target domain's pictures to what the generator makes of them."""
+        own = replace(self.direction, source=self.direction.target)
+        n = min(self.settings.n or len(own), len(own))
+        found = translations(model, own, n, seed=seed, batch_size=self.settings.batch_size)
+        return sum((l1_loss(image, moved) * len(image) for _, image, moved in found), torch.zeros(())).item() / n
+
+    def _classified(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return the share of translations that are classified as they should be, and how, class by class."""
+        if self.targets is None or self.classifier is None:
+            return {}, {}
+        target, classifier = self.direction.target, self.classifier
+        batches = torch.from_numpy(pixels).split(500)
+        seen = torch.cat([classifier(batch)[1].argmax(1).cpu() for batch in batches]).numpy()
+        targets, classes = self.targets[: len(pixels)], target.spec.num_classes
+        table = np.zeros((classes, classes), int)
+        np.add.at(table, (targets, seen), 1)
+        shares = {
+            label: round(table[i, i] / max(table[i].sum(), 1), 4)
+            for i, label in enumerate(target.class_names)
+            if table[i].sum()
+        }
+        name = "domain_right" if self.domains else "labels_kept"
+        facts = {"shares": shares, "rows_wanted_columns_seen": table.tolist(), "classifier": classifier.protocol()}
+        return {name: float((seen == targets).mean())}, {name: facts}
+
+
+@scores(Translation)
+class Translations(Scoring):
+    """Every direction of a model, by extractors of its target domain.
+
+    Values of a direction, besides those of the metrics, where they have a meaning:
+
+    - ``cycle_l1``, ``identity_l1``: mean distance of pictures, in [-1, 1], to what comes back from the other domain,
+      and of the target domain's pictures to what the generator makes of them;
+    - ``labels_kept``: share of translations in which a classifier of the target domain sees the source's label (of
+      several domains ``domain_right``: the domain that was asked for);
+    - ``true_l1``: mean distance to the true translation, and of ``data=shapes`` the shares ``colour_right``,
+      ``shape_right``, ``place_right`` (within 2 pixels) and ``all_right``; of several domains the details
+      have them for each source domain by itself.
+    """
+
+    better = {
+        "cycle_l1": False, "identity_l1": False, "true_l1": False, "labels_kept": True, "domain_right": True,
+        **{f"{fact}_right": True for fact in ("colour", "shape", "place", "all")},
+    }  # fmt: skip
+    batch_size = None  # where batch norm takes its statistics from the batch, its size is part of the result
+
+    def check(self, model: Translation) -> None:
+        check_images(model, self.settings.source.split(self.settings.split))
+
+    def prepared(self, model: Translation) -> list[Subject]:
+        settings, several = self.settings, isinstance(model, MultiDomain)
+        found = directions(model, settings.source.split(settings.split))
+        counts = [min(settings.n or len(each), len(each)) for each in found]
+        for n in counts:
+            check_metrics(settings.metrics, n)
+        train = settings.source.split("train")
+        of = {} if several else dict(zip(("b2a", "a2b"), domains(train), strict=True))
+        extractors: dict[int, tuple[Features, Features | None]] = {}
+        subjects: list[Subject] = []
+        for direction, n in zip(found, counts, strict=True):
+            learnt = of.get(direction.name, train)
+            if id(learnt.pixels) not in extractors:
+                extractors[id(learnt.pixels)] = self._extractors(learnt)
+            extractor, classifier = extractors[id(learnt.pixels)]
+            scorer = settings.scorer(direction.target, extractor, n, partial(_only, learnt))
+            subject = Translated(scorer, settings, direction, classifier, several)
+            scorer.check(model.held_out(), self.what, labelled=subject.targets is not None)
+            subjects.append(subject)
+        return subjects
+
+    def _extractors(self, train: Images) -> tuple[Features, Features | None]:
+        """Return the features of a domain, and a classifier of its labels if it has any, both prepared."""
+        device, extractor = self.settings.device, self.settings.features()
+        extractor.prepare(lambda: train, device)
+        if train.labels is None or train.spec.num_classes < 2:
+            return extractor, None
+        if isinstance(extractor, Classifier):
+            return extractor, extractor
+        classifier = Classifier()
+        classifier.prepare(lambda: train, device)
+        return extractor, classifier
+
+
+def _only(images: Images, split: str) -> Images:
+    """Return the training pictures whatever the split: the metrics know no other pictures of a single domain."""
+    return images
+
+
+def target_labels(direction: Direction, several: bool) -> np.ndarray | None:
+    """Return the classes that a classifier of the target domain should see, (N,), if there are any."""
+    if several:
+        return np.full(len(direction), int(direction.direction))
+    same = direction.source.labels is not None and direction.source.class_names == direction.target.class_names
+    return direction.source.labels if same else None
+
+
+def right_by_source(direction: Direction, pixels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return what is right in the translations of each domain's pictures, by the domain's name."""
+    labels, factors = direction.source.labels, direction.factors
+    assert labels is not None and factors is not None, "of several domains of shapes both are known"
+    found, labels, factors = {}, labels[: len(pixels)], factors[: len(pixels)]
+    for label, name in enumerate(direction.source.class_names):
+        if (here := labels == label).any():
+            right = verdict(pixels[here], factors[here])
+            found[name] = {key: round(share, 4) for key, share in right.items()}
+    return found
