@@ -17,6 +17,7 @@ from gancli.data.spec import Batch, ImageSpec, quantise
 from gancli.errors import UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.losses.relativistic import Relativistic
+from gancli.metrics.scoring import evaluation, samples
 from gancli.models.base import NormalPrior
 from gancli.models.sampling import class_labels, columns, draw, labels_like
 from gancli.training import checkpoint
@@ -204,16 +205,16 @@ def test_an_unconditional_model_takes_no_label(tmp_path):
 
 def test_labels_reach_the_score(trained, monkeypatch):
     """The accuracy that gancli eval tells is the classifier's on the labels that the images were drawn for."""
-    told, seen, original = [], [], evaluate.draw
+    told, seen, original = [], [], samples.draw
 
     def spied(*args, **kwargs):
         for images, labels in original(*args, **kwargs):
             seen.append(labels)
             yield images, labels
 
-    monkeypatch.setattr(evaluate, "draw", spied)
+    monkeypatch.setattr(samples, "draw", spied)
     monkeypatch.setattr(
-        evaluate.scorecard, "write", lambda folder, stem, facts, *args, **kwargs: told.append(facts) or folder
+        evaluation.scorecard, "write", lambda folder, stem, facts, *args, **kwargs: told.append(facts) or folder
     )
     scored = partial(config.compose, "eval")
     options = [f"ckpt='{trained}'", "n=100", "floor=false", "runtime=cpu"]
