@@ -1,1 +1,1 @@
-"""Figures of the theory, one file each: gancli train experiment=lecture/<name> draws one and writes its numbers."""
+"""Lectures: figures of the theory, one per file. ``gancli train experiment=lecture/<name>`` draws one."""

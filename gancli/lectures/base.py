@@ -1,6 +1,6 @@
-"""What a lecture is, and what happens when one is given: one figure, one JSON of its numbers.
+"""The interface of a lecture, which draws one figure and writes its numbers as JSON.
 
-To add one: a subclass of Lecture in a file of its own, and ``conf/experiment/lecture/<name>.yaml`` that names it.
+To add one, write a subclass of Lecture in a new file, and ``conf/experiment/lecture/<name>.yaml`` that names it.
 
     gancli train experiment=lecture/dirac_gan
 """
@@ -35,12 +35,12 @@ FIGURE, NUMBERS = "figure.png", "numbers.json"
 
 @dataclass(frozen=True)
 class LectureContext:
-    """What a lecture is given besides its own parameters.
+    """The context in which a lecture runs, besides its own parameters.
 
     Args:
-        cfg: the whole config: data, model, loss and the rest, as any training run has them.
+        cfg: the whole config, as of any training run.
         runtime: device and precision.
-        show: tells how far it is: (what, done, total).
+        show: reports progress: (what, done, total).
     """
 
     cfg: Any
@@ -48,7 +48,7 @@ class LectureContext:
     show: Callable[[str, int, int], None]
 
     def build(self, **nodes: Any) -> Run:
-        """Build a training run of the config, with other nodes (``loss=``, ``data=``, ...) where they are given.
+        """Build a training run from the config, with the given nodes (``loss=``, ``data=``, ...) replaced.
 
         Raises:
             UsageError: see run.build().
@@ -57,19 +57,19 @@ class LectureContext:
 
 
 class Lecture(ABC):
-    """One figure, and the numbers in it; its constructor's arguments are the parameters."""
+    """One figure and its numbers; the constructor's arguments are the parameters."""
 
     @abstractmethod
     def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
-        """Compute and draw: the figure, and numbers in nested dicts and lists (seeded: the same every time)."""
+        """Return the figure, and its numbers in nested dicts and lists; deterministic for a given seed."""
 
 
 def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
-    """Give the lecture that ``cfg.lecture`` describes, write its figure and its numbers, and return those with a name.
+    """Run the lecture in ``cfg.lecture``, write its figure and numbers, and return the named numbers.
 
     Raises:
-        UsageError: parameters that do not go together.
-        Interrupted: a signal came; nothing is kept but what was said.
+        UsageError: the parameters contradict each other.
+        Interrupted: a signal arrived; neither figure nor numbers are written.
     """
     setup_logging()
     runtime = Runtime.from_config(cfg.runtime)
@@ -97,7 +97,7 @@ def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn numbers to what JSON knows; one that is not finite becomes the text "inf", "-inf" or "nan"."""
+    """Convert numbers to JSON types; infinities and NaN become the strings "inf", "-inf" and "nan"."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Name nested numbers a.b.c, those in lists left out."""
+    """Flatten nested numbers to names like a.b.c; lists are left out."""
     flat: dict[str, float] = {}
     for key, value in numbers.items():
         if isinstance(value, Mapping):

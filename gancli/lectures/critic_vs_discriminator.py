@@ -23,7 +23,7 @@ LABELS = {"penalised": "gradient penalty", "clipped": "weights clipped, over its
 
 
 class CriticVsDiscriminator(Lecture):
-    """What the two players say along the line, and the gradient that a generated point gets from each.
+    """The scores of both players along the line, and the gradient that each gives a generated point.
 
     Args:
         players: a ``discriminator``, and critics ``penalised`` and ``clipped``, each by its nodes of the config.
@@ -69,7 +69,7 @@ def saturating(score: Tensor, derivative: Tensor) -> Tensor:
 
 
 def measure(line: Line, d: float, score: Tensor, derivative: Tensor, kind: str) -> dict[str, float]:
-    """Return what a player says of N(0, 1) and N(d, 1), by quadrature.
+    """Return statistics of a player on N(0, 1) and N(d, 1), by quadrature.
 
     ``K``: a critic's mean slope between the two means, 1 + W1 / (2 lambda) under a gradient penalty of weight lambda;
     ``distance``: E f(x) - E f(G(z)), an estimate of K times W1;

@@ -117,7 +117,7 @@ class DiracGAN(Lecture):
 
 
 class Dynamics:
-    """What gradient descent adds to (theta, psi), per unit of the rate.
+    """The vector field of gradient descent on (theta, psi).
 
     Args:
         loss: of both players.
@@ -141,13 +141,13 @@ class Dynamics:
         return self.model.state()
 
     def move(self, state: Tensor, player: int) -> Tensor:
-        """Return what one player (0: theta, 1: psi) does, (2,)."""
+        """Return the field with only one player (0: theta, 1: psi) moving, (2,)."""
         if self.consensus:
             return self.field(state) * torch.eye(2, dtype=torch.float64)[player]
         return torch.stack([self._slope(state, i) if i == player else state.new_zeros(()) for i in range(2)])
 
     def field(self, state: Tensor) -> Tensor:
-        """Return what both do, (2,)."""
+        """Return the field of both players, (2,)."""
         v = self._slopes(state)
         if not self.consensus:
             return v
@@ -160,7 +160,7 @@ class Dynamics:
         return torch.stack([self._slope(state, player) for player in range(2)])
 
     def _slope(self, state: Tensor, player: int) -> Tensor:
-        """Return the negative derivative of what a player pays in its own number, ()."""
+        """Return the negative derivative of a player's loss in its own parameter, ()."""
         self.model.place(state)
         phase = self.phases[player]
         values = [v for term in phase.terms for v in term.fn(self.model, self.batch).values() if v.requires_grad]

@@ -40,11 +40,11 @@ class OptimalDiscriminator(Lecture):
         self.distances, self.shown, self.learned = sorted(distances), shown, learned
 
     def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
-        wanted = sorted({*self.distances, self.shown})
-        table = {d: closed_form(d) for d in wanted}
+        distances = sorted({*self.distances, self.shown})
+        table = {d: closed_form(d) for d in distances}
         logits = {}
-        for i, d in enumerate(wanted if self.learned else ()):
-            logits[d], line = self._learn(context, d, i, len(wanted)), _line(d)
+        for i, d in enumerate(distances if self.learned else ()):
+            logits[d], line = self._learn(context, d, i, len(distances)), _line(d)
             table[d]["V_learned"] = value(line, logits[d], d)
         figure, axes = figures.panels(1, 3, size=(4.6, 3.9))
         left, middle, right = axes[0]
@@ -52,7 +52,7 @@ class OptimalDiscriminator(Lecture):
         _draw_value(middle, table)
         _draw_gradients(right)
         figures.source(figure, "Goodfellow et al. 2014, proposition 1, theorem 1 and section 3")
-        return figure, {"by_d": {f"{d:g}": table[d] for d in wanted}}
+        return figure, {"by_d": {f"{d:g}": table[d] for d in distances}}
 
     def _learn(self, context: LectureContext, d: float, i: int, n: int) -> Tensor:
         """Return the logits that a discriminator learns, on the quadrature's points."""
@@ -79,7 +79,7 @@ def best_logit(x: Tensor, d: float) -> Tensor:
 
 
 def closed_form(d: float) -> dict[str, float]:
-    """Return what is known of N(0, 1) against N(d, 1), each by quadrature of its definition."""
+    """Return the known quantities for N(0, 1) and N(d, 1), each by quadrature of its definition."""
     line = _line(d)
     log_p, log_q = log_normal(line.x, 0), log_normal(line.x, d)
     p, q = log_p.exp(), log_q.exp()
@@ -96,7 +96,7 @@ def closed_form(d: float) -> dict[str, float]:
 
 
 def gradient(loss: AdversarialLoss, d: float) -> float:
-    """Return the derivative in d of what a generator at N(d, 1) pays, the discriminator held at its D*."""
+    """Return the derivative in d of the loss of a generator at N(d, 1), with the discriminator fixed at its D*."""
     line = Line.over(-12, 12)  # the latents
     shift = torch.tensor(d, dtype=torch.float64, requires_grad=True)
     paid = (line.normal(0) * loss.on_generated(best_logit(line.x + shift, d))).sum() * line.dx

@@ -77,7 +77,7 @@ def noisy_jsd(theta: float, sigma: float) -> float:
 
 
 def _learn(context: LectureContext, nodes: dict[str, Any], theta: float) -> float:
-    """Return what a trained player says of the distance: JS in nats of a discriminator, K W of a critic.
+    """Return a trained player's estimate of the distance: JS in nats of a discriminator, K W of a critic.
 
     A gradient penalty of weight lambda balances at K = 1 + W / (2 lambda).
     """

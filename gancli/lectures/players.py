@@ -1,4 +1,4 @@
-"""Parts that several lectures play with: normal distributions on a line, generators that stand still, a lone critic."""
+"""Parts shared by lectures: normal distributions on a line, fixed generators, training of a critic alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def jsd(log_p: Tensor, log_q: Tensor, line: Line) -> float:
 
 
 class Shifted(nn.Module):
-    """A generator that stands still: normal latents (N, D), moved by ``shift``, as points (N, D, 1, 1)."""
+    """A fixed generator: normal latents (N, D), moved by ``shift``, as points (N, D, 1, 1)."""
 
     shift: Tensor
 
@@ -63,7 +63,7 @@ class Shifted(nn.Module):
 
 
 class Upright(nn.Module):
-    """A generator that stands still: of two normal latents the points (theta, u), u uniform on [0, 1], (N, 2, 1, 1)."""
+    """A fixed generator: two normal latents -> points (theta, u), u uniform on [0, 1], (N, 2, 1, 1)."""
 
     def __init__(self, theta: float) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def adversarial_loss(run: Run) -> AdversarialLoss:
 
 
 def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:
-    """Update the discriminator against the generator as it stands until all images are seen; yield the scalars."""
+    """Train the discriminator against a fixed generator until all images are seen; yield the scalars of each update."""
     critic = run.steps[0]
     while run.images < run.total:
         critic.prepare(run.images / run.total, run.schedule(run.images, run.total))
@@ -104,7 +104,7 @@ class NullTracker(Tracker):
 
 
 def play(run: Run) -> Iterator[int]:
-    """Train both players as any run does until all images are seen; yield the images."""
+    """Train both players until all images are seen; yield the number of images seen after each turn."""
     while run.images < run.total:
         run_turn(run, NullTracker(), measure=False)
         yield run.images

@@ -82,7 +82,7 @@ class VanishingGradient(Lecture):
                 yield due.pop(0), {k: v.clone() for k, v in generator.state_dict().items()}
 
     def _learn(self, context: LectureContext, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:
-        """Train a player from scratch; return what the generator would get from it on the way."""
+        """Train a player from scratch; return the generator's gradient norms over its updates."""
         run = context.build(**self.players[name], images=self.updates * context.cfg.batch_size)
         adversarial_model(run).generator.load_state_dict(weights)
         due = set(torch.logspace(0, math.log10(self.updates), self.looks).round().int().tolist()) | {self.updates}
@@ -113,7 +113,7 @@ def gradients(run: Run, latents: int) -> dict[str, float]:
 
 
 def gradient_norm(model: Adversarial, loss: AdversarialLoss, z: torch.Tensor) -> float:
-    """Return the norm of the gradient of what the generator pays for these latents, in its weights."""
+    """Return the norm of the gradient of the generator's loss at these latents with respect to its weights."""
     weights = [p.requires_grad_() for p in model.generator.parameters()]
     paid = loss.on_generated(model.score(model.generate(z))).mean()
     return torch.nn.utils.get_total_norm(torch.autograd.grad(paid, weights)).item()

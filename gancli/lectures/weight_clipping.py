@@ -1,6 +1,6 @@
 """Clipped weights against a gradient penalty: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, figure 1.
 
-Critics alone, against a generator that stands still: the data plus normal noise. Clipping pushes the weights to both
+Critics alone, against a fixed generator: the data plus normal noise. Clipping pushes the weights to both
 ends of what is allowed and leaves the critic with a simple surface; the penalty does neither. (The paper's figure has
 one more panel, gradients through 12 layers, which is not drawn here.)
 
@@ -66,7 +66,7 @@ class WeightClipping(Lecture):
 
 
 class Blurred(nn.Module):
-    """A generator that stands still: real points plus the latents, (N, D) -> (N, D, 1, 1)."""
+    """A fixed generator: real points plus the latents, (N, D) -> (N, D, 1, 1)."""
 
     def __init__(self, draw: Callable[..., tuple[Tensor, Any]], noise: float, device: torch.device) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def weights_of(run: Run) -> np.ndarray:
 
 
 def measure(run: Run) -> dict[str, float]:
-    """Return what tells the two kinds of critics apart.
+    """Return statistics that distinguish the two kinds of critics.
 
     ``at_bound``: the share of weights within 1 % of the largest; ``slope_at_data``: the mean norm of f's gradient at
     real points, and ``slope_spread``, its deviation over that mean: 0 for a critic that is equally steep everywhere.

@@ -1,6 +1,6 @@
 """AC-GAN's loss: Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs.
 
-Beside the log-likelihood of the right source, L_S, stands that of the right class, L_C = E log P(C=c | X_real) +
+Besides the log-likelihood of the correct source, L_S, there is that of the correct class, L_C = E log P(C=c | X_real) +
 E log P(C=c | X_fake): the discriminator maximises L_S + L_C, the generator L_C - L_S. The generator's part of L_S is
 taken in its non-saturating form.
 
@@ -32,12 +32,12 @@ class ACGAN(NonSaturating):
     """The non-saturating game with a class for each image.
 
     Args:
-        class_weight: of L_C in the discriminator's loss.
-        generator_class_weight: of L_C in the generator's.
+        class_weight: weight of L_C in the discriminator's loss.
+        generator_class_weight: weight of L_C in the generator's loss.
         kwargs: see AdversarialLoss.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: a weight is negative.
     """
 
     def __init__(self, class_weight: float = 1.0, generator_class_weight: float = 1.0, **kwargs: Any) -> None:
@@ -52,7 +52,7 @@ class ACGAN(NonSaturating):
         """See AdversarialLoss; the model's judge() gives scores, (N,), and logits of the classes, (N, K).
 
         Raises:
-            UsageError: it has none.
+            UsageError: the model has no judge().
         """
         if not hasattr(model, "judge"):
             name = type(model).__name__
@@ -81,5 +81,5 @@ class ACGAN(NonSaturating):
 
 @torch.no_grad()
 def named(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the share of images whose class is right; (N, classes), (N,) -> ()."""
+    """Return the share of images classified correctly; (N, classes), (N,) -> ()."""
     return (logits.argmax(1) == label).float().mean()

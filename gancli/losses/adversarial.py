@@ -16,7 +16,7 @@ from gancli.models.base import Adversarial
 
 
 def verdicts(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """Statistics of the discriminator: mean D(real), mean D(fake), share of right answers; logits (N,) -> scalars."""
+    """Statistics of the discriminator: mean D(real), mean D(fake), accuracy; logits (N,) -> scalars."""
     right = (real > 0).float().mean() + (fake <= 0).float().mean()
     return {"D(real)": real.sigmoid().mean(), "D(fake)": fake.sigmoid().mean(), "accuracy": right / 2}
 
@@ -51,9 +51,9 @@ class LSGAN(AdversarialLoss):
     """Mao et al. 2017, Least Squares Generative Adversarial Networks (each square halved).
 
     Args:
-        a: what the discriminator should say of generated images.
-        b: what it should say of real ones.
-        c: what the generator wants it to say.
+        a: the discriminator's target for generated images.
+        b: its target for real images.
+        c: the generator's target for the discriminator's output.
         kwargs: see AdversarialLoss.
     """
 
@@ -93,13 +93,13 @@ class Wasserstein(AdversarialLoss):
 
     Args:
         repeat: critic updates per generator update (n_critic).
-        warmup: generator updates before which the critic has ``warmup_repeat`` updates (25 in the authors' release).
-        warmup_every: the same whenever this many generator updates are done (500 in the release); 0: never again.
-        warmup_repeat: critic updates then.
+        warmup: number of initial generator updates with ``warmup_repeat`` critic updates each (25 in the release).
+        warmup_every: repeat this at every such generator update (500 in the release); 0 for never.
+        warmup_repeat: critic updates per generator update during the warm-up.
         kwargs: see AdversarialLoss.
 
     Raises:
-        ValueError: a negative warm-up, or one without updates.
+        ValueError: the warm-up is negative or has no updates.
     """
 
     labelled = False

@@ -1,8 +1,8 @@
-"""Augmentation of all that a discriminator sees, so that it cannot learn few images by heart.
+"""Augmentation of all images that a discriminator sees, so that it cannot memorise a small data set.
 
-Real and generated images alike, in both players' steps; the generator learns through it. What changes real images
-alone would teach the generator to draw changed ones. Of pairs both halves are moved alike; the colours of the source,
-which no player makes, stay.
+Real and generated images are augmented alike, in both players' steps, and the generator's gradient passes through.
+If only real images were augmented, the generator would learn to imitate the augmentations. Both halves of a pair are
+moved alike; the colours of the source, which no player generates, are kept.
 
     gancli train model=dcgan data=digits stabilizer=diffaugment
     gancli train model=dcgan data=digits stabilizer=ada
@@ -27,11 +27,11 @@ class DiffAugment(Stabilizer):
     """Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training.
 
     Args:
-        policy: what is done to every image, in this order: ``color`` (brightness, saturation, contrast),
+        policy: the transformations of every image, in this order: ``color`` (brightness, saturation, contrast),
             ``translation`` (by up to 1/8 of a side), ``cutout`` (half a side).
 
     Raises:
-        ValueError: an empty policy.
+        ValueError: the policy is empty.
     """
 
     def __init__(self, policy: list[Literal["color", "translation", "cutout"]]) -> None:
@@ -52,22 +52,22 @@ class DiffAugment(Stabilizer):
 class ADA(Stabilizer):
     """Karras et al. 2020, Training Generative Adversarial Networks with Limited Data: augment as much as is needed.
 
-    Each transformation happens to each image with probability p. A discriminator that learns the training images by
-    heart calls ever more of them real: when r = E sign D(real) is above the target, p rises, else it falls, at a rate
-    of 1 per ``speed`` images. Both p and what has been counted since its last change are saved with the loss.
+    Each transformation happens to each image with probability p. A discriminator that memorises the
+    training images calls ever more of them real: while r = E sign D(real) is above the target, p rises, else it falls,
+    at a rate of 1 per ``speed`` images. Both p and the counts since its last change are saved with the loss.
 
     Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; penalties are
     taken on slopes at the images as the discriminator sees them.
 
     Args:
-        target: of r, in [-1, 1].
-        speed: images in which p goes from 0 to 1.
-        interval: discriminator updates from one change of p to the next.
+        target: target of r, in [-1, 1].
+        speed: number of images in which p can go from 0 to 1.
+        interval: discriminator updates between changes of p.
         transforms: ``geometry`` (mirror, turns, shifts, scales), ``color`` (brightness, contrast, luma, hue,
             saturation).
 
     Raises:
-        ValueError: a number out of range, or no transformation.
+        ValueError: a number is out of range, or there are no transformations.
     """
 
     calibrated = True
@@ -120,7 +120,7 @@ class ADA(Stabilizer):
 def _paired(
     changes: dict[str, Callable[[Tensor], Tensor]], source: Tensor, images: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Apply changes in their order: motions to all pictures by one draw, colours to each of the images by its own."""
+    """Apply changes in order: the same motion to all images of a pair, other colours to each image but the source."""
     pictures = [source, *images]
     for name, change in changes.items():
         if name in MOTIONS:

@@ -10,9 +10,9 @@ from gancli.models.explicit import Explicit
 
 
 class NLL(Loss):
-    """Minimise E[-log p(x)], in nats per image, over the networks that the model samples from.
+    """Minimise E[-log p(x)], in nats per image, over the model's ``sampled`` networks.
 
-    A model without networks (a kernel density estimate) is fitted to the data once and has no phase.
+    A model without networks (a kernel density estimate) is fitted once by fit_data() and has no phases.
     """
 
     family = Explicit

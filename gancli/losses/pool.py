@@ -1,4 +1,4 @@
-"""The history of generated images that a discriminator is shown (Shrivastava et al. 2017, section 2.3)."""
+"""A history of generated images for the discriminator (Shrivastava et al. 2017, section 2.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 class Pool(nn.Module):
     """Up to ``capacity`` earlier images, on the device, saved and resumed like weights.
 
-    While it fills, images are stored and returned. Then every image is, with probability 1/2, stored in the place of an
-    earlier one, which is returned for it; else it is returned itself (Zhu et al. 2017, section 4). The images of one
-    batch take different places. Nothing here waits for the device.
+    Until the pool is full, images are stored and returned. Then each image is, with probability 1/2, swapped with an
+    earlier one, which is returned; otherwise it is returned itself (Zhu et al. 2017, section 4). The images of one
+    batch take different places. No operation synchronises with the device.
 
     Args:
-        capacity: images; 0: none, every image is returned itself.
+        capacity: number of images; 0 disables the pool.
         shape: (C, H, W) of an image.
     """
 
@@ -24,20 +24,22 @@ class Pool(nn.Module):
         if capacity < 0:
             raise ValueError(f"pool={capacity} must be 0 or more images")
         self.capacity = capacity
-        # One row more than images: what is not stored is written there, so that the number of writes is fixed.
+        # Images that are not stored are written to a dummy last row, so that the number of writes is fixed.
         self.register_buffer("images", torch.zeros(capacity + 1, *shape))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Store (N, C, H, W) images, or not, and return as many, detached."""
+        """Exchange images, (N, C, H, W), with the pool; return as many, detached."""
         if not self.capacity:
             return images.detach()
         return torch.cat([self._exchange(part) for part in images.detach().split(self.capacity)])
 
     def _exchange(self, images: Tensor) -> Tensor:
         n, images = len(images), images.to(self.images.dtype)
-        free = self.filled + torch.arange(n, device=images.device)  # the next free places, past the end once it is full
+        free = self.filled + torch.arange(
+            n, device=images.device
+        )  # the next free places; past the end once the pool is full
         earlier = torch.rand(self.capacity, device=images.device).argsort()[:n]  # places in random order
         filling = free < self.capacity
         swapped = ~filling & (torch.rand(n, device=images.device) < 0.5) & (earlier < self.filled)

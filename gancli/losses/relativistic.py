@@ -15,7 +15,7 @@ from torch.nn.functional import relu, softplus
 
 from gancli.losses.game import AdversarialLoss
 
-# What is paid for a difference of scores that should be large; for one that should be small, that of its negative.
+# The cost of a difference of scores that should be large; where it should be small, its negative is used.
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
     "rsgan": lambda d: softplus(-d),
     "rasgan": lambda d: softplus(-d) / 2,
@@ -32,7 +32,7 @@ class Relativistic(AdversarialLoss):
         kwargs: see AdversarialLoss.
 
     Raises:
-        ValueError: pairs, and more generated images than real ones.
+        ValueError: the variant compares pairs, and there are more generated images than real ones.
     """
 
     calibrated = False
@@ -42,7 +42,7 @@ class Relativistic(AdversarialLoss):
         self.cost, self.paired = COSTS[variant], variant == "rsgan"
         if self.paired and self.generator_batch > 1:
             raise ValueError(
-                f"generator_batch={self.generator_batch}: rsgan compares pairs, of which there are 1 per real"
+                f"generator_batch={self.generator_batch}: rsgan compares pairs and needs 1 generated image per real one"
             )
 
     def on_real(self, score: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Relativistic(AdversarialLoss):
         return self.pair_loss(real, fake)
 
     def pair_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return what the generator minimises: the discriminator's loss with the two kinds of images exchanged."""
+        """Return the generator's loss: the discriminator's with real and generated images exchanged."""
         if self.paired:
             return {"pair": self.on_generated(fake - real).mean()}
         behind = self.on_fake(real - fake.mean()).mean()
@@ -78,5 +78,5 @@ class Relativistic(AdversarialLoss):
 
     def generator_loss(self, fake: Tensor, real: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
         if real is None:
-            raise ValueError("the relativistic losses compare: they need the scores of real images")
+            raise ValueError("relativistic losses need the scores of real images, too")
         return self.pair_loss(real(), fake)

@@ -1,1 +1,1 @@
-"""Generative models: ``base.py`` holds what all can do, other families have their files, then one paper is one file."""
+"""Generative models. ``base.py``: the common interface; one file per family; one file per paper."""

@@ -1,4 +1,4 @@
-"""The family of models of pixels in some order: how they sample, complete, and what a network must give them."""
+"""The family of autoregressive models of pixels: sampling and completion."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -16,27 +16,27 @@ from gancli.nn.stepper import Stepper, Whole
 
 
 class Autoregressive(Explicit):
-    """A network that gives every pixel's distribution from the pixels before it in some order.
+    """A network that predicts each pixel's distribution from the pixels before it in some order.
 
-    Sampling is a function of uniform noise: every sampler turns the same noise into the same images.
+    Sampling is a deterministic function of uniform noise: every sampler maps the same noise to the same images.
 
     - ``naive`` evaluates the whole network for each pixel (and colour),
-    - ``cache`` evaluates it at that pixel only, each layer remembering its inputs,
-    - ``wavefront`` does so at all pixels at once that do not depend on each other,
-    - ``jacobi`` evaluates the whole network at all pixels, again and again until nothing changes.
+    - ``cache`` evaluates it at that pixel only; each layer keeps its earlier inputs,
+    - ``wavefront`` does the same for all pixels at once that do not depend on each other,
+    - ``jacobi`` evaluates the whole network at all pixels, repeatedly, until nothing changes.
 
-    ``cache`` and ``wavefront`` follow from ``forward`` by themselves if it consists of Local layers (nn.incremental)
-    and of pixelwise operations; other networks give a Stepper of their own. After sampling, one evaluation of the whole
-    network checks the parameters that the pixels were drawn from.
+    ``cache`` and ``wavefront`` are derived from ``forward``, provided it is made of ``Local`` layers (nn.incremental)
+    and pixelwise operations; other networks override stepper(). After sampling, one evaluation of the whole network
+    checks the parameters that the pixels were sampled from.
 
     Args:
         spec: shape and levels of the images.
-        likelihood: makes the likelihood of ``levels=``.
-        sampler: one of them.
+        likelihood: called with ``levels=`` to build the likelihood.
+        sampler: one of the above.
 
     Raises:
-        UsageError: no such sampler; what the likelihood refuses; codes (``spec.nominal``) of several channels, or with
-            a likelihood that puts levels in an order.
+        UsageError: the sampler is unknown, the data is dequantised, or the likelihood does not suit the data: codes
+            (``spec.nominal``) need one channel and a likelihood that does not order levels.
     """
 
     sampled = ("net",)
@@ -51,8 +51,8 @@ class Autoregressive(Explicit):
         self.check_sampler(sampler)
         if spec.dequantised:
             raise UsageError(
-                f"{type(self).__name__} gives levels a probability, and data.dequantise=uniform has none: "
-                "take data.dequantise=null, or a density, such as model=kde"
+                f"{type(self).__name__} models the probability of discrete levels, and data.dequantise=uniform makes "
+                "them continuous: use data.dequantise=null, or a density, such as model=kde"
             )
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
         if spec.nominal and spec.channels > 1:
@@ -68,23 +68,23 @@ class Autoregressive(Explicit):
         self._kept = Kept()
 
     def reader(self) -> tuple[LevelEmbedding | None, int]:
-        """Make the layer by which the network reads images, and return it with the channels that it gives.
+        """Return the layer that embeds the image for the network, and its number of channels.
 
-        Levels with an order are read as they are, which takes no layer.
+        Ordered levels need no layer: None, and the image's own channels.
         """
         if not self.spec.nominal:
             return None, self.spec.channels
         return LevelEmbedding(self.spec.levels, self.EMBEDDED), self.EMBEDDED
 
     def set_sampling(self, temperature: float = 1.0, sampler: str | None = None) -> None:
-        """Set how sample() and complete() draw.
+        """Set the options of sample() and complete().
 
         Args:
-            temperature: below 1 likelier pixels are drawn, above 1 odder ones.
+            temperature: below 1 favours likely pixels, above 1 unlikely ones.
             sampler: one of SAMPLERS; None keeps the model's own.
 
         Raises:
-            UsageError: a temperature that is not positive, or no such sampler.
+            UsageError: the temperature is not positive, or the sampler is unknown.
         """
         if temperature <= 0:
             raise UsageError(f"temperature={temperature} must be above 0; 1 draws as the model says")
@@ -95,17 +95,17 @@ class Autoregressive(Explicit):
 
     @classmethod
     def check_sampler(cls, sampler: str) -> None:
-        """Refuse a sampler that there is not.
+        """Check the name of a sampler.
 
         Raises:
-            UsageError: naming those that there are.
+            UsageError: the sampler is unknown; the message lists the known ones.
         """
         if sampler not in cls.SAMPLERS:
             known = ", ".join(cls.SAMPLERS)
             raise UsageError(f"model.sampler={sampler}: allowed are {known}{did_you_mean(sampler, cls.SAMPLERS)}")
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map images on the grid to the parameters of each pixel, (N, likelihood.channels(C), H, W)."""
+        """Map quantised images to the distribution parameters of each pixel, (N, likelihood.channels(C), H, W)."""
         return self.net(image)
 
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -113,11 +113,11 @@ class Autoregressive(Explicit):
         return -self.likelihood.nll(self(image, label), image)
 
     def order(self) -> Tensor:
-        """Return the pixels, row * width + column, in the order in which they are sampled: (H * W,) on the CPU."""
+        """Return the pixel indices, row * width + column, in sampling order: (H * W,) int64 on the CPU."""
         return torch.arange(self.spec.height * self.spec.width)
 
     def noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw what sample() uses up: (n, likelihood.noise_channels(C), H, W) uniform on [0, 1)."""
+        """Sample the noise that from_noise() consumes: (n, likelihood.noise_channels(C), H, W) uniform on [0, 1)."""
         channels = self.likelihood.noise_channels(self.spec.channels)
         return torch.rand(n, channels, self.spec.height, self.spec.width, device=self.device, generator=generator)
 
@@ -130,13 +130,14 @@ class Autoregressive(Explicit):
     def from_noise(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
-        """Turn noise() into images, (N, C, H, W) in [-1, 1]; ``sampler`` None is the model's own.
+        """Map noise() to images, (N, C, H, W) in [-1, 1]; ``sampler`` defaults to the model's.
 
         Raises:
             UsageError: the sampler and the whole network disagree.
         """
         sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # cached and whole shall be equal
+        # Without TF32, in which the cached and the whole network would differ.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
             else:
@@ -144,16 +145,16 @@ class Autoregressive(Explicit):
                 image, recorded = pixel_sampler(noise, label, given), pixel_sampler.stepper.recorded()
                 if recorded is not None:
                     check_recorded(recorded, self(image, label), sampler)
-        return image.clone()  # outside of inference mode: a tensor like any other
+        return image.clone()  # a normal tensor, made outside inference mode
 
     def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
-        """Return how a sampler is to evaluate the network; ``image``, (N, C, H, W) of zeros, is its own."""
+        """Return the Stepper of a sampler; it may keep and overwrite ``image``, (N, C, H, W) zeros."""
         if sampler == "naive":
             return Whole(self, image, self.order())
         return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
 
     def _pixel_sampler(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> PixelSampler:
-        """Return a pixel_sampler, the last one if it suits."""
+        """Return a pixel sampler, reusing the previous one when shapes and settings match."""
 
         def make() -> PixelSampler:
             image = noise.new_zeros(len(noise), *self.spec.shape)

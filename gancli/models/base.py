@@ -1,4 +1,4 @@
-"""What every model can do, and the family of adversarial ones; other families are in files of their names."""
+"""The interface common to all models, and the adversarial family; other families have files of their own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -20,14 +20,14 @@ class Model(nn.Module, ABC):
     (N, D, 1, 1) float32 without bounds.
 
     Raises:
-        UsageError: a conditional model and data without classes.
+        UsageError: the model is conditional and the data has no classes.
     """
 
-    sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses: what the moving average averages
-    notes: tuple[str, ...] = ()  # what the log should say of it
-    conditional: bool = False  # its images depend on a label
-    points: ClassVar[bool] = False  # can draw points, too
-    resets: ClassVar[bool] = False  # whether a new stage() starts the optimizers anew
+    sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses; the moving average covers these
+    notes: tuple[str, ...] = ()  # remarks for the log
+    conditional: bool = False  # whether images depend on a label
+    points: ClassVar[bool] = False  # whether the model can also generate points
+    resets: ClassVar[bool] = False  # whether the optimizers start anew when a stage() begins
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, the most telling first
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -41,51 +41,51 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live; a ``generator`` passed to sample() must live there too."""
+        """The device of the parameters and buffers; a ``generator`` passed to sample() must be on it too."""
         return next(chain(self.parameters(), self.buffers())).device
 
     @abstractmethod
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images.
+        """Sample n images, (n, C, H, W) float32 in [-1, 1]; the same generator state gives the same images.
 
-        A conditional model draws those of ``label``, or of uniform labels() without one.
+        A conditional model samples from the classes in ``label``, or from uniform labels() if it is None.
         """
 
     def own_views(self) -> tuple[str, ...]:
-        """Return the options of conf/view that training writes: ``views``, or of a model of points their picture."""
+        """Return the options of conf/view that training writes: ``views``, or ``points`` for a model of points."""
         return ("points",) if self.spec.points else self.views
 
     def set_sampling(self) -> None:
-        """Set how sample() draws from now on.
+        """Set the sampling options that sample() uses from now on.
 
-        Families with a choice override this; its keyword arguments are what ``sampling`` of ``gancli sample`` takes.
+        Families with such options override this; the keyword arguments are the keys of ``sampling`` of ``gancli sample``.
         """
 
     def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:
-        """Draw uniform labels, (n,) int64; None: the model knows no classes."""
+        """Sample n labels uniformly, (n,) int64; None for unconditional models."""
         if not self.conditional:
             return None
         return torch.randint(self.spec.num_classes, (n,), device=self.device, generator=generator)
 
     def stage(self, share: float) -> Hashable:
-        """Return what of the model is in use after a share of the run, in [0, 1]; models that grow override it."""
+        """Return the stage after a fraction of the run, in [0, 1]; models that grow during training override this."""
         return None
 
     def enter(self, stage: Hashable) -> None:
         """Prepare for a stage(): called when the model is built, when a stage begins, and when a run resumes in it."""
 
     def held_out(self) -> HeldOut | None:
-        """Return the likelihood of held-out images, which ``metrics=[nll]`` asks for; None: the model has none."""
+        """Return the likelihood of held-out images for ``metrics=[nll]``; None for models without one."""
         return None
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Initialise by the training data, once, before the first step: (N, C, H, W) uint8, points float32."""
+        """Initialise from the training data, once, before the first step: (N, C, H, W) uint8, or float32 points."""
 
 
 class Adversarial(Model):
-    """A generator and a discriminator (or critic): trained by the losses in ``losses/adversarial.py``."""
+    """A generator and a discriminator (or critic), trained by the losses in ``losses/adversarial.py``."""
 
     sampled = ("generator",)
     generator: nn.Module
@@ -93,22 +93,22 @@ class Adversarial(Model):
 
     @abstractmethod
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw n latents from the prior, (n, ...) float32 on the model's device."""
+        """Sample n latents from the prior, (n, ...) float32 on the model's device."""
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Map latents, and labels if the model is conditional, to images, (N, C, H, W) in [-1, 1]."""
         return self.generator(z, label) if self.conditional else self.generator(z)
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the discriminator's logits, (N,): no sigmoid, so that losses can be written in stable form."""
+        """Return the discriminator's logits, (N,), without a sigmoid, for numerically stable losses."""
         return self.discriminator(image)
 
     def target_labels(self, label: Tensor | None) -> Tensor | None:
-        """Return the labels that training draws images for, given those of a batch, (N,): the same, from the data."""
+        """Return the labels of the images to generate, given those of a training batch, (N,). By default, the same."""
         return label
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Walk from one latent to another, t in [0, 1]: straight, as suits a uniform prior."""
+        """Interpolate linearly between two latents, t in [0, 1], as suits a uniform prior."""
         return torch.lerp(start, end, t)
 
     def sample(
@@ -126,7 +126,7 @@ class NormalPrior(Adversarial):
         latent_dim: number of latents.
 
     Raises:
-        ValueError: no latents.
+        ValueError: ``latent_dim`` is below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
@@ -140,5 +140,5 @@ class NormalPrior(Adversarial):
         return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Walk so that each point has the variance of the prior, of which a straight line's middle has half."""
+        """Interpolate at the variance of the prior; the middle of a straight line would have half of it."""
         return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()

@@ -37,7 +37,7 @@ class CDCGAN(Adversarial):
 
     Raises:
         UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
-        ValueError: a size below 1.
+        ValueError: a size is below 1.
     """
 
     conditional = True

@@ -36,7 +36,7 @@ class CGAN(Adversarial):
         drop: share of the hidden units that dropout zeroes, in both networks.
 
     Raises:
-        UsageError: data without classes.
+        UsageError: the data has no classes.
         ValueError: a size below 1, or a share outside [0, 1].
     """
 

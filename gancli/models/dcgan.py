@@ -44,7 +44,7 @@ def pyramid(spec: ImageSpec, width: int) -> tuple[list[int], tuple[int, int]]:
 
     Raises:
         UsageError: see stages().
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
     if width < 1:
         raise ValueError(f"width={width} must be 1 or more")
@@ -66,7 +66,7 @@ class DCGAN(Adversarial):
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     def __init__(

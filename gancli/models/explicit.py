@@ -1,4 +1,4 @@
-"""The family of models with an explicit likelihood: what their losses, metrics and verbs may ask of them."""
+"""The family of models with an explicit likelihood."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -13,10 +13,10 @@ from gancli.models.held_out import HeldOut, Kind
 
 
 class Explicit(Model):
-    """A model that knows the probability of an image: trained by ``losses/nll.py`` on its ``sampled`` networks."""
+    """A model that computes the likelihood of an image; ``losses/nll.py`` trains its ``sampled`` networks."""
 
-    completes: ClassVar[bool] = False  # can draw the missing part of an image
-    density: bool = False  # log_prob is that of a density on [0, 1]^D, not of a probability
+    completes: ClassVar[bool] = False  # whether complete() is implemented
+    density: bool = False  # whether log_prob is of a density on [0, 1]^D rather than a probability
 
     @abstractmethod
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -37,16 +37,16 @@ class Explicit(Model):
         return HeldOut(nats, kind, levels, spread=levels, how="uniform dequantisation, Theis et al. 2016")
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return what training minimises, (N,) nats: -log_prob, or what is cheaper and in the mean not below it."""
+        """Return the training objective, (N,) nats: -log_prob, or a cheaper upper bound of it in expectation."""
         return -self.log_prob(image, label)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw the missing part of each image, given the rest of it: (N, C, H, W) in [-1, 1] -> the same.
+        """Sample the missing part of each image given the rest: (N, C, H, W) in [-1, 1] -> the same.
 
         Args:
-            image: what is there is kept bit for bit, but for its being moved to the nearest level.
+            image: known pixels are rounded to the nearest level and otherwise kept bit for bit.
             mask: (H, W) bool, true where a pixel is missing.
             label, generator: as for sample().
 
@@ -60,5 +60,5 @@ class Explicit(Model):
         raise UsageError(f"{type(self).__name__} cannot complete images")
 
     def unseen(self, mask: Tensor) -> Tensor:
-        """Return which pixels are there but unseen by some missing pixel that is drawn before them, (H, W) bool."""
+        """Return the known pixels that come after some missing pixel, which ignores them, (H, W) bool."""
         return torch.zeros_like(mask)

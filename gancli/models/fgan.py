@@ -29,7 +29,7 @@ class FGANNets(Adversarial):
         discriminator_hidden: units of each of the variational function's.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size is below 1.
     """
 
     def __init__(

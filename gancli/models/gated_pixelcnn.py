@@ -27,13 +27,13 @@ class GatedPixelCNN(Autoregressive):
 
     Args:
         spec: shape, levels and classes of the images.
-        likelihood: makes the likelihood of ``levels=``.
+        likelihood: called with ``levels=`` to build the likelihood.
         width: channels p of both stacks. At least one for each colour that masks order.
         blocks: gated layers, the first included.
         head: channels of the 1x1 layer before the logits.
         kernel: width of the first layer, odd.
         inner: width of the other layers, odd.
-        conditional: images of a class.
+        conditional: whether to condition on the class.
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:

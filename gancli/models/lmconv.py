@@ -38,7 +38,8 @@ class LMConv(Autoregressive):
 
     Args:
         spec: shape and levels of the images.
-        likelihood: makes the likelihood of ``levels=``; of more than one channel it must order the colours itself.
+        likelihood: called with ``levels=`` to build the likelihood; for colour images it must order
+            the colours itself.
         curve: raster | s_curve | hilbert, the first order.
         orders: how many of the curve's eight images under flips and transposition; the model is their mixture.
         width: channels.

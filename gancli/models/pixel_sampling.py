@@ -1,4 +1,4 @@
-"""From noise to images, pixel by pixel, whatever gives the parameters of a step's pixels."""
+"""Sampling images pixel by pixel from noise."""
 
 import logging
 from collections.abc import Callable
@@ -16,29 +16,29 @@ from gancli.nn.stepper import Stepper
 
 log = logging.getLogger("gancli")
 
-MOST_BYTES = 256 * 2**20  # of a pixel_sampler that is kept for the next batch
+MOST_BYTES = 256 * 2**20  # of a pixel sampler that is kept for the next batch
 
 
 class Given(NamedTuple):
-    """Pixels that are not drawn, but taken from images."""
+    """Pixels that are copied from images instead of being sampled."""
 
     image: Tensor  # (n, C, H, W) on the grid
     mask: Tensor  # (H, W) bool, true where a pixel is given
 
 
 class PixelSampler:
-    """Draws images step by step, each pixel from the parameters that the stepper gives for it.
+    """Samples images step by step, each pixel from the parameters that the stepper returns for it.
 
     On a GPU all steps are captured as one CUDA graph, which further batches replay.
 
     Args:
-        stepper: gives parameters and takes pixels.
-        likelihood: turns parameters and noise into pixels.
-        shape: of the noise, (n, likelihood.noise_channels(C), H, W).
-        channels: C.
+        stepper: evaluates the network and stores the pixels.
+        likelihood: maps parameters and noise to pixels.
+        shape: shape of the noise, (n, likelihood.noise_channels(C), H, W).
+        channels: number of channels, C.
         temperature: see Likelihood.tempered.
         given: whether some pixels will be given.
-        like: a tensor of the device and type to work in.
+        like: a tensor with the device and dtype to use.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PixelSampler:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
-        """Return the images of (n, K, H, W) uniform noise, (n, C, H, W)."""
+        """Map uniform noise, (n, K, H, W), to images, (n, C, H, W)."""
         self.stepper.start(label)
         self.noise.copy_(self.stepper.rows(noise))
         if given is not None:
@@ -91,7 +91,7 @@ class PixelSampler:
                 self.stepper.put(step, drawn)
 
     def _capture(self, label: Tensor | None) -> torch.cuda.CUDAGraph:
-        """Record all steps, once they have run for the libraries' own set-up."""
+        """Capture all steps, after one warm-up run that lets the libraries initialise."""
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -113,11 +113,11 @@ def fixed_point(
     channels: int,
     temperature: float,
 ) -> Tensor:
-    """Return the images that the network, given them, draws again from the noise, (n, C, H, W).
+    """Return the images that are a fixed point of the network's sampling from the noise, (n, C, H, W).
 
-    All pixels are drawn at once from the images of the last round (Song et al. 2021, Jacobi iteration). Round k has
-    the first k pixels (or colours) of the order right, most often far more: it ends after H * W * colours + 1 rounds
-    at the latest, with the images that drawing them one by one gives. How many it took goes to the log.
+    Each round samples all pixels at once, given the images of the last round (Jacobi iteration, Song et al. 2021).
+    After round k at least the first k pixels (or colours) in order are final, usually far more. It takes at most
+    H * W * colours + 1 rounds and gives the images of sequential sampling. The number of rounds is logged.
     """
     image = noise.new_zeros(len(noise), channels, *noise.shape[2:])
     rounds = 0
@@ -136,17 +136,17 @@ def fixed_point(
 
 
 class Kept:
-    """What a model keeps for its next batch: plans, and the last pixel_sampler. Copies of the model start without."""
+    """Plans and the last pixel sampler, kept for a model's next batch; copies of the model start empty."""
 
     def __init__(self) -> None:
         self.plans: dict[tuple, Plan] = {}
         self.last: tuple[tuple, PixelSampler] | None = None
 
     def pixel_sampler(self, key: tuple, make: Callable[[], PixelSampler]) -> PixelSampler:
-        """Return the last pixel_sampler if it was made for the same key, or another."""
+        """Return the last pixel sampler if its key is the same, else call ``make``."""
         if self.last is not None and self.last[0] == key:
             return self.last[1]
-        self.last = None  # its memory is needed
+        self.last = None  # frees its memory before another is made
         pixel_sampler = make()
         if pixel_sampler.stepper.nbytes() < MOST_BYTES:
             self.last = key, pixel_sampler
@@ -168,22 +168,22 @@ class Kept:
             return Cached(self.plans[key], network, len(image), image.shape[1], label)
         except (TraceError, IndexError, RuntimeError, TypeError) as error:
             raise UsageError(
-                f"{type(network).__name__} has no cached sampler, as it is not made of pixelwise operations and Local "
-                f"layers alone ({str(error).splitlines()[0]}): use sampler=naive"
+                f"{type(network).__name__} has no cached sampler, since it is not made of pixelwise operations and "
+                f"Local layers alone ({str(error).splitlines()[0]}): use sampler=naive"
             ) from error
 
     def __deepcopy__(self, memo: dict) -> "Kept":
-        return Kept()  # a pixel_sampler is bound to the weights that it was made from
+        return Kept()  # a pixel sampler is bound to the weights it was made from
 
     def __reduce__(self) -> tuple:
         return Kept, ()
 
 
 def check_recorded(recorded: Tensor, params: Tensor, sampler: str) -> None:
-    """Compare what was drawn from with what the whole network says of the images that came out.
+    """Compare the parameters used in sampling with those of the whole network on the finished images.
 
     Raises:
-        UsageError: they differ by more than rounding.
+        UsageError: they differ by more than rounding errors.
     """
     scale = params.abs().amax().clamp(min=1)
     error = float((recorded - params).abs().amax() / scale)

@@ -25,7 +25,7 @@ class PixelCNN(Autoregressive):
 
     Args:
         spec: shape and levels of the images.
-        likelihood: makes the likelihood of ``levels=``.
+        likelihood: called with ``levels=`` to build the likelihood.
         width: channels h inside the blocks; 2h between them. At least one for each colour that masks order.
         blocks: residual blocks.
         head: channels of the two 1x1 layers before the logits.

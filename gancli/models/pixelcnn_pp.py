@@ -35,12 +35,12 @@ class PixelCNNpp(Autoregressive):
 
     Args:
         spec: shape, levels and classes of the images.
-        likelihood: makes the likelihood of ``levels=``; it must order the colours itself.
+        likelihood: called with ``levels=`` to build the likelihood; it must order the colours itself.
         width: channels.
         resnets: residual blocks per resolution and way.
         scales: resolutions.
         drop: share of the hidden channels' values that dropout zeroes in training.
-        conditional: images of a class.
+        conditional: whether to condition on the class.
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:

@@ -32,7 +32,7 @@ class PixelRNN(Autoregressive):
 
     Args:
         spec: shape and levels of the images.
-        likelihood: makes the likelihood of ``levels=``.
+        likelihood: called with ``levels=`` to build the likelihood.
         width: channels h of the LSTMs; 2h between them. A multiple of the colours that masks order.
         layers: LSTM layers.
         head: channels of the two 1x1 layers before the logits.

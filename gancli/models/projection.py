@@ -36,7 +36,7 @@ class Projection(NormalPrior):
 
     Raises:
         UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     conditional = True

@@ -1,4 +1,4 @@
-"""Images of a model in batches, and the labels they are drawn for."""
+"""Sampling from a model in batches, and the labels to sample for."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,14 @@ from gancli.models.base import Model
 def draw(
     model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Draw n images in batches, with their labels: a function of seed, batch size and labels alone.
+    """Sample n images in batches, with their labels; the result depends only on seed, batch size and labels.
 
     Args:
-        model: what draws.
-        n: images.
-        seed: of the latents.
+        model: the model to sample from.
+        n: number of images.
+        seed: seed of the latents.
         batch_size: images per batch.
-        labels: of a conditional model, (n,) int64: class_labels() or labels_like(); None draws without labels.
+        labels: labels for a conditional model, (n,) int64, from class_labels() or labels_like(); or None.
 
     Yields:
         Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
@@ -30,7 +30,7 @@ def draw(
     Points are (b, D, 1, 1) float32.
 
     Raises:
-        TrainingDiverged: an image is not finite, which as bytes would look like any other.
+        TrainingDiverged: an image is not finite; converted to bytes, it would look like any other.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
@@ -38,21 +38,21 @@ def draw(
         label = None if labels is None else labels[start : start + size].to(model.device)
         images = model.sample(size, label=label, generator=generator)
         if not images.isfinite().all():
-            raise TrainingDiverged("the model draws images that are not finite; take an earlier checkpoint")
+            raise TrainingDiverged("the model generates images that are not finite; use an earlier checkpoint")
         yield finished(model, images), label
 
 
 def class_labels(model: Model, n: int, label: int | None = None) -> Tensor | None:
-    """Return labels for n images, (n,) int64: all of one class, or the classes in turn; None: the model knows none.
+    """Return n labels, (n,) int64: all ``label``, or the classes in turn; None for unconditional models.
 
     Raises:
-        UsageError: a label that the model does not know.
+        UsageError: the label is out of range, or the model is unconditional.
     """
     classes = model.spec.num_classes
     if not model.conditional:
         if label is not None:
             raise UsageError(
-                f"label={label}: {type(model).__name__} draws images of any class; leave label away, or train a "
+                f"label={label}: {type(model).__name__} is unconditional; remove label, or train a "
                 "conditional model, such as model=cgan"
             )
         return None
@@ -64,10 +64,10 @@ def class_labels(model: Model, n: int, label: int | None = None) -> Tensor | Non
 
 
 def labels_like(model: Model, data: Images, n: int, *, seed: int) -> Tensor | None:
-    """Draw labels for n images, (n,) int64, as frequent as in a split; None: the model knows no classes.
+    """Sample n labels, (n,) int64, with the class frequencies of a split; None for unconditional models.
 
     Raises:
-        UsageError: the split has other classes, or none.
+        UsageError: the split has no classes, or not as many as the model.
     """
     if not model.conditional:
         return None

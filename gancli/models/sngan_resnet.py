@@ -33,7 +33,7 @@ class SNGANResNet(NormalPrior):
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     def __init__(

@@ -26,13 +26,13 @@ class ToyGAN(NormalPrior):
     """Two ReLU perceptrons with normal latents.
 
     Args:
-        spec: how many coordinates a point has.
+        spec: shape of a point, or of an image.
         latent_dim: number of normal latents.
         width: units of a hidden layer.
         depth: hidden layers of each network.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size is below 1.
     """
 
     points = True

@@ -1,4 +1,4 @@
-"""The families of image-to-image translation: what their losses may ask of them."""
+"""The families of image-to-image translation models."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -12,20 +12,20 @@ from gancli.models.base import Model
 
 
 class Translation(Model):
-    """Networks that turn a picture of one domain into one of another: trained by ``losses/translation.py``.
+    """Networks that map images of one domain to another, trained by ``losses/translation.py``.
 
-    Training batches hold what belongs to it: ``source`` of domain a and ``image`` of domain b, or one labelled image.
+    A training batch holds ``source`` of domain a and ``image`` of domain b, or labelled images alone.
 
     Raises:
-        UsageError: data that has one domain only.
+        UsageError: the data has only one domain.
     """
 
     sampled = ("generators",)
     views = ("translation",)
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
-    needs: ClassVar[str] = "data=unpaired data/a=shapes data/b=digits"  # what to type for data of the right kind
-    multiple: int = 1  # each side of a picture that translate() takes is a multiple of it
+    needs: ClassVar[str] = "data=unpaired data/a=shapes data/b=digits"  # arguments that select suitable data
+    multiple: int = 1  # the sides of an image given to translate() must be multiples of this
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__(spec)
@@ -38,16 +38,16 @@ class Translation(Model):
     @property
     @abstractmethod
     def directions(self) -> tuple[str, ...]:
-        """What translate() can be asked for."""
+        """The directions that translate() accepts."""
 
     @abstractmethod
     def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
-        """Map pictures (N, C, H, W) in [-1, 1] to the other domain, of the same size and number."""
+        """Map images (N, C, H, W) in [-1, 1] to the other domain; the shape stays the same."""
 
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Translate the first n of ``source`` in the first direction; there are no latents to draw from."""
+        """Translate the first n images of ``source`` in the first direction."""
         if source is None:
             raise UsageError(f"{type(self).__name__} translates pictures: name a folder of them with source=...")
         return self.translate(source[:n], self.directions[0], generator)
@@ -62,12 +62,12 @@ class Cyclic(Translation):
         return self.generators[direction](source)
 
     def score(self, image: Tensor, domain: str) -> Tensor:
-        """Return one logit per patch for pictures that claim to be of domain ``a`` or ``b``, (N, 1, H', W')."""
+        """Return the logits of domain ``a`` or ``b``'s discriminator, one per patch, (N, 1, H', W')."""
         return self.discriminators[domain](image)
 
 
 class Paired(Translation):
-    """One generator from a to b, and a discriminator of pairs."""
+    """One generator from a to b, and a discriminator that sees pairs of images."""
 
     directions = ("a2b",)
     needs = "data=paired data.root=..."
@@ -76,12 +76,12 @@ class Paired(Translation):
         return spec.paired
 
     def score(self, source: Tensor, image: Tensor) -> Tensor:
-        """Return one logit per patch for pairs of pictures, (N, 1, H', W')."""
+        """Return the discriminator's logits for pairs of images, one per patch, (N, 1, H', W')."""
         return self.discriminators["b"](torch.cat([source, image], 1))
 
 
 class MultiDomain(Translation):
-    """One generator to every domain (the data's classes), and a discriminator that also tells which domain it sees."""
+    """One generator to every domain (the data's classes), and a discriminator that also classifies the domain."""
 
     needs = "data=domains data.root=... or data=shapes data.label=colour"
 
@@ -95,7 +95,7 @@ class MultiDomain(Translation):
 
     @abstractmethod
     def move(self, image: Tensor, label: Tensor) -> Tensor:
-        """Map pictures (N, C, H, W) to the domains that labels (N,) name."""
+        """Map images (N, C, H, W) to the domains given by ``label``, (N,)."""
 
     @abstractmethod
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +107,7 @@ class MultiDomain(Translation):
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Translate the first n of ``source``, to the domains of ``label`` if there are any."""
+        """Translate the first n images of ``source`` to the domains in ``label``, by default to domain 0."""
         if source is None or label is None:
             return super().sample(n, source=source, generator=generator)
         return self.move(source[:n], label)

@@ -26,11 +26,11 @@ class WGAN(NormalPrior):
         spec: shape of the images.
         latent_dim: number of normal latents.
         width: channels next to the image; they double with each stage away from it.
-        minibatch_std: images per group whose spread the last layers are told; see models/dcgan.py.
+        minibatch_std: group size of the minibatch standard deviation; 0 disables it; see models/dcgan.py.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64, minibatch_std: int = 0) -> None:

@@ -31,7 +31,7 @@ class WGANGPResNet(NormalPrior):
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 128) -> None:

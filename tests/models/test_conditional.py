@@ -199,7 +199,7 @@ def test_labels_that_the_model_does_not_know_are_refused(trained, tmp_path, labe
 
 def test_an_unconditional_model_takes_no_label(tmp_path):
     run(tmp_path / "run", "images=16")
-    with pytest.raises(UsageError, match="label=3: DCGAN draws images of any class.*model=cgan"):
+    with pytest.raises(UsageError, match="label=3: DCGAN is unconditional.*model=cgan"):
         take(tmp_path / "run", tmp_path / "out", "view=grid", "view.label=3")
 
 
