@@ -60,7 +60,7 @@ class Model(nn.Module, ABC):
     def set_sampling(self) -> None:
         """Set the sampling options that sample() uses from now on.
 
-        Families with such options override this; the keyword arguments are the keys of ``sampling`` of ``gancli sample``.
+        Families with options override this; the keyword arguments are the keys of ``sampling`` in ``gancli sample``.
         """
 
     def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:
