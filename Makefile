@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench gpu-check lint clean
+.PHONY: help setup train test bench gpu-check mutants lint clean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests
 
 gpu-check: $(STAMP)  ## run the tests that need a GPU
 	$(BIN)/python -m pytest tests/gpu -m gpu
+
+mutants: $(STAMP)  ## break a room and see whether its tests notice: make mutants ROOM=losses N=20 SEED=0 TESTS=...
+	$(BIN)/python tests/mutants.py $(ROOM) --n $(or $(N),20) --seed $(or $(SEED),0) $(if $(TESTS),--tests $(TESTS))
 
 lint: $(STAMP)  ## look for style errors
 	$(BIN)/ruff check --quiet gancli tests

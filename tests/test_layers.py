@@ -145,3 +145,24 @@ def test_every_room_is_on_the_source_map_and_nothing_else_lies_loose() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/*.py")}
     assert rooms == set(ROOMS)
     assert {path.stem for path in PACKAGE.glob("*.py")} == LOOSE | {"__main__"}
+
+
+FAMILIES = {"Adversarial", "Explicit", "Autoregressive", "LatentVariable"}
+FAMILIES |= {"Translation", "Cyclic", "Paired", "MultiDomain"}
+ASKS = ("models", "losses", "views", "metrics.scoring")  # where a family may be asked for
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if not within(name_of(f), set(ASKS))], ids=name_of)
+def test_a_family_speaks_for_itself(path: Path) -> None:
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    asked = [node for node in calls if ast.unparse(node.func) in ("isinstance", "issubclass")]
+    assert [ast.unparse(node) for node in asked if families(node.args[1])] == []
+
+
+def families(node: ast.expr) -> set[str]:
+    """Return the families among the names of an expression."""
+    return {ast.unparse(each).rpartition(".")[2] for each in ast.walk(node)} & FAMILIES
+
+
+def test_the_rule_of_families_can_fail() -> None:
+    assert families(ast.parse("isinstance(model, (Model, base.Translation))").body[0].value.args[1]) == {"Translation"}

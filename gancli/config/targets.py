@@ -77,7 +77,8 @@ def _bound(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Import):
         return [a.asname or a.name.partition(".")[0] for a in node.names]
     if isinstance(node, ast.Assign):
-        return [t.id for t in node.targets if isinstance(t, ast.Name)]
+        parts = [part for t in node.targets for part in (t.elts if isinstance(t, ast.Tuple) else [t])]
+        return [part.id for part in parts if isinstance(part, ast.Name)]
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
         return [node.target.id]
     return []
@@ -206,21 +207,22 @@ def constant(target: str, name: str) -> Any:
     Raises:
         UsageError: as signature().
     """
-    return _constant(*_class(target), name, _DEPTH)
+    return next(_constants(*_class(target), name, _DEPTH), None)
 
 
-def _constant(module: Module, node: ast.ClassDef, name: str, depth: int) -> Any:
+def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Iterator[Any]:
+    """Yield what a class and its bases, the nearest first, give an attribute; None: it is computed."""
     for each in node.body:
-        if name in _bound(each) and isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value:
+        if name in _bound(each):
+            value, targets = getattr(each, "value", None), getattr(each, "targets", ())
+            if isinstance(value, ast.Tuple) and isinstance(targets[0], ast.Tuple):  # a, b = 1, 2
+                value = dict(zip(map(ast.unparse, targets[0].elts), value.elts)).get(name)
             try:
-                return ast.literal_eval(each.value)
-            except ValueError:  # computed
-                return None
+                yield ast.literal_eval(value) if value else None
+            except ValueError:
+                yield None
     for where, base in _bases(module, node) if depth else ():
-        found = _constant(where, base, name, depth - 1)
-        if found is not None:
-            return found
-    return None
+        yield from _constants(where, base, name, depth - 1)
 
 
 def _class(target: str) -> tuple[Module, ast.ClassDef]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,14 +75,14 @@ class Upright(nn.Module):
 
 def adversarial_model(run: Run) -> Adversarial:
     """Return the model of a run, which in these lectures is a generator and a discriminator."""
-    assert isinstance(run.model, Adversarial)
-    return run.model
+    assert run.loss.has_players
+    return cast(Adversarial, run.model)
 
 
 def adversarial_loss(run: Run) -> AdversarialLoss:
     """Return the loss of a run, which in these lectures has two players."""
-    assert isinstance(run.loss, AdversarialLoss)
-    return run.loss
+    assert run.loss.has_players
+    return cast(AdversarialLoss, run.loss)
 
 
 def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:

@@ -34,6 +34,7 @@ class AdversarialLoss(Loss):
     """
 
     family = Adversarial
+    has_players = True
     threshold: float = 0.0  # scores above it call an image real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
     calibrated: ClassVar[bool] = True  # whether the threshold means anything

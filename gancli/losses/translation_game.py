@@ -31,6 +31,8 @@ class TranslationLoss(Loss):
         ValueError: a negative weight.
     """
 
+    parts = {"adversarial": AdversarialLoss}
+
     def __init__(
         self,
         adversarial: Callable[..., AdversarialLoss],

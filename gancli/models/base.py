@@ -26,12 +26,18 @@ class Model(nn.Module, ABC):
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses; the moving average covers these
     notes: tuple[str, ...] = ()  # remarks for the log
     conditional: bool = False  # whether images depend on a label
+    translates: ClassVar[bool] = False  # learns from data of two domains
     points: ClassVar[bool] = False  # whether the model can also generate points
     resets: ClassVar[bool] = False  # whether the optimizers start anew when a stage() begins
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, the most telling first
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        if spec.source_channels and not self.translates:
+            raise UsageError(
+                f"these data have two domains to translate between, and {type(self).__name__} learns pictures of one: "
+                f"choose model={'pix2pix' if spec.paired else 'cyclegan'}, or a data set by itself"
+            )
         if self.conditional and spec.num_classes < 2:
             raise UsageError(
                 f"{type(self).__name__} draws images of a class, and this data has none: choose labelled data, "

@@ -21,6 +21,7 @@ class Translation(Model):
     """
 
     sampled = ("generators",)
+    translates = True
     views = ("translation",)
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict

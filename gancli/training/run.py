@@ -16,12 +16,10 @@ from gancli.data.source import Images, Source
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.files import replacing
 from gancli.losses.base import Loss, Moment
-from gancli.losses.game import AdversarialLoss
 from gancli.metrics.features import Features
 from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
-from gancli.models.translation import Translation
 from gancli.nn.annealed import changes
 from gancli.training import checkpoint, runtime
 from gancli.training.checkpoint import Checkpoint
@@ -151,11 +149,6 @@ def build(cfg: Any) -> Run:
     images = source.split("train")
     if images.spec.points and not kind.points:
         raise UsageError(_no_points(images.name, cfg))
-    if images.spec.source_channels and not issubclass(kind, Translation):
-        raise UsageError(
-            f"these data have two domains to translate between, and {kind.__name__} learns pictures of one: choose "
-            f"model={'pix2pix' if images.spec.paired else 'cyclegan'}, or a data set by itself"
-        )
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
@@ -267,12 +260,12 @@ def _no_points(data: str, cfg: Any) -> str:
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
     losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
     fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
-    part = isinstance(model, Translation) and isinstance(loss, AdversarialLoss)
-    inside = next((name for name, each in losses.items() if part and each is type(loss)), None)
+    parts = {key for name in fitting for key, kind in losses[name].parts.items() if isinstance(loss, kind)}
+    own = next((name for name, each in losses.items() if each is type(loss)), None)
+    inside = "".join(f"; there, it can be a part: loss/{key}={own}" for key in sorted(parts) if own)
     return (
         f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
-        f"its losses are: {', '.join(fitting) or 'none'} (loss=...)"
-        + (f", with an adversarial part of your choice (loss/adversarial={inside})" if inside else "")
+        f"its losses are: {', '.join(fitting) or 'none'} (loss=...){inside}"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gancli import config
-from gancli.config import instantiate
+from gancli.config import instantiate, targets
 from gancli.config.annotations import fits
 from gancli.config.targets import signature
 from gancli.errors import UsageError
@@ -251,3 +251,23 @@ def test_fits(annotation: str, right: list, wrong: list) -> None:
 
 def test_no_annotation_fits_everything() -> None:
     assert fits(1, None) and fits("x", None) and fits(None, None)
+
+
+def test_constants_are_read_from_the_class_or_its_nearest_base(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "constants_here.py").write_text(
+        "from gancli.models.base import Adversarial\n"
+        "class Own(Adversarial):\n    views = ('own',)\n"
+        "class Tuple(Adversarial):\n    sampled, views = ('net',), ('both', 'grid')\n"
+        "class Typed(Own):\n    views: tuple[str, ...] = ('typed',)\n"
+        "class Child(Own): pass\n"
+        "class Computed(Own):\n    views = tuple('ab')\n"
+    )
+    found = {
+        name: targets.constant(f"constants_here.{name}", "views")
+        for name in ("Own", "Tuple", "Typed", "Child", "Computed")
+    }
+    assert found == {
+        "Own": ("own",), "Tuple": ("both", "grid"), "Typed": ("typed",), "Child": ("own",), "Computed": None,
+    }  # fmt: skip
+    assert targets.constant("constants_here.Own", "no_such_attribute") is None

@@ -56,8 +56,8 @@ class Measurements:
     ) -> None:
         self.model, self.loss, self.machine, self.batch_size = model, loss, machine, batch_size
         self.adversarial = self.grouped = False
-        if isinstance(model, Adversarial) and isinstance(loss, AdversarialLoss):
-            self.gan, self.game = model, loss
+        if loss.has_players:
+            self.gan, self.game = cast(Adversarial, model), cast(AdversarialLoss, loss)
             self.adversarial, self.grouped = True, model.conditional
         rows = _choice(train, self.grouped)
         images, labels = _taken(train, rows, machine.device)
