@@ -215,7 +215,7 @@ def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Ite
     for each in node.body:
         if name in _bound(each):
             value, targets = getattr(each, "value", None), getattr(each, "targets", ())
-            if isinstance(value, ast.Tuple) and isinstance(targets[0], ast.Tuple):  # a, b = 1, 2
+            if isinstance(value, ast.Tuple) and targets and isinstance(targets[0], ast.Tuple):  # a, b = 1, 2
                 value = dict(zip(map(ast.unparse, targets[0].elts), value.elts)).get(name)
             try:
                 yield ast.literal_eval(value) if value else None

@@ -105,3 +105,14 @@ def test_the_clock_counts_what_the_averaged_networks_were_trained_on(tmp_path):
     run(tmp_path, "images=48", "loss=wasserstein", "penalty=gradient_penalty", "loss.repeat=5")
     state = checkpoint.load(tmp_path).state
     assert state["images"] == 80 and state["ema_images"] == 16 and state["turn"] == 2  # batches of 8, five per turn
+
+
+def test_the_average_is_not_trained_and_a_resting_turn_leaves_it_alone():
+    net = model()
+    ema = EMA(net, half_life=1000)
+    assert not any(p.requires_grad for p in ema.model.generator.parameters())
+    assert all(p.requires_grad for p in net.parameters())
+    before = {key: value.clone() for key, value in ema.state_dict().items()}
+    net.generator(net.latent(4))  # counts a batch, moves the statistics
+    ema.update(0)
+    assert all(torch.equal(value, before[key]) for key, value in ema.state_dict().items()) and ema.images == 0

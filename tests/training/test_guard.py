@@ -66,3 +66,14 @@ def test_a_run_leaves_no_lock_behind(tmp_path):
     run(tmp_path, "images=16")
     run(tmp_path, "images=32", f"resume={tmp_path}")
     assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts this process's open files")
+def test_no_descriptor_stays_open(holder, tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for i in range(5):
+        with writing(tmp_path / str(i)):
+            pass
+        with pytest.raises(UsageError), writing(tmp_path):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before

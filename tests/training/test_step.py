@@ -49,7 +49,7 @@ def test_only_the_phases_networks_move_and_by_the_gradient():
     loss = fit(twin, batch())["square"]
     grads = torch.autograd.grad(loss, list(twin.first.parameters()))
     for p, q, g in zip(model.first.parameters(), twin.first.parameters(), grads):
-        assert torch.equal(p, q - 0.1 * g)
+        torch.testing.assert_close(p, q - 0.1 * g)  # some CPUs fuse the two operations
     assert all(torch.equal(p, q) for p, q in zip(model.second.parameters(), twin.second.parameters()))
     assert all(p.grad is None for p in model.second.parameters())
     assert set(scalars) == {"fit/square", "fit/note", "loss/fit"}
