@@ -24,7 +24,7 @@ train: $(STAMP)  ## train a DCGAN on the embedded digits, write a sample grid an
 	$(BIN)/gancli train experiment=quickstart
 	$(BIN)/gancli eval ckpt=latest features=classifier
 
-test: lint  ## run the linter and every test that needs no GPU
+test: lint  ## run the linters and every test that needs no GPU
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
@@ -36,10 +36,11 @@ gpu-check: $(STAMP)  ## run the tests that need a GPU
 mutants: $(STAMP)  ## break a room and see whether its tests notice: make mutants ROOM=losses N=20 SEED=0 TESTS=...
 	$(BIN)/python tests/mutants.py $(ROOM) --n $(or $(N),20) --seed $(or $(SEED),0) $(if $(TESTS),--tests $(TESTS))
 
-lint: $(STAMP)  ## look for style errors
+lint: $(STAMP)  ## look for errors of style and of types
 	$(BIN)/ruff check --quiet gancli tests
 	$(BIN)/ruff format --quiet --check gancli tests
+	$(BIN)/mypy --no-error-summary
 
 clean:      ## remove .venv and what tests and builds leave; outputs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
 	find gancli tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,7 @@ def setup_logging(file: Path | None = None) -> None:
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
-    shown = logging.StreamHandler(sys.stderr)
+    shown: logging.Handler = logging.StreamHandler(sys.stderr)
     if console.is_terminal:
         shown = RichHandler(console=console, show_path=False, show_time=False, show_level=False)
     log.addHandler(shown)

@@ -92,13 +92,13 @@ def run(verb: str, argv: list[str]) -> int:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
             code = 0
         except SystemExit as stop:
-            code = stop.code or 0
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if code and not job.called:  # Hydra itself refused the command line
                 code = 2
         finally:
             folder = composition.SweepFolder.folder
             any_job = folder is not None and sweep.keep(folder)
-    return max(code, sweep.report(folder)) if any_job else code
+    return max(code, sweep.report(folder)) if folder is not None and any_job else code
 
 
 @contextlib.contextmanager

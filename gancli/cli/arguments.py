@@ -14,8 +14,10 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = ("features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root")  # besides a verb's own
-_PATHS += ("source", "view.source", "view.image", "view.mask")
+_PATHS = (  # besides a verb's own
+    "features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root",
+    "source", "view.source", "view.image", "view.mask",
+)  # fmt: skip
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
 
 

@@ -62,10 +62,10 @@ def _raised_in(error: BaseException, package: str) -> bool:
     last = error.__traceback__
     while last and last.tb_next:
         last = last.tb_next
-    return bool(last) and str(last.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package
+    return last is not None and str(last.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package
 
 
-def _of_hydra(error: BaseException) -> str | None:
+def _of_hydra(error: Any) -> str | None:
     names, text = _names(error), str(error)
     if "MissingConfigException" in names:
         return _no_option(error.missing_cfg_file or "", list(error.options or ()))
@@ -109,7 +109,7 @@ def _no_composition(text: str) -> str | None:
     return text.splitlines()[0]
 
 
-def _of_omegaconf(error: BaseException) -> str | None:
+def _of_omegaconf(error: Any) -> str | None:
     names, key = _names(error), getattr(error, "full_key", None)
     if "OmegaConfBaseException" not in names or not key or key == "_dummy_":
         return None

@@ -55,8 +55,9 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
         UsageError: no such checkpoint, or settings that a resumed run cannot take.
     """
     composition.setup()
-    value = value_of(settings, verb.checkpoint) if verb.checkpoint else None
-    if value in (None, "", "null", "???") or (multirun and is_sweep(value)):
+    key = verb.checkpoint or ""
+    value = value_of(settings, key) if key else None
+    if value is None or value in ("", "null", "???") or (multirun and is_sweep(value)):
         if value and "," in value and short.takes(verb):  # what is typed short is so of all, as of the first
             settings, own = short.expanded(verb, settings, read(_named(value.partition(",")[0])))
             if any(word.startswith("view.") for word in settings):
@@ -65,10 +66,10 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
             short.check_typed(verb, settings)
         return verb.name, settings, None  # several: each job asks its own checkpoint
     if verb.makes_runs and multirun:
-        raise UsageError(f"{verb.checkpoint}= continues one run; leave -m away")
+        raise UsageError(f"{key}= continues one run; leave -m away")
     path = _named(value)
     checkpoint.find(path)
-    settings = replaced(settings, verb.checkpoint, str(path))
+    settings = replaced(settings, key, str(path))
     if verb.makes_runs:
         return _resume(path, settings)
     if verb.inherited:

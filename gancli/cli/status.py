@@ -44,7 +44,8 @@ class Record:
 
     def is_done(self, config: str) -> bool:
         """Tell whether an earlier command did this very job."""
-        return bool(self.before) and self.before["state"] == "done" and self.before.get("config") == config
+        before = self.before or {}
+        return before.get("state") == "done" and before.get("config") == config
 
     def begin(self, config: str) -> None:
         """Write that the job runs; ``config`` is the digest of its config."""

@@ -12,9 +12,9 @@ _WIDEST = 50  # characters of a cell on the terminal
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Return one row per job: run, state, seconds, the settings that vary, metrics, error."""
-    jobs = {file.parent: status.read(file.parent) for file in sorted(folder.glob(f"**/{status.NAME}"))}
-    ordered = sorted((path for path in jobs if jobs[path]), key=lambda path: (jobs[path].get("job") or 0, path))
-    jobs = {path: jobs[path] for path in ordered}
+    found = ((file.parent, status.read(file.parent)) for file in folder.glob(f"**/{status.NAME}"))
+    ordered = sorted(((p, values) for p, values in found if values), key=lambda job: (job[1].get("job") or 0, job[0]))
+    jobs = dict(ordered)
     settings = {path: _settings(values["overrides"]) for path, values in jobs.items()}
     names = list(dict.fromkeys(name for found in settings.values() for name in found))
     varying = [name for name in names if len({found.get(name) for found in settings.values()}) > 1]

@@ -5,7 +5,7 @@ from dataclasses import fields
 from functools import partial
 from hashlib import sha1
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +29,8 @@ HOUSEKEEPING = (
     *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
 )  # fmt: skip
 
+T = TypeVar("T")
+
 __all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
 
 
@@ -36,7 +38,13 @@ def options(group: str) -> dict[str, DictConfig]:
     """Return the yaml files of a group by their names: the shipped ones and the user's own."""
     folders = (conf_dir(), *composition.user_folders())
     files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
-    return {file.stem: OmegaConf.load(file) for file in files}
+    return {file.stem: cast("DictConfig", OmegaConf.load(file)) for file in files}
+
+
+def plain(node: Any, *, resolve: bool = True) -> dict[str, Any]:
+    """Return a node of a config, or a mapping of values, as dicts, lists and scalars."""
+    config = node if OmegaConf.is_config(node) else OmegaConf.create(dict(node))
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=resolve, enum_to_str=True))
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -79,21 +87,21 @@ def check(cfg: DictConfig) -> DictConfig:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UsageError(f"{missing[0]} is missing: type {missing[0]}=...")
-    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    values = plain(cfg)
     root = OmegaConf.get_type(cfg)
     for verb in VERBS.values():
         if verb.keys is root:
             check_keys(values, root)
             verb.check(values)
     check_nodes(values)
-    checked = OmegaConf.create(values)
+    checked: DictConfig = OmegaConf.create(values)
     OmegaConf.set_struct(checked, True)
     return checked
 
 
 def to_yaml(cfg: DictConfig) -> str:
     """Return the config as YAML text that means the same on every machine: resolved, plain types."""
-    return OmegaConf.to_yaml(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)))
+    return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
 
 
 def from_yaml(text: str) -> DictConfig:
@@ -108,13 +116,12 @@ def from_yaml(text: str) -> DictConfig:
         raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, DictConfig):
         raise UsageError("a saved config cannot be read: it holds no keys")
-    return OmegaConf.create(renewed(OmegaConf.to_container(cfg, resolve=False)))
+    return OmegaConf.create(renewed(plain(cfg, resolve=False)))
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:
     """Return a checked config with other nodes at its root."""
-    values = OmegaConf.to_container(OmegaConf.create(dict(cfg)), resolve=True)
-    return OmegaConf.create(values | dict(nodes), flags={"struct": True})
+    return OmegaConf.create(plain(cfg) | dict(nodes), flags={"struct": True})
 
 
 def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (), **kwargs: Any) -> Any:
@@ -130,18 +137,18 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
     Raises:
         UsageError: the target is not to be trusted, is no class of this kind, or refuses a value (its ValueError).
     """
-    plain = OmegaConf.to_container(node if OmegaConf.is_config(node) else OmegaConf.create(dict(node)), resolve=True)
-    built = target_class(plain, kind, trust=trust)
-    arguments = {k: v for k, v in plain.items() if k not in schema.HYDRA_KEYS}
-    if plain.get("_recursive_", True):
+    values = plain(node)
+    built: Any = target_class(values, kind, trust=trust)
+    arguments = {k: v for k, v in values.items() if k not in schema.HYDRA_KEYS}
+    if values.get("_recursive_", True):
         arguments = {k: _build(v, trust) for k, v in arguments.items()}
-    arguments = _numbers(arguments, plain["_target_"]) | kwargs
-    if plain.get("_partial_"):
+    arguments = _numbers(arguments, values["_target_"]) | kwargs
+    if values.get("_partial_"):
         return partial(built, **arguments)
     try:
         return built(**arguments)
     except ValueError as error:
-        raise UsageError(f"{plain['_target_']}: {error}") from error
+        raise UsageError(f"{values['_target_']}: {error}") from error
 
 
 def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
@@ -170,7 +177,7 @@ def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any
     Raises:
         UsageError: the model takes no such key or value.
     """
-    values = OmegaConf.to_container(OmegaConf.create(dict(sampling)), resolve=True)
+    values = plain(sampling)
     check_arguments(values, str(node["_target_"]), "set_sampling", "sampling")
     model.set_sampling(**values)
 
@@ -214,14 +221,13 @@ def number(node: Any) -> Any:
     Raises:
         UsageError: the mapping describes none.
     """
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     try:
-        return annealed.from_config(plain)
+        return annealed.from_config(plain(node) if OmegaConf.is_config(node) else node)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def target_class(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = ()) -> type:
+def target_class(node: Mapping[str, Any], kind: type[T], *, trust: Sequence[str] = ()) -> type[T]:
     """Import the class that a node's ``_target_`` names, looking at the name before the import and at its origin after.
 
     The name alone is not enough: a trusted module holds all that it imports, such as ``gancli.config.Path``.

@@ -12,7 +12,7 @@ from gancli.nn.annealed import Annealed
 GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture", "view")
 
 
-def check_keys(values: dict[str, Any], root: type, path: str = "") -> None:
+def check_keys(values: dict[str, Any], root: type[Any], path: str = "") -> None:
     """Check the keys that a dataclass declares: that they and no others are there, and their ranges.
 
     Keys come in by ``+`` and go by ``~``. Numbers of images written as 200k or 2M become numbers in place.
@@ -32,8 +32,9 @@ def check_keys(values: dict[str, Any], root: type, path: str = "") -> None:
     for key, value in values.items():
         if key not in known:
             raise UsageError(_no_key(path + key, key, known))
-        if isinstance(value, dict) and is_dataclass(known[key].type):
-            check_keys(value, known[key].type, f"{path}{key}.")
+        kind = known[key].type
+        if isinstance(value, dict) and isinstance(kind, type) and is_dataclass(kind):
+            check_keys(value, kind, f"{path}{key}.")
         elif value is not None:
             values[key] = _in_range(value, known[key].metadata, path + key)
 

@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha1
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -29,9 +29,9 @@ from gancli.errors import UsageError
 from gancli.verbs import VERBS
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
-VERSION = {"version_base": "1.3"} if HYDRA_1_3 else {}
+VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
 # What Hydra itself may build is SweepFolder alone.
-MAIN = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
+MAIN: dict[str, Any] = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
 LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
@@ -97,9 +97,10 @@ class JobInfo:
         return cls(Path(info.runtime.output_dir), _words(info.overrides.task), choices, number)
 
 
-def _words(overrides: ListConfig) -> list[str]:
+def _words(overrides: ListConfig | list[str]) -> list[str]:
     """Return what was typed as it was typed, an interpolation too."""
-    return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
+    words = OmegaConf.to_container(overrides, resolve=False) if isinstance(overrides, ListConfig) else overrides
+    return [str(word) for word in cast("list[str]", words)]
 
 
 def slug(value: str | ListConfig) -> str:
@@ -131,7 +132,7 @@ def _examples(verb: str) -> str:
 
 def _groups(verb: str) -> str:
     """Return the groups that a verb takes and their options, under a title, for ``gancli <verb> --help``."""
-    loader, keys = GlobalHydra.instance().config_loader(), VERBS[verb].keys.__dataclass_fields__
+    loader, keys = GlobalHydra.instance().config_loader(), {each.name for each in fields(VERBS[verb].keys)}
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
@@ -149,14 +150,14 @@ def _groups(verb: str) -> str:
 def setup() -> None:
     """Make the schemas, resolvers and search path known to Hydra; doing it again changes nothing."""
     # omegaconf 2.3 has another, legacy function under the name that 2.4 registers with.
-    register = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
+    register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
     register("gancli.examples", _examples, replace=True)
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
-    ConfigStore.instance().__deepcopy__ = _itself
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # which Hydra does not have
     for group, keys in INNER.items():
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
@@ -166,9 +167,9 @@ def setup() -> None:
         _store(verb, {}, group=BASES, package="_global_")
 
 
-def _itself(memo: dict[int, Any]) -> ConfigStore:
+def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
     """Copy nothing of the store, which Hydra would do for each config and each group that --help lists: it took 2 s."""
-    return ConfigStore.instance()
+    return store
 
 
 @cache  # what is stored stays
@@ -182,7 +183,8 @@ def _store_schema(verb: str) -> None:
 
 
 def _store(name: str, node: Any, **where: str) -> None:
-    ConfigStore.instance().store(name, node, **where, **({} if HYDRA_1_3 else {"replace": True}))
+    replace: dict[str, Any] = {} if HYDRA_1_3 else {"replace": True}
+    ConfigStore.instance().store(name, node, **where, **replace)
 
 
 @contextmanager
@@ -193,7 +195,7 @@ def mended_hydra() -> Iterator[None]:
     composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
     the time to start; here ``-m`` alone decides.
     """
-    patches = [(Hydra, "get_mode", lambda self, *args, **kwargs: None)]
+    patches: list[tuple[type, str, Any]] = [(Hydra, "get_mode", lambda self, *args, **kwargs: None)]
     original = getattr(ArgumentParser, "_check_help", None)
     if original is not None and HYDRA_1_3:
         lazy = lambda self, action: original(self, action) if isinstance(action.help, str) else None  # noqa: E731
@@ -205,9 +207,11 @@ def mended_hydra() -> Iterator[None]:
         yield
 
 
-def _schema(root: type) -> DictConfig:
+def _schema(root: type[Any]) -> DictConfig:
     node = OmegaConf.structured(root)
-    if "optimizer" in root.__dataclass_fields__:  # any network's name may be typed below `overrides` without a `+`
+    if any(
+        each.name == "optimizer" for each in fields(root)
+    ):  # any network's name may be typed below `overrides` without a `+`
         node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
     for each in fields(root):
         if each.metadata.get("free"):
@@ -217,7 +221,7 @@ def _schema(root: type) -> DictConfig:
 
 def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never ``trust``."""
-    known = VERBS[verb].keys.__dataclass_fields__.keys() - {"trust"}
+    known = {each.name for each in fields(VERBS[verb].keys)} - {"trust"}
     return {key: value for key, value in values.items() if key in known}
 
 

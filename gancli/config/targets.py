@@ -295,6 +295,6 @@ def _fields(module: Module, node: ast.ClassDef) -> dict[str, Parameter] | None:
     marks += [ast.unparse(b) for b in node.bases]
     if not any(m.rpartition(".")[2] in ("dataclass", "NamedTuple") for m in marks):
         return None
-    fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
-    fields = [n for n in fields if "ClassVar" not in ast.unparse(n.annotation)]
-    return {n.target.id: Parameter(n.value is None, n.annotation, module) for n in fields}
+    fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and "ClassVar" not in ast.unparse(n.annotation)]
+    named = [(n.target.id, n) for n in fields if isinstance(n.target, ast.Name)]
+    return {name: Parameter(n.value is None, n.annotation, module) for name, n in named}

@@ -40,12 +40,14 @@ class DiffAugment(Stabilizer):
             raise ValueError(f"policy is empty: name some of {', '.join(POLICY)}")
         self.policy = policy
 
-    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+    def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
         for name in self.policy:
             image = POLICY[name](image)
         return image
 
-    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def pairs(
+        self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         return _paired({name: POLICY[name] for name in self.policy}, source, images)
 
 
@@ -95,12 +97,14 @@ class ADA(Stabilizer):
         for name in ("p", "signs", "seen", "updates"):
             self.register_buffer(name, torch.zeros(()))
 
-    def image(self, image: Tensor, progress: Tensor) -> Tensor:
+    def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
         for name in self.transforms:
             image = PIPE[name](image, self.p)
         return image
 
-    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def pairs(
+        self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         return _paired({name: partial(PIPE[name], p=self.p) for name in self.transforms}, source, images)
 
     @torch.no_grad()

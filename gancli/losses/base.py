@@ -47,7 +47,7 @@ class Loss(nn.Module, ABC):
     """How a family of models is trained. State (an image pool, say) lives in buffers: it is saved and resumed."""
 
     family: ClassVar[type[Model]]
-    parts: ClassVar[Mapping[str, "type[Loss]"]] = {}  # losses that it is made of, by the key that chooses them
+    parts: ClassVar[Mapping[str, type]] = {}  # losses that it is made of, by the key that chooses them
     has_players: ClassVar[bool] = False  # is an AdversarialLoss, whose two players the doctor examines
 
     @abstractmethod

@@ -6,7 +6,7 @@ gancli train model=dcgan loss=hinge loss.repeat=2 loss.generator_batch=2
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ class AdversarialLoss(Loss):
     def statistics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return all that is recorded of the discriminator's scores, and show them to the stabilizers."""
         found = self.verdicts(real, fake)
-        for each in self.stabilizers.values():
+        for each in self._stabilizing():
             found |= each.observe(real - self.threshold)
         return found
 
@@ -154,13 +154,13 @@ class AdversarialLoss(Loss):
 
     def seen(self, image: Tensor, batch: Batch) -> Tensor:
         """Return images as the discriminator gets them, real ones or generated, in its own step or the generator's."""
-        for each in self.stabilizers.values():
+        for each in self._stabilizing():
             image = each.image(image, batch.progress)
         return image
 
     def seen_pairs(self, source: Tensor, images: Sequence[Tensor], batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return sources, and images that belong to them, as a discriminator of pairs gets them."""
-        for each in self.stabilizers.values():
+        for each in self._stabilizing():
             source, images = each.pairs(source, images, batch.progress)
         return source, list(images)
 
@@ -171,7 +171,7 @@ class AdversarialLoss(Loss):
 
     def labels(self, score: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
         """Return how real the real and the generated images are said to be, one number per image; None: 1 and 0."""
-        changing = [each for each in self.stabilizers.values() if each.relabels]
+        changing = [each for each in self._stabilizing() if each.relabels]
         if not changing:
             return None
         one = score[(slice(None), *[slice(1)] * (score.ndim - 1))]  # (N,), or (N, 1, 1, 1) for all patches of an image
@@ -179,6 +179,9 @@ class AdversarialLoss(Loss):
         for each in changing:
             labels = each.labels(*labels, progress)
         return labels
+
+    def _stabilizing(self) -> list[Stabilizer]:
+        return cast("list[Stabilizer]", list(self.stabilizers.values()))
 
     def _labelled(self, score: Tensor, label: Tensor) -> Tensor:
         # Cross-entropy, and squares up to a constant, are affine in the label: this is the soft-label loss itself.

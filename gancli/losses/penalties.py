@@ -252,7 +252,7 @@ class WeightClipping(Projection):
         self.c = c
 
     def project(self, critic: nn.Module) -> None:
-        parameters = list(critic.parameters())
+        parameters: list[Tensor] = list(critic.parameters())
         torch._foreach_clamp_min_(parameters, -self.c)
         torch._foreach_clamp_max_(parameters, self.c)
 

@@ -18,11 +18,16 @@ class Stabilizer(nn.Module):
     relabels: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False  # needs scores whose sign says real or generated
 
-    def image(self, image: Tensor, progress: Tensor) -> Tensor:
-        """Return (N, C, H, W) images, real or generated, as the discriminator gets them; progress: () in [0, 1]."""
+    def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
+        """Return (N, C, H, W) images, real or generated, as the discriminator gets them.
+
+        progress: the share of the run that is done, () in [0, 1]; None: its beginning.
+        """
         return image
 
-    def pairs(self, source: Tensor, images: Sequence[Tensor], progress: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def pairs(
+        self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return sources and images that belong to them as a discriminator of pairs gets them; shapes as in image().
 
         The sources are left alone unless something moves: then everything moves alike.
@@ -127,5 +132,6 @@ class InstanceNoise(Stabilizer):
             raise ValueError(f"sigma must be 0 or more and end above 0 and at most 1, got sigma={sigma} end={end}")
         self.sigma, self.end = sigma, end
 
-    def image(self, image: Tensor, progress: Tensor) -> Tensor:
-        return image + value(self.sigma, progress) * (1 - progress / self.end).clamp(min=0) * torch.randn_like(image)
+    def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
+        fading = 1 if progress is None else (1 - progress / self.end).clamp(min=0)
+        return image + value(self.sigma, progress) * fading * torch.randn_like(image)

@@ -5,6 +5,7 @@
 Scores are maps with one logit per patch, of which the adversarial loss takes the mean.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from gancli.errors import UsageError
 from gancli.losses.base import Phase
 from gancli.losses.penalties import PenaltyInputs
 from gancli.losses.pool import Pool
-from gancli.losses.translation_game import TranslationLoss
+from gancli.losses.translation_game import TranslationLoss, label_of, source_of
 from gancli.models.translation import Cyclic, MultiDomain, Paired
 
 
@@ -59,35 +60,37 @@ class CycleLoss(TranslationLoss):
         return [generators, self._discriminators(self.discriminators_term, self._games)]
 
     def generators_term(self, model: Cyclic, batch: Batch) -> dict[str, Tensor]:
-        losses = {}
-        for source, other, there, back, to in self._ways(batch):
+        losses: dict[str, Tensor] = {}
+        for source, other, there, back, to in self._directions(batch):
             fake = model.translate(source, there)
-            score = partial(model.score, domain=to)
-            real = lambda other=other, score=score: score(self.adversarial.seen(other, batch))  # noqa: E731
-            losses |= self._fooled(score(self.adversarial.seen(fake, batch)), real, f"/{there}")
+            real = partial(self._score, model, batch, other, to)
+            losses |= self._fooled(self._score(model, batch, fake, to), real, f"/{there}")
             losses[f"cycle/{there}"] = self.cycle * l1_loss(model.translate(fake, back), source)
             if self.identity:
                 losses[f"identity/{there}"] = self.cycle * self.identity * l1_loss(model.translate(other, there), other)
         return losses
 
     def discriminators_term(self, model: Cyclic, batch: Batch) -> dict[str, Tensor]:
-        losses = {}
-        for _, real, _, _, to in self._ways(batch):
-            fake = self.pools[to](self._generated(model, batch, to))
-            scores = (model.score(self.adversarial.seen(each, batch), to) for each in (real, fake))
+        losses: dict[str, Tensor] = {}
+        for source, real, there, _, to in self._directions(batch):
+            fake = self.pools[to](self._generated(model, source, there))
+            scores = self._score(model, batch, real, to), self._score(model, batch, fake, to)
             losses |= self._told_apart(*scores, batch, f"/{to}")
         return losses
 
+    def _score(self, model: Cyclic, batch: Batch, image: Tensor, domain: str) -> Tensor:
+        return model.score(self.adversarial.seen(image, batch), domain)
+
     @staticmethod
-    def _ways(batch: Batch) -> list[tuple[Tensor, Tensor, str, str, str]]:
-        """Return source, picture of the other domain, way there, way back and the other domain, both ways."""
-        a, b = batch.source, batch.image
+    def _directions(batch: Batch) -> list[tuple[Tensor, Tensor, str, str, str]]:
+        """Return for both directions: source, picture of the other domain, direction, the way back, other domain."""
+        a, b = source_of(batch), batch.image
         return [(a, b, "a2b", "b2a", "b"), (b, a, "b2a", "a2b", "a")]
 
     @staticmethod
-    def _generated(model: Cyclic, batch: Batch, to: str) -> Tensor:
+    def _generated(model: Cyclic, source: Tensor, direction: str) -> Tensor:
         with torch.no_grad():
-            return model.translate(batch.source, "a2b") if to == "b" else model.translate(batch.image, "b2a")
+            return model.translate(source, direction)
 
     def _games(self, model: Cyclic, batch: Batch) -> dict[str, PenaltyInputs]:
         return {
@@ -95,10 +98,10 @@ class CycleLoss(TranslationLoss):
                 network=model.discriminators[to],
                 score=partial(model.score, domain=to),
                 real=self.adversarial.seen(real, batch),
-                fake=lambda to=to: self.adversarial.seen(self._generated(model, batch, to), batch),
+                fake=partial(self._seen_translation, self._generated, model, batch, source, there),
                 progress=batch.progress,
             )
-            for _, real, _, _, to in self._ways(batch)
+            for source, real, there, _, to in self._directions(batch)
         }
 
     def _generator_games(self, model: Cyclic, batch: Batch) -> dict[str, PenaltyInputs]:
@@ -107,11 +110,16 @@ class CycleLoss(TranslationLoss):
                 network=model.generators[there],
                 score=partial(model.score, domain=to),
                 real=self.adversarial.seen(real, batch),
-                fake=lambda source=source, there=there: self.adversarial.seen(model.translate(source, there), batch),
+                fake=partial(self._seen_translation, Cyclic.translate, model, batch, source, there),
                 progress=batch.progress,
             )
-            for source, real, there, _, to in self._ways(batch)
+            for source, real, there, _, to in self._directions(batch)
         }
+
+    def _seen_translation(
+        self, translate: Callable[..., Tensor], model: Cyclic, batch: Batch, source: Tensor, direction: str
+    ) -> Tensor:
+        return self.adversarial.seen(translate(model, source, direction), batch)
 
 
 class PairLoss(TranslationLoss):
@@ -137,33 +145,33 @@ class PairLoss(TranslationLoss):
         return [self._discriminators(self.discriminators_term, self._games), generator]
 
     def generators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
-        fake = model.translate(batch.source, "a2b")
+        fake = model.translate(source_of(batch), "a2b")
         losses = self._fooled(self._score(model, batch, fake), lambda: self._score(model, batch, batch.image))
         return losses | {"l1": self.l1 * l1_loss(fake, batch.image)}
 
     def discriminators_term(self, model: Paired, batch: Batch) -> dict[str, Tensor]:
-        fake = self._generated(model, batch)
-        return self._told_apart(*(self._score(model, batch, each) for each in (batch.image, fake)), batch)
+        real, fake = self._score(model, batch, batch.image), self._score(model, batch, self._generated(model, batch))
+        return self._told_apart(real, fake, batch)
 
     def _score(self, model: Paired, batch: Batch, image: Tensor) -> Tensor:
-        source, (seen,) = self.adversarial.seen_pairs(batch.source, [image], batch)
+        source, (seen,) = self.adversarial.seen_pairs(source_of(batch), [image], batch)
         return model.score(source, seen)
 
     @staticmethod
     def _generated(model: Paired, batch: Batch) -> Tensor:
         with torch.no_grad():
-            return model.translate(batch.source, "a2b")
+            return model.translate(source_of(batch), "a2b")
 
     def _games(self, model: Paired, batch: Batch) -> dict[str, PenaltyInputs]:
         # Moved by one draw: what lies between a real and a generated picture has to belong to one source.
         images = batch.image, self._generated(model, batch)
-        source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
+        source, (real, fake) = self.adversarial.seen_pairs(source_of(batch), images, batch)
         score = partial(model.score, source)
         return {"": PenaltyInputs(model.discriminators, score, real, lambda: fake, batch.progress)}
 
     def _generator_games(self, model: Paired, batch: Batch) -> dict[str, PenaltyInputs]:
-        images = batch.image, model.translate(batch.source, "a2b")
-        source, (real, fake) = self.adversarial.seen_pairs(batch.source, images, batch)
+        images = batch.image, model.translate(source_of(batch), "a2b")
+        source, (real, fake) = self.adversarial.seen_pairs(source_of(batch), images, batch)
         score = partial(model.score, source)
         return {"": PenaltyInputs(model.generators, score, real, lambda: fake, batch.progress)}
 
@@ -200,27 +208,27 @@ class StarLoss(TranslationLoss):
         return [self._discriminators(self.discriminators_term, self._games), generator]
 
     def generators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
-        image, target = batch.image, shuffled(batch.label)
+        image, label, target = batch.image, label_of(batch), shuffled(label_of(batch))
         fake = model.move(image, target)
         score, domain = model.judge(self.adversarial.seen(fake, batch))
         losses = self._fooled(score, lambda: model.judge(self.adversarial.seen(image, batch))[0])
         losses["classification"] = self.classification * cross_entropy(domain, target)
-        losses["reconstruction"] = self.reconstruction * l1_loss(model.move(fake, batch.label), image)
+        losses["reconstruction"] = self.reconstruction * l1_loss(model.move(fake, label), image)
         if self.identity:
-            losses["identity"] = self.reconstruction * self.identity * l1_loss(model.move(image, batch.label), image)
+            losses["identity"] = self.reconstruction * self.identity * l1_loss(model.move(image, label), image)
         return losses
 
     def discriminators_term(self, model: MultiDomain, batch: Batch) -> dict[str, Tensor]:
         real, domain = model.judge(self.adversarial.seen(batch.image, batch))
         fake, _ = model.judge(self.adversarial.seen(self._generated(model, batch), batch))
-        right = (domain.argmax(1) == batch.label).float().mean()
+        right = domain.argmax(1).eq(label_of(batch)).float().mean()
         losses = self._told_apart(real, fake, batch) | {"domain accuracy": right}
-        return losses | {"classification": self.classification * cross_entropy(domain, batch.label)}
+        return losses | {"classification": self.classification * cross_entropy(domain, label_of(batch))}
 
     @staticmethod
     def _generated(model: MultiDomain, batch: Batch) -> Tensor:
         with torch.no_grad():
-            return model.move(batch.image, shuffled(batch.label))
+            return model.move(batch.image, shuffled(label_of(batch)))
 
     def _games(self, model: MultiDomain, batch: Batch) -> dict[str, PenaltyInputs]:
         game = PenaltyInputs(
@@ -237,7 +245,7 @@ class StarLoss(TranslationLoss):
             network=model.generators,
             score=lambda image: model.judge(image)[0],
             real=self.adversarial.seen(batch.image, batch),
-            fake=lambda: self.adversarial.seen(model.move(batch.image, shuffled(batch.label)), batch),
+            fake=lambda: self.adversarial.seen(model.move(batch.image, shuffled(label_of(batch))), batch),
             progress=batch.progress,
         )
         return {"": game}

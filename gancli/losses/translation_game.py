@@ -15,6 +15,18 @@ from gancli.models.translation import Translation
 Drawn = Callable[[], Tensor]
 
 
+def source_of(batch: Batch) -> Tensor:
+    """Return the pictures to translate, (N, C, H, W), which every batch of paired and unpaired data has."""
+    assert batch.source is not None
+    return batch.source
+
+
+def label_of(batch: Batch) -> Tensor:
+    """Return the domains of the pictures, (N,), which every batch of labelled data has."""
+    assert batch.label is not None
+    return batch.label
+
+
 class TranslationLoss(Loss):
     """What the losses of image-to-image translation share: an adversarial loss, its weights, and the two phases.
 

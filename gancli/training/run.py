@@ -159,8 +159,8 @@ def build(cfg: Any) -> Run:
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
     scoring = _scoring(cfg, source, machine, model) if cfg.eval.every else None
-    ranks = {"rank": machine.rank, "world": machine.world}
-    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **ranks, **loader_options)
+    loader_options |= {"rank": machine.rank, "world": machine.world}
+    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None

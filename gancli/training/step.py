@@ -124,7 +124,8 @@ class Step:
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Run the due terms and add their gradients; return ``loss/<phase>`` and ``<phase>/<name>`` scalars."""
-        name, scalars, total = self.phase.name, {}, None
+        name, total = self.phase.name, None
+        scalars: dict[str, Tensor] = {}
         for term in self.due:
             with self.runtime.autocast(not term.second_order):
                 values = term.fn(self.model, batch)
@@ -133,6 +134,7 @@ class Step:
                 if value.requires_grad:
                     scaled = value * term.interval if term.interval > 1 else value
                     total = scaled if total is None else total + scaled
+        assert total is not None, f"phase {name} has nothing to train"
         scalars[f"loss/{name}"] = total.detach()
         (total / self.accumulate if self.accumulate > 1 else total).backward()
         return scalars
@@ -173,5 +175,6 @@ def _split(batch: Batch, parts: int) -> list[Batch]:
     """Cut every (N, ...) tensor of a batch into ``parts``; ``progress`` goes to each."""
     if parts == 1:
         return [batch]
-    chunks = [[None] * parts if x is None else x.chunk(parts) for x in (batch.image, batch.label, batch.source)]
-    return [Batch(*columns, batch.progress) for columns in zip(*chunks)]
+    cut = lambda x: [None] * parts if x is None else x.chunk(parts)  # noqa: E731
+    columns = zip(batch.image.chunk(parts), cut(batch.label), cut(batch.source))
+    return [Batch(image, label, source, batch.progress) for image, label, source in columns]

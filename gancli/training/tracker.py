@@ -58,7 +58,8 @@ class Tracker:
         for key, values in self.pending.items():
             self.packed[key].append(torch.stack(values))
         series = {key: torch.cat(parts).double() for key, parts in self.packed.items()}
-        self.pending.clear(), self.packed.clear()
+        self.pending.clear()
+        self.packed.clear()
         means = dict(zip(series, torch.stack([x.mean() for x in series.values()]).tolist())) if series else {}
         if not all(math.isfinite(value) for value in means.values()):
             phase, _, term = _first_bad(series).partition("/")
@@ -85,8 +86,9 @@ class Tracker:
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
         plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
+        events: Any = self.writer.file_writer
         for summary in hparams_summary(plain, dict(metrics)):
-            self.writer.file_writer.add_summary(summary)
+            events.add_summary(summary)
 
     def close(self) -> None:
         self.file.close()

@@ -93,7 +93,7 @@ class Verb:
 
     name: str
     summary: str
-    keys: type
+    keys: type[Any]
     run: Callable[[Any, Path], dict[str, float]]
     check: Callable[[Mapping[str, Any]], None] = _accept
     bare: str | None = None
@@ -106,7 +106,7 @@ class Verb:
         return [name for name, each in leaves(self.keys) if each.metadata.get("path")]
 
 
-def leaves(keys: type, prefix: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
+def leaves(keys: type[Any], prefix: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
     """Yield the keys of a dataclass by their dotted names, those of the dataclasses in it too."""
     for each in fields(keys):
         if isinstance(each.type, type) and hasattr(each.type, "__dataclass_fields__"):

@@ -6,7 +6,7 @@ gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,8 +125,8 @@ class Completion(View):
     def _from_data(self, data: RunData) -> tuple[list[str], np.ndarray, np.ndarray | None]:
         split = self.split or data.held_out
         images = binarized(data.split(split))
-        given = range(min(SHOWN, len(images))) if self.image is None else self.image
-        rows = [given] if isinstance(given, int) else list(given)
+        given: Any = range(min(SHOWN, len(images))) if self.image is None else self.image
+        rows: list[int] = [given] if isinstance(given, int) else list(given)
         if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
             raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name a picture")
         labels = None if images.labels is None else images.labels[rows]

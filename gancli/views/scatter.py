@@ -5,7 +5,7 @@ They take the place of image grids wherever the data are points.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -60,10 +60,10 @@ def field(model: Adversarial, where: Window, n: int) -> Field:
 def picture(model: Model, drawn: Tensor, real: np.ndarray, title: str) -> np.ndarray:
     """Draw generated points (N, D, 1, 1) over real ones (M, D, 1, 1), with what an adversarial model's discriminator
     says of the plane: (H, W, 3) uint8."""
-    real, drawn = real[:SHOWN].reshape(len(real[:SHOWN]), -1), _host(drawn.flatten(1))
+    real, points = real[:SHOWN].reshape(len(real[:SHOWN]), -1), _host(drawn.flatten(1))
     where = window(real)
     draw = {1: line, 2: plane}.get(real.shape[1], plane)
-    return figures.pixels(draw(model, drawn, real, where, title))
+    return figures.pixels(draw(model, points, real, where, title))
 
 
 def plane(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title: str) -> Figure:
@@ -127,13 +127,13 @@ def line(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title
         )
     figures.label(top, title, "" if adversarial else "$x$", "density")
     if adversarial:
-        found = field(model, where, 401)
+        found = field(cast("Adversarial", model), where, 401)
         rows[1, 0].plot(found.at[..., 0], found.score, color=SLOPE)
         figures.label(rows[1, 0], "", "$x$", "score of the discriminator, D(x)", legend=False)
     return figure
 
 
-def _judged(model: Model) -> bool:
+def _judged(model: Model) -> TypeGuard[Adversarial]:
     """Return whether there is one score for each place; a conditional discriminator has one for each class."""
     return isinstance(model, Adversarial) and not model.conditional
 

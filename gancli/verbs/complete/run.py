@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from gancli import config
 from gancli.console import setup_logging
 from gancli.errors import UsageError
 from gancli.files import check_empty, replacing
-from gancli.models.base import Model
+from gancli.models.explicit import Explicit
 from gancli.training import checkpoint
 from gancli.training.guard import writing
 from gancli.training.runtime import Runtime
@@ -40,14 +40,15 @@ def complete(cfg: Any) -> dict[str, float]:
     if not Completion.suits(model):
         raise UsageError(f"{type(model).__name__} cannot complete images; kde and models of pixels in order can")
     config.set_sampling(model, saved.config.model, cfg.sampling)
+    explicit = cast("Explicit", model)
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
     out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "completions" / _name(cfg, saved)
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     found = view.complete(model, data, seed=cfg.seed, batch_size=cfg.batch_size)
-    nats = [_nats(model, each, found, cfg.batch_size) for each in (found.image, *found.done.unbind(1))]
+    nats = [_nats(explicit, each, found, cfg.batch_size) for each in (found.image, *found.done.unbind(1))]
     truth, drawn = nats[0], torch.stack(nats[1:], 1)  # (N,), (N, n)
-    unseen = int(model.unseen(found.mask).sum())
+    unseen = int(explicit.unseen(found.mask).sum())
     if unseen:
         log.warning(
             "%s draws pixels in order: %d that are there come after the first missing one, and what is drawn before "
@@ -70,7 +71,7 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint) -> str:
 
 
 @torch.no_grad()
-def _nats(model: Model, image: Tensor, found: Completed, size: int) -> Tensor:
+def _nats(model: Explicit, image: Tensor, found: Completed, size: int) -> Tensor:
     """Return log p of the missing part, (N,), in parts of a batch."""
     rows, label = range(0, len(image), size), found.label
     labels = [None if label is None else label[i : i + size] for i in rows]
