@@ -1,4 +1,4 @@
-"""gancli help, gancli help <group>: what there is to choose from, as the first line of every option's yaml tells it."""
+"""gancli help <group>: the options of a group, explained by the first comment of each option's yaml."""
 
 from pathlib import Path
 from textwrap import fill
@@ -9,14 +9,14 @@ WIDTH = 120  # characters of a line
 
 
 def explained(group: str) -> str:
-    """Return the options of a group, such as ``model`` or ``experiment/lecture``, a line or more for each.
+    """Return the options of a group, such as ``model`` or ``experiment/lecture``, with their explanations.
 
     Raises:
         UsageError: there is no such group.
     """
     groups = _groups()
     if group not in groups:
-        raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (there are: {', '.join(sorted(groups))})")
+        raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (allowed: {', '.join(sorted(groups))})")
     files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
     indent = max(map(len, files)) + 4
     return "\n".join(
@@ -26,7 +26,7 @@ def explained(group: str) -> str:
 
 
 def _folders() -> list[Path]:
-    from gancli.config import composition  # imports Hydra: a third of a second
+    from gancli.config import composition  # imports Hydra, which takes a third of a second
 
     return [composition.conf_dir(), *composition.user_folders()]
 
@@ -40,7 +40,7 @@ def _groups() -> set[str]:
 
 
 def _story(file: Path) -> str:
-    """Return the first comment of a yaml, all its lines up to a command or the first key; empty: it has none."""
+    """Return the first comment of a yaml, up to a command or the first key; empty if there is none."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# @package"):

@@ -89,7 +89,7 @@ def test_refused_with_one_line(target: str, capsys) -> None:
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="no Model class of a trusted package"):
+    with pytest.raises(UsageError, match="not a Model class of a trusted package"):
         instantiate({"_target_": "gancli.training.schedules.Linear"}, Model)
 
 
