@@ -14,7 +14,7 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = (  # besides a verb's own
+_PATHS = (  # keys of paths, in addition to a verb's own
     "features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root",
     "source", "view.source", "view.image", "view.mask",
 )  # fmt: skip

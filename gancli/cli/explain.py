@@ -93,7 +93,7 @@ def _no_option(path: str, options: list[str]) -> str:
     shipped = [str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")]
     # Hydra lists no options for a list, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
     options = sorted({*options, *shipped})
-    listed = f" (allowed: {', '.join(options)})" if options else " (the group is empty)"
+    listed = f" (allowed: {', '.join(options)})" if options else " (there are none)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 
 

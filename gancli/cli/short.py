@@ -14,7 +14,7 @@ from gancli.verbs.base import Verb
 
 NODES = ("view", "sampling")  # root keys whose own keys may be written without this prefix
 GROUPS = ("hydra", "local")  # root keys that every verb accepts besides its own
-REPLACED = {"kind": "view"}  # keys of earlier releases
+REPLACED = {"kind": "view"}  # keys that were renamed since earlier releases
 
 
 def takes(verb: Verb) -> bool:

@@ -116,7 +116,7 @@ def warnings(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: 
 
 
 class GradientPenalty(Penalty):
-    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: slope 1 between real and generated images.
+    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: unit gradient norm between real and fake images.
 
     The generated images are drawn for this term; the paper uses those of the loss (the expectation is the same).
 
@@ -150,7 +150,7 @@ class GradientPenalty(Penalty):
 
 
 class DRAGAN(GradientPenalty):
-    """Kodali et al. 2017, On Convergence and Stability of GANs: slope 1 around the real images.
+    """Kodali et al. 2017, On Convergence and Stability of GANs: unit gradient norm around real images.
 
     As in the authors' release, noise of [0, 1/2) standard deviations of the batch is added to each pixel, and the point
     is then drawn between the real and the noisy image, with one random number per sample.

@@ -50,7 +50,7 @@ class CycleLoss(TranslationLoss):
         a, b = model.spec.source_channels, model.spec.channels
         if self.identity and a != b:
             raise UsageError(
-                f"loss.identity={self.identity} needs as many channels in one domain as in the other, but they have "
+                f"loss.identity={self.identity} needs the same number of channels in both domains, but they have "
                 f"{a} and {b}; add loss.identity=0, or set data.channels"
             )
         size = model.spec.height, model.spec.width

@@ -46,7 +46,7 @@ class Constant(Schedule):
 
 
 class Linear(Schedule):
-    """Constant, then linear to ``end`` times the learning rate at the last image.
+    """Constant at first, then linear decay to ``end`` times the learning rate at the last image.
 
     Args:
         start: share of the run, in [0, 1), after which the decay begins (CycleGAN: 0.5; WGAN-GP: 0).

@@ -171,13 +171,13 @@ class Measurements:
         return torch.cat(scores)
 
     def _surprise(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the slope of the discriminator's loss in the scores, relative to that of an undecided one."""
+        """Return the gradient of the discriminator's loss in the scores, relative to that of an undecided one."""
         undecided = (torch.full_like(each, self.game.threshold) for each in (real, fake))
         pays = self.game.discriminator_loss
         return steepness(pays, (real, fake), (0, 1)) / steepness(pays, tuple(undecided), (0, 1))
 
     def _feedback(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the slope of the generator's loss in its scores, relative to that near the threshold."""
+        """Return the gradient of the generator's loss in its scores, relative to that near the threshold."""
         level = torch.full_like(real, self.game.threshold), torch.full_like(fake, self.game.threshold)
         pays = self.game.generator_pays
         # At the threshold or one below it, as some least-squares generators aim at the threshold itself.

@@ -70,7 +70,7 @@ def explosion(history: Readings) -> Sign | None:
         usual = median(earlier) if len(earlier) >= 3 else math.inf
         if value > max(1e3 * usual, 1e3):
             return Sign(
-                f"{key} is {value:.1e}, its median so far {usual:.1e}: NaN is likely to follow",
+                f"{key} is {value:.1e}, and its median so far was {usual:.1e}; NaN is likely to follow",
                 {key: value, "usual": usual},
                 "clip=1, or a tenth of the learning rate",
             )
@@ -80,7 +80,7 @@ def explosion(history: Readings) -> Sign | None:
 def vanishing(history: Readings) -> Sign | None:
     """The generator's gradient is less than a twentieth of what an undecided discriminator would give.
 
-    Feedback is the slope of the generator's loss in the scores, relative to that of an undecided discriminator.
+    Feedback is the gradient of the generator's loss in the scores, relative to that of an undecided discriminator.
     Measured: below 0.02 from 2,000 images on where the generator had stalled, 0.06 to 0.4 where it still learned.
     """
     found = history.now("feedback", "auc")
@@ -96,7 +96,7 @@ def vanishing(history: Readings) -> Sign | None:
 def discriminator_wins(history: Readings) -> Sign | None:
     """The discriminator separates real from generated images with near certainty, and its own gradient vanishes.
 
-    Surprise is the slope of its loss in the scores, relative to that of an undecided discriminator. It stays 1 for a
+    Surprise is the gradient of its loss in the scores, relative to that of an undecided discriminator. It stays 1 for a
     critic without a sigmoid or margin (Wasserstein). Measured: 0.0004 where the generator had stalled, down to 0.07 in
     DCGANs that learned.
     """

@@ -1,4 +1,4 @@
-"""gancli complete: its keys.
+"""The keys of gancli complete.
 
 gancli complete ckpt=latest image=3 mask=bottom
 gancli complete ckpt=latest image=face.png mask=hole.png n=8

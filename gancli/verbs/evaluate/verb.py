@@ -1,4 +1,4 @@
-"""gancli eval: its keys and rules.
+"""The keys and rules of gancli eval.
 
 gancli eval ckpt=outputs/mnist-dcgan/...
 gancli eval images=pictures.zip data=mnist

@@ -1,4 +1,4 @@
-"""gancli report: its keys.
+"""The keys of gancli report.
 
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
