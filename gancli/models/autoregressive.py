@@ -55,6 +55,7 @@ class Autoregressive(Explicit):
                 "them continuous: use data.dequantise=null, or a density, such as model=kde"
             )
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
+        self.density, self.bound = self.likelihood.density, self.likelihood.bound
         if spec.nominal and spec.channels > 1:
             raise UsageError(
                 f"{type(self).__name__} reads maps of codes with one channel, and these have {spec.channels}"

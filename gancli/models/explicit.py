@@ -17,15 +17,16 @@ class Explicit(Model):
 
     completes: ClassVar[bool] = False  # whether complete() is implemented
     density: bool = False  # whether log_prob is of a density on [0, 1]^D rather than a probability
+    bound: bool = False  # whether log_prob is only known to be no greater than the true one
 
     @abstractmethod
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the exact log-likelihood of each image, (N,) nats."""
+        """Return the log-likelihood of each image, (N,) nats: exact, or a lower bound if ``bound`` says so."""
 
     def held_out(self) -> HeldOut:
-        """Return the exact likelihood, of dequantised data by noise that is the same for every model."""
+        """Return the likelihood, of dequantised data by noise that is the same for every model."""
         levels = self.spec.levels
-        kind: Kind = "density" if self.density else "exact"
+        kind: Kind = "bound" if self.bound else "density" if self.density else "exact"
         if not self.spec.dequantised:
             how = "density of pixels in [0, 1]" if self.density else ""
             return HeldOut(lambda image, label: -self.log_prob(image, label), kind, levels, how=how)

@@ -93,3 +93,10 @@ def test_the_loss_is_the_mean_of_the_nats():
     assert torch.allclose(scalars["nats"], -model.log_prob(image).mean()) and scalars["nats"].requires_grad
     assert not scalars["bits_per_dim"].requires_grad
     assert scalars["bits_per_dim"].item() == pytest.approx(scalars["nats"].item() / (16 * math.log(2)))
+
+
+@pytest.mark.parametrize("density, bound, kind", [(0, 0, "exact"), (1, 0, "density"), (0, 1, "bound"), (1, 1, "bound")])
+def test_the_likelihood_of_the_pixels_says_what_a_models_number_is(density, bound, kind):
+    likelihood = type("Told", (Bernoulli,), {"density": bool(density), "bound": bool(bound)})
+    model = PixelCNN(ImageSpec(1, 4, 4, levels=2), likelihood=likelihood, width=4, blocks=1, head=4, kernel=3)
+    assert model.held_out().kind == kind
