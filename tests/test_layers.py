@@ -38,7 +38,7 @@ ONLY = {
 # These answer before torch is there: what they import at the top must be free of it.
 LIGHT = {
     "__init__", "__main__", "cli", "config", "errors", "files", "nn.__init__", "nn.annealed", "training.checkpoint",
-    "training.doctor.rules", "training.doctor.history",
+    "training.guard", "training.doctor.rules", "training.doctor.history",
     *(f"verbs.report.{name}" for name in ("run", "runs", "protocols", "grouping", "table", "words")),
 }  # fmt: skip
 # What verbs declare is read by gancli --help, before Hydra is there: at their tops these modules import each other,

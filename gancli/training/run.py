@@ -130,7 +130,8 @@ class Run:
         # Of format gancli-1: one phase had one update in each turn, and the average's clock was the run's.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
-        self.enter(self.model.stage(self.share), reset=False)
+        # The stage it was saved in: with another number of images= the next turn begins another, and resets.
+        self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
         runtime.set_rng_state(state["rng"])
 
 
