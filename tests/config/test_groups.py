@@ -117,3 +117,12 @@ def test_the_users_own_groups(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert cli("help", "mine").out == "What I try\n  one  The only one.\n"
     (tmp_path / "conf" / "silent" / "README.md").unlink()
     assert cli("help", "silent").out == "  one  The only one.\n"
+
+
+def test_an_internal_option_that_is_not_there_is_named_with_those_that_are(cli, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    text = "defaults: [/internal/levels@_global_.data: grey, _self_]\n_target_: gancli.models.mlp_gan.MLPGAN\n"
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
+    answer = cli("train", "model=mine")
+    assert answer.code == 2
+    assert answer.err == "gancli: internal/levels=grey: no such option (there are: binary)\n"
