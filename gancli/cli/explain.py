@@ -84,7 +84,7 @@ def _of_hydra(error: Any) -> str | None:
 def _no_option(path: str, options: list[str]) -> str:
     from gancli.config.composition import conf_dir
 
-    group, _, option = path.rpartition("/") if path.startswith("hydra/") else path.partition("/")
+    group, _, option = path.rpartition("/") if path.startswith(("hydra/", "internal/")) else path.partition("/")
     if not option:
         return f"no config named {path!r} in conf/"
     folder = conf_dir() / group

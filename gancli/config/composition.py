@@ -1,6 +1,5 @@
-"""How Hydra is set up for gancli: where configs lie, their schemas, resolvers, and what a saved config adds."""
+"""How Hydra is set up for gancli: its search path, schemas, resolvers, and what a saved config adds."""
 
-import os
 import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.errors import UsageError
+from gancli.folders import INTERNAL, conf_dir, user_folders
 from gancli.verbs import VERBS
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
@@ -36,31 +36,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
 LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
-INTERNAL = ("hydra", "lab", "local", "recipe", "scores")  # groups that other choices choose, and nobody types
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
-
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configs: inside an installed wheel, or next to the package in a checkout."""
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "conf", here.parent / "conf"):
-        if (folder / "train.yaml").is_file():  # a marker: site-packages/conf may be someone else's
-            return folder
-    raise UsageError(f"this installation lacks its conf folder (looked in {here / 'conf'}); install gancli again")
-
-
-def user_folders() -> list[Path]:
-    """Return the user's own config folders: those of $GANCLI_CONF, and ./conf.
-
-    Raises:
-        UsageError: $GANCLI_CONF names something else than folders.
-    """
-    named = [Path(p).expanduser() for p in os.environ.get("GANCLI_CONF", "").split(os.pathsep) if p]
-    for folder in named:
-        if not folder.is_dir():
-            raise UsageError(f"GANCLI_CONF names {folder}, which is no folder")
-    found = [folder.resolve() for folder in (*named, Path("conf")) if folder.is_dir()]
-    return [folder for folder in found if folder != conf_dir()]
 
 
 class UserConf(SearchPathPlugin):
@@ -136,7 +112,7 @@ def _groups(verb: str) -> str:
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
-            if not parent and (name in INTERNAL or (not VERBS[verb].makes_runs and name not in keys)):
+            if not parent and not VERBS[verb].makes_runs and name not in keys:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
@@ -189,13 +165,23 @@ def _store(name: str, node: Any, **where: str) -> None:
 
 @contextmanager
 def mended_hydra() -> Iterator[None]:
-    """Mend two things of Hydra while it runs a command line.
+    """Mend three things of Hydra while it runs a command line.
 
     Python 3.14's argparse checks help texts that Hydra 1.3 leaves lazy, and would fail before parsing. And Hydra
     composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
-    the time to start; here ``-m`` alone decides.
+    the time to start; here ``-m`` alone decides. And help and completion offer every group, those too that nobody
+    types.
     """
-    patches: list[tuple[type, str, Any]] = [(Hydra, "get_mode", lambda self, *args, **kwargs: None)]
+    listed = ConfigLoaderImpl.get_group_options
+
+    def typed(self: ConfigLoaderImpl, group_name: str, *args: Any, **kwargs: Any) -> list[str]:
+        found = listed(self, group_name, *args, **kwargs)
+        return found if group_name else [name for name in found if name not in INTERNAL]
+
+    patches: list[tuple[type, str, Any]] = [
+        (Hydra, "get_mode", lambda self, *args, **kwargs: None),
+        (ConfigLoaderImpl, "get_group_options", typed),
+    ]
     original = getattr(ArgumentParser, "_check_help", None)
     if original is not None and HYDRA_1_3:
         lazy = lambda self, action: original(self, action) if isinstance(action.help, str) else None  # noqa: E731

@@ -20,6 +20,7 @@ from conftest import ROOT
 from helpers import compose
 from PIL import Image
 
+from gancli.config.legacy import renewed_choices
 from gancli.errors import UsageError
 from gancli.metrics.registry import METRICS
 from gancli.verbs.report import curves, grouping, runs, sheet, text
@@ -340,6 +341,20 @@ def test_the_fewest_columns_that_tell_runs_apart(tmp_path) -> None:
         "runtime.precision"
     ]
     assert columns({"eval": {"every": 5, "best": "fid"}}, {}) == []  # changes no weight
+
+
+def test_groups_that_nobody_types_are_no_columns_whatever_they_were_called(tmp_path) -> None:
+    """Written by 0.1 as recipe, lab, levels@data and scores@eval, and today with internal/ in front."""
+    former = {"recipe": "a_b", "lab": "points", "levels@data": "binary", "scores@eval": "nll"}
+    today = {f"internal/{group}": option for group, option in former.items()}
+    assert renewed_choices({"data": "mnist", **former}) == renewed_choices({"data": "mnist", **today})
+    assert renewed_choices(today) == today
+    for i, internal in enumerate((former, today, {})):
+        make_run(tmp_path / str(i), seed=i)
+        status = json.loads((tmp_path / str(i) / "status.json").read_text())
+        write_json(tmp_path / str(i) / "status.json", status | {"choices": {"data": "mnist", **internal}})
+    made = [runs.read(tmp_path / str(i)) for i in range(3)]
+    assert [run.choices for run in made] == [{"data": "mnist"}] * 3 and grouping.columns(made) == []
 
 
 def test_without_the_command_line_classes_are_the_names(sweep) -> None:
