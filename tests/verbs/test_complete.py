@@ -42,7 +42,7 @@ def test_a_picture_is_missing_where_it_is_white(tmp_path):
     Image.fromarray(values * 0).save(tmp_path / "m.png")
     with pytest.raises(UsageError, match="nothing is white"):
         missing_part(str(tmp_path / "m.png"), SPEC)
-    with pytest.raises(UsageError, match="has 8x8 pixels and the model's images 4x4"):
+    with pytest.raises(UsageError, match="has 8x8 pixels, but the model's images 4x4"):
         missing_part(str(tmp_path / "m.png"), ImageSpec(1, 4, 4))
     with pytest.raises(UsageError, match="allowed are bottom.*did you mean"):
         missing_part("botom", SPEC)
