@@ -75,7 +75,7 @@ def test_kernels_complete_by_the_exact_conditional(kernel, h, levels):
 def test_an_impossible_image_cannot_be_completed():
     model = KDE(ImageSpec(1, 1, 2), kernel="box", bandwidth=0.1)
     model.fit_data(torch.tensor([[[[0, 0]]], [[[9, 9]]]], dtype=torch.uint8))
-    with pytest.raises(UsageError, match="impossible"):
+    with pytest.raises(UsageError, match="cannot be completed"):
         model.complete(torch.ones(1, 1, 1, 2), torch.tensor([[False, True]]))
 
 

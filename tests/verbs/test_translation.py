@@ -183,7 +183,7 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
     files = sorted(path.relative_to(tmp_path / "2") for path in (tmp_path / "2").rglob("*.png"))
     assert files and all((tmp_path / "2" / f).read_bytes() == (tmp_path / "blue" / f).read_bytes() for f in files)
     for typed in ("view.direction=bleu", "view.direction=null"):
-        with pytest.raises(UsageError, match="its domains 0, 1, 2, 3, red, green, blue, yellow"):
+        with pytest.raises(UsageError, match="the domains 0, 1, 2, 3, red, green, blue, yellow"):
             sample(compose("sample", [*words, typed]))
 
 
