@@ -87,7 +87,8 @@ class IS(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if features.classes < 2:
             raise UsageError(
-                f"metrics: is needs class logits, but features={features.name} of {reference.name} have none"
+                f"metrics: is needs class logits, but features={features.name} of {reference.name} "
+                "have none: choose other metrics"
             )
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:

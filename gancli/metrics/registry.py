@@ -96,7 +96,7 @@ def choosing(best: str, metrics: Sequence[Metric], also: Mapping[str, bool]) -> 
 def check_features(features: Features, images: Images) -> None:
     """Refuse features of images for points, and the reverse, before loading or training them. Raises UsageError."""
     if features.points != images.spec.points and not isinstance(features, Pixels):
-        what, fitting = ("points", "points") if images.spec.points else ("pictures", "inception")
+        what, fitting = ("points", "points") if images.spec.points else ("images", "inception")
         raise UsageError(
             f"features={features.name} do not suit {images.name}, which are {what}: use features={fitting}"
         )

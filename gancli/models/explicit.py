@@ -37,7 +37,7 @@ class Explicit(Model):
         return HeldOut(nats, kind, levels, spread=levels, how="uniform dequantisation, Theis et al. 2016")
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the training objective, (N,) nats: -log_prob, or a cheaper estimate whose mean bounds it above."""
+        """Return the training objective, (N,) nats: -log_prob, or a cheaper upper bound on it in expectation."""
         return -self.log_prob(image, label)
 
     def complete(

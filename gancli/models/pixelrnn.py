@@ -2,9 +2,9 @@
 
 The paper's Row LSTM (section 3.1) and Diagonal BiLSTM (section 3.2); its PixelCNN is in pixelcnn.py. A 7x7 convolution
 with mask A, residual LSTM layers (section 3.3, Figure 5) and the same head. Layers are masked by colour (section 3.4).
-The Row LSTM sees a triangle of the past. The Diagonal BiLSTM sees all of it except the end of the row above beyond the
-first layer's reach: mask A hides it from the features of its own place. States outside the image are learned.
-Deviations: as in pixelcnn.py.
+The Row LSTM sees a triangle of the past. The Diagonal BiLSTM sees all of it except one pixel: the last of the row
+above, if it is beyond the first layer's reach, since mask A hides it from the features at its own position. States
+outside the image are learned. Deviations: as in pixelcnn.py.
 
     gancli train model=row_lstm data=mnist
     gancli train model=diagonal_bilstm data=mnist

@@ -114,7 +114,7 @@ def test_frechet_distance_of_points_is_that_of_their_gaussians():
         (["data=swiss_roll", "features=modes"], "swiss_roll is not a mixture of modes: choose features=points"),
         (["data=ring8", "features=classifier"], "features=classifier do not suit ring8, which are points"),
         (["data=ring8", "features=inception"], "features=inception do not suit ring8, which are points"),
-        (["data=digits", "features=points"], "features=points do not suit digits, which are pictures"),
+        (["data=digits", "features=points"], "features=points do not suit digits, which are images"),
         (["data=ring8", "eval.metrics=[classes]", "eval.best=classes"], "eval.best=classes|classes needs a classifier"),
         (["data=ring8", "eval.metrics=[modes,parzen]"], "parzen needs 8-bit pixels"),
         (
