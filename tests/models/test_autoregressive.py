@@ -215,7 +215,7 @@ def test_a_layer_that_is_not_pixelwise_is_found_out():
     with pytest.raises(UsageError, match="cache.* differs from the whole one"):
         model.from_noise(model.noise(2).double(), sampler="cache")
     model = make(partial(Mean, width=6, blocks=1, head=6, kernel=3), ImageSpec(1, 4, 4, levels=2), Bernoulli)
-    with pytest.raises(UsageError, match="not made of pixelwise operations.*use sampler=naive"):
+    with pytest.raises(UsageError, match="does not consist of pixelwise operations.*use sampler=naive"):
         model.from_noise(model.noise(2).double())
 
 
@@ -267,8 +267,8 @@ def test_temperature_sharpens_what_is_drawn():
         (NETWORKS["gated_pixelcnn"], ImageSpec(3, 4, 4), partial(Categorical), None),
         (partial(GatedPixelCNN, kernel=4), ImageSpec(1, 4, 4, levels=2), Bernoulli, "model.kernel=4: must be odd"),
         (partial(GatedPixelCNN, width=2), ImageSpec(3, 4, 4), Categorical, "must be 3 or more"),
-        (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has none"),
-        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "5x4 do not divide by 2"),
+        (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has no classes"),
+        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "5x4 images are not divisible by 2"),
         (STRIDED, ImageSpec(3, 4, 4), Categorical, "use likelihood@model.likelihood=logistic_mixture"),
     ],
 )
