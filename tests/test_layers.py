@@ -166,3 +166,30 @@ def families(node: ast.expr) -> set[str]:
 
 def test_the_rule_of_families_can_fail() -> None:
     assert families(ast.parse("isinstance(model, (Model, base.Translation))").body[0].value.args[1]) == {"Translation"}
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_import_helpers_and_no_other_test(path: Path) -> None:
+    assert other_tests(tree_of(path)) == []
+    assert path.name.startswith(("test_", "bench_")) or len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def other_tests(tree: ast.Module) -> list[str]:
+    """Return the test modules that a module imports, anywhere in it."""
+    return [name for name in imports(ast.walk(tree)) if any(part.startswith("test_") for part in name.split("."))]
+
+
+def test_names_of_test_files_differ() -> None:
+    """pytest imports each by its name alone; a helper's name is taken, too."""
+    assert len({path.name for path in TESTS}) == len(TESTS)
+
+
+@pytest.mark.parametrize(
+    "line", ["import test_kde", "from test_kde import run", "def f():\n    from models.test_kde import run"]
+)
+def test_the_rule_of_imports_can_fail(line: str) -> None:
+    assert other_tests(ast.parse(line))
+    assert not other_tests(ast.parse("from helpers import tensors"))

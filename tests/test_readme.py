@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_torchvision import write_mnist
+from pictures import write_mnist
 
 from gancli.config import conf_dir
 

@@ -4,8 +4,7 @@ import json
 import signal
 
 import pytest
-from helpers import compose
-from test_contract import options
+from helpers import lecture, options
 
 from gancli.errors import Interrupted
 from gancli.lectures.base import FIGURE, NUMBERS, Lecture, run_lecture
@@ -25,10 +24,6 @@ SMALL = {
     ],
     "weight_clipping": ["images=400", "model.width=8"],
 }  # fmt: skip
-
-
-def lecture(name: str, *more: str):
-    return compose("train", [f"experiment=lecture/{name}", "runtime=cpu", *more])
 
 
 @pytest.mark.parametrize("name", LECTURES)

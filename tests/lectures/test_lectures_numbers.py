@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_lectures import lecture
+from helpers import lecture
 
 from gancli.lectures import fgan_bounds, optimal_discriminator, parallel_lines
 from gancli.lectures.base import NUMBERS

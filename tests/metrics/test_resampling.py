@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import compose
-from test_scorer import drawn, scorer, stream
+from noise import drawn, scorer, stream
 
 from gancli.data.digits import Digits
 from gancli.data.source import Images
