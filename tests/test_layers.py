@@ -1,6 +1,7 @@
 """The rules that keep the source readable: who imports whom, how long files and functions are, who catches what."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,11 @@ def other_tests(tree: ast.Module) -> list[str]:
 def test_names_of_test_files_differ() -> None:
     """pytest imports each by its name alone; a helper's name is taken, too."""
     assert len({path.name for path in TESTS}) == len(TESTS)
+
+
+def test_files_that_tests_name_exist() -> None:
+    named = {name for path in TESTS for name in re.findall(r"\btests/[\w/]+\.\w+", path.read_text(encoding="utf-8"))}
+    assert len(named) > 5 and {name for name in named if not (ROOT / name).exists()} == set()
 
 
 @pytest.mark.parametrize(

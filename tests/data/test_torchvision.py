@@ -1,4 +1,4 @@
-"""The standard sets from tiny files in their real formats: ``pytest tests/test_data_torchvision.py``."""
+"""The standard sets from tiny files in their real formats."""
 
 import gzip
 import hashlib

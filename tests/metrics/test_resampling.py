@@ -1,7 +1,4 @@
-"""The spread told from one set of images against the spread of many sets, and what the card says of it.
-
-pytest tests/test_metrics_resampling.py
-"""
+"""The spread told from one set of images against the spread of many sets, and what the card says of it."""
 
 import json
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""All metrics together: one pass, nothing depends on batches or order, and each moves the way it should.
-
-pytest tests/test_scorer.py
-"""
+"""All metrics together: one pass, nothing depends on batches or order, and each moves the way it should."""
 
 from dataclasses import replace
 
