@@ -14,7 +14,7 @@ from gancli.config import conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *(ROOT / "gancli" / name / "README.md" for name in (
+PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *(ROOT / "gancli" / name / "README.md" for name in (
     "losses", "models", "data", "metrics", "lectures", "training/doctor",
 ))]  # fmt: skip
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
@@ -117,7 +117,7 @@ def test_every_command_of_a_page_runs(page, home, typed):
 def test_pages_without_commands_are_known():
     """Every other page is run by the test above or by that of the tour."""
     silent = [page.parent.name for page, text in TEXTS.items() if not commands(text)]
-    assert silent == ["data", "lectures"]
+    assert silent == ["tests", "data", "lectures"]
 
 
 def test_make_train_runs_its_commands(home, typed):
@@ -173,8 +173,10 @@ def test_the_worked_example_of_contributing_runs(cli):
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"\bmake ([a-z-]+)", README)) - {"the"}
-    assert named and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", EVERYTHING, re.MULTILINE))
+    assert {"test", "train", "bench"} <= named and all(
+        re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named
+    )
 
 
 def test_links_and_pictures_lead_to_files():
@@ -182,6 +184,12 @@ def test_links_and_pictures_lead_to_files():
         targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
         missing = [each for each in targets if "://" not in each and not (page.parent / each).exists()]
         assert missing == [], page
+
+
+def test_the_page_of_the_tests_names_its_files():
+    here = [path for path in (ROOT / "tests").iterdir() if path.suffix == ".py"]
+    page = TEXTS[ROOT / "tests" / "README.md"]
+    assert here and [path.name for path in here if f"`{path.name}`" not in page] == []
 
 
 def test_the_readme_is_short():
