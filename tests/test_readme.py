@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *(ROOT / "gancli" / n
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 EVERYTHING = "\n".join(TEXTS.values())
 SMOKE = {  # appended: the last value of a key wins
-    "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
+    "train": ["images=16", "batch_size=8", "samples.n=4", "eval.n=12", "runtime=cpu", "features.epochs=1"],
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
     "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
@@ -46,7 +46,9 @@ def smoke(words: list[str]) -> list[str]:
         return []
     if "resume=latest" in words:
         return ["images=32"]
-    if "features=classifier" in words:
+    if "experiment=red2blue" in words:
+        return [*SMOKE["train"], *(f"data.{side}.{size}" for side in "ab" for size in ("n=120", "n_test=40"))]
+    if {"features=classifier", "data=digits"} & set(words):
         return [*SMOKE[words[0]], "features.epochs=1"]
     if {"data=folder", "model=toy_gan"} & set(words):
         return [word for word in SMOKE[words[0]] if not word.startswith("features.")]
