@@ -30,6 +30,17 @@ SMOKE = {  # appended: the last value of a key wins
 }
 
 
+SMALLER = {  # a word of a command -> what it takes besides
+    "data=digits": ["features.epochs=1"],
+    "data=folder": ["model.width=8"],
+    "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
+    "features=classifier": ["features.epochs=1"],
+    "model=cdcgan": ["model.width=8"],
+    "model=gated_pixelcnn": ["model.blocks=2"],
+    "seed=1,2,3": ["seed=1,2"],
+}
+
+
 def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
@@ -46,13 +57,10 @@ def smoke(words: list[str]) -> list[str]:
         return []
     if "resume=latest" in words:
         return ["images=32"]
-    if "experiment=red2blue" in words:
-        return [*SMOKE["train"], *(f"data.{side}.{size}" for side in "ab" for size in ("n=120", "n_test=40"))]
-    if {"features=classifier", "data=digits"} & set(words):
-        return [*SMOKE[words[0]], "features.epochs=1"]
+    extra = [*SMOKE[words[0]], *(more for word in words for more in SMALLER.get(word, []))]
     if {"data=folder", "model=toy_gan"} & set(words):
-        return [word for word in SMOKE[words[0]] if not word.startswith("features.")]
-    return SMOKE[words[0]]
+        return [word for word in extra if not word.startswith("features.")]
+    return extra
 
 
 @pytest.fixture(scope="module")
