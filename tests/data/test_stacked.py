@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import NoHostSync, compose
-from test_torchvision import write_mnist
+from pictures import write_mnist
 
 from gancli.config import build_data
 from gancli.data.digits import Digits

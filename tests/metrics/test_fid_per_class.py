@@ -1,7 +1,4 @@
-"""FID within classes: a slow twin, what only it sees, and what is refused or infinite.
-
-pytest tests/test_metrics_fid_per_class.py
-"""
+"""FID within classes: a slow twin, what only it sees, and what is refused or infinite."""
 
 import json
 import math

@@ -1,7 +1,4 @@
-"""The Inception Score against closed forms and torch-fidelity.
-
-pytest tests/test_metrics_inception_score.py
-"""
+"""The Inception Score against closed forms and torch-fidelity."""
 
 import pytest
 import torch

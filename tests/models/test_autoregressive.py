@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_likelihoods import chi_square_is_plausible
+from pixel_models import all_images, chi_square_is_plausible, make, sees
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
@@ -25,30 +25,6 @@ NETWORKS: dict[str, Callable[..., Autoregressive]] = {
     "pixelcnn_pp": partial(PixelCNNpp, width=5, resnets=1, scales=1),
 }
 STRIDED = partial(PixelCNNpp, width=5, resnets=1, scales=2)  # for sides that divide by 2
-
-
-def make(network: Callable[..., Autoregressive], spec: ImageSpec, likelihood, seed: int = 0, **kwargs):
-    """A small float64 network with random weights and biases, smooth, so that no dead unit hides a leak."""
-    torch.manual_seed(seed)
-    model = network(spec, likelihood, **kwargs).double().eval()
-    for parameter in model.parameters():
-        fan = parameter[0].numel() if parameter.dim() > 1 else 1
-        nn.init.normal_(parameter, std=1 / max(fan, 2) ** 0.5)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, name, nn.ELU())
-    return model
-
-
-def sees(model: Autoregressive, row: int, column: int, group: int = 0, label: Tensor | None = None) -> Tensor:
-    """Which inputs the parameters of one pixel's colour depend on, (C, H, W) of bools, by the Jacobian in float64."""
-    image = torch.rand(1, *model.spec.shape, dtype=torch.float64) * 2 - 1
-    groups = model.likelihood.groups(model.spec.channels)
-    jacobian = torch.autograd.functional.jacobian(
-        lambda x: model(x, label)[0, :, row, column].unflatten(0, (groups, -1))[group], image
-    )
-    return jacobian[:, 0].abs().amax(0) > 0
 
 
 @pytest.mark.parametrize("network", ["gated_pixelcnn", "pixelcnn_pp"])
@@ -111,12 +87,6 @@ def assert_tabled(layer: WindowConv2d, x: Tensor) -> None:
     columns = padded[:, :, taps].permute(0, 2, 3, 1).flatten(2)  # (N, H * W, T * inputs)
     found = (columns @ matrix + bias).transpose(1, 2).unflatten(2, grid)
     assert torch.allclose(found, layer(x))
-
-
-def all_images(spec: ImageSpec) -> Tensor:
-    grid = itertools.product(range(spec.levels), repeat=spec.channels * spec.height * spec.width)
-    levels = torch.tensor(list(grid), dtype=torch.float64).view(-1, *spec.shape)
-    return levels / ((spec.levels - 1) / 2) - 1
 
 
 SUMS = {

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_autoregressive import all_images, make
+from pixel_models import all_images, make
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError

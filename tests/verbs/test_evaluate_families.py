@@ -1,7 +1,4 @@
-"""Every metric of every family of models, of the last, the best and all checkpoints, and of pictures of others.
-
-pytest tests/verbs/test_evaluate_families.py
-"""
+"""Every metric of every family of models, of the last, the best and all checkpoints, and of pictures of others."""
 
 import csv
 import json

@@ -1,7 +1,4 @@
-"""What can be scored besides one checkpoint, and what stands on the card: pictures, all of a run, seeds, references.
-
-pytest tests/test_evaluate_inputs.py
-"""
+"""What can be scored besides one checkpoint, and what stands on the card: pictures, all of a run, seeds, references."""
 
 import csv
 import json

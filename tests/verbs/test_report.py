@@ -1,7 +1,4 @@
-"""Reports over run folders written by hand: who is grouped with whom, which numbers stand where, what is refused.
-
-pytest tests/test_report.py
-"""
+"""Reports over run folders written by hand: who is grouped with whom, which numbers stand where, what is refused."""
 
 import csv
 import json
