@@ -54,7 +54,9 @@ def run(installed: Path, folder: Path, *argv: str) -> subprocess.CompletedProces
 
 def test_holds_every_config_and_no_machine_settings(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    files = {p.relative_to(ROOT).as_posix() for p in (ROOT / "conf").rglob("*.yaml") if "local" not in p.parts}
+    found = [p for p in (ROOT / "conf").rglob("*") if p.suffix in (".yaml", ".md") and "local" not in p.parts]
+    files = {p.relative_to(ROOT).as_posix() for p in found}  # a README.md too: `gancli help` reads them
+    assert "conf/data/README.md" in files
     assert {f"gancli/{name}" for name in files} <= names
     assert not [name for name in names if "local/" in name or name.startswith(("conf/", "tests/"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -16,18 +16,22 @@ from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
 from gancli.verbs import VERBS
 
-HELP = f"""\
-gancli {__version__}: train, evaluate and sample generative image models.
+HELP = """\
+gancli {version}: train, evaluate and sample generative image models.
 
 Usage: gancli <verb> [key=value ...] [-m]
 
-{chr(10).join(f"  {verb.name:<10}{verb.summary}" for verb in VERBS.values())}
+{verbs}
 
   gancli train model=dcgan data=digits
   gancli eval ckpt=latest
   gancli sample ckpt=latest n=64
   gancli report outputs/sweep/...
   gancli doctor outputs/digits-dcgan/...
+
+Groups, chosen by group=option:
+
+{groups}
 
 gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
 Completion for bash: eval "$(gancli -sc install=bash)\""""
@@ -57,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         if not argv[1:]:
-            print(HELP)
+            verbs = "\n".join(f"  {verb.name:<10}{verb.summary}" for verb in VERBS.values())
+            print(HELP.format(version=__version__, verbs=verbs, groups=options.overview()))
         elif argv[1] in VERBS:
             return run(argv[1], ["--help"])
         else:

@@ -86,14 +86,14 @@ def _of_hydra(error: Any) -> str | None:
 def _no_option(path: str, options: list[str]) -> str:
     from gancli.config.composition import conf_dir
 
-    group, _, option = path.rpartition("/") if path.startswith("hydra/") else path.partition("/")
+    group, _, option = path.rpartition("/") if path.startswith(("hydra/", "internal/")) else path.partition("/")
     if not option:
         return f"no config named {path!r} in conf/"
     folder = conf_dir() / group
     shipped = [str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")]
     # Hydra lists no options for a list, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
     options = sorted({*options, *shipped})
-    listed = f" (allowed: {', '.join(options)})" if options else " (there are none)"
+    listed = f" (allowed: {', '.join(options)})" if options else " (none is allowed)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 
 

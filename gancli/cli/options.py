@@ -1,15 +1,25 @@
-"""gancli help <group>: the options of a group, explained by the first comment of each option's yaml."""
+"""gancli help, gancli help <group>: what there is to choose from, in the words of the files themselves.
+
+The first line of a group's README.md says what the group is for, the first comment of a yaml what the option is.
+"""
 
 from pathlib import Path
 from textwrap import fill
 
 from gancli.errors import UsageError, did_you_mean
+from gancli.folders import INTERNAL, conf_dir, user_folders
 
 WIDTH = 120  # characters of a line
 
 
+def overview() -> str:
+    """Return the groups that one types, a line for each."""
+    groups = sorted(group for group in _groups() if "/" not in group)
+    return _table({group: first_line(group) for group in groups})
+
+
 def explained(group: str) -> str:
-    """Return the options of a group, such as ``model`` or ``experiment/lecture``, with their explanations.
+    """Return what a group, such as ``model`` or ``experiment/lecture``, is for, its options, and the groups within.
 
     Raises:
         UsageError: there is no such group.
@@ -18,25 +28,38 @@ def explained(group: str) -> str:
     if group not in groups:
         raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (allowed: {', '.join(sorted(groups))})")
     files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
-    indent = max(map(len, files)) + 4
+    stories = {name: _story(files[name]) for name in sorted(files)}
+    for each in sorted(groups):
+        if each.startswith(f"{group}/"):  # its options are typed like this: experiment=lecture/dirac_gan
+            stories[each.removeprefix(f"{group}/") + "/"] = first_line(each)
+    return "\n".join(filter(None, [fill(first_line(group), WIDTH), _table(stories)]))
+
+
+def first_line(group: str) -> str:
+    """Return the first line of a group's README.md, the shipped one before the user's; empty: there is none."""
+    for folder in _folders():
+        file = folder / group / "README.md"
+        if file.is_file():
+            return file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    return ""
+
+
+def _table(stories: dict[str, str]) -> str:
+    """Return names and what is said of them in two columns."""
+    indent = max(map(len, stories), default=0) + 4
     return "\n".join(
-        fill(f"  {name:<{indent - 2}}{_story(files[name])}", WIDTH, subsequent_indent=" " * indent)
-        for name in sorted(files)
+        fill(f"  {name:<{indent - 2}}{story}", WIDTH, subsequent_indent=" " * indent) for name, story in stories.items()
     )
 
 
 def _folders() -> list[Path]:
-    from gancli.config import composition  # imports Hydra, which takes a third of a second
-
-    return [composition.conf_dir(), *composition.user_folders()]
+    return [conf_dir(), *user_folders()]
 
 
 def _groups() -> set[str]:
-    from gancli.config import composition
-
     files = ((folder, file) for folder in _folders() for file in folder.glob("*/**/*.yaml"))
     groups = {file.parent.relative_to(folder).as_posix() for folder, file in files}
-    return {group for group in groups if group.split("/")[0] not in composition.INTERNAL}
+    return {group for group in groups if group.split("/")[0] not in INTERNAL}
 
 
 def _story(file: Path) -> str:

@@ -13,7 +13,7 @@ from gancli.training import checkpoint
 from gancli.verbs.base import Verb
 
 CONFIG = "config.yaml"
-FIXED = ("data", "model", "loss", "optimizer", "recipe", "experiment")  # a resumed run keeps these
+FIXED = ("data", "model", "loss", "optimizer", "experiment", "internal/recipe")  # a resumed run keeps these
 
 
 def outputs() -> Path:

@@ -1,6 +1,5 @@
-"""Setting up Hydra for gancli: config folders, schemas, resolvers, and the contributions of a saved config."""
+"""Setting up Hydra for gancli: its search path, schemas, resolvers, and the contributions of a saved config."""
 
-import os
 import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.errors import UsageError
+from gancli.folders import INTERNAL, conf_dir, user_folders
 from gancli.verbs import VERBS
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
@@ -36,31 +36,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # values from a checkpoint's own config
 LONGEST = 96  # characters of a folder name; file systems allow 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
-INTERNAL = ("hydra", "lab", "local", "recipe", "scores")  # groups that only other configs use
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
-
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configs: inside the package if installed, next to it in a checkout."""
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "conf", here.parent / "conf"):
-        if (folder / "train.yaml").is_file():  # site-packages/conf may belong to another package
-            return folder
-    raise UsageError(f"this installation lacks its conf folder (looked in {here / 'conf'}); reinstall gancli")
-
-
-def user_folders() -> list[Path]:
-    """Return the user's own config folders: those of $GANCLI_CONF, and ./conf.
-
-    Raises:
-        UsageError: $GANCLI_CONF names something other than folders.
-    """
-    named = [Path(p).expanduser() for p in os.environ.get("GANCLI_CONF", "").split(os.pathsep) if p]
-    for folder in named:
-        if not folder.is_dir():
-            raise UsageError(f"GANCLI_CONF names {folder}, which is not a folder")
-    found = [folder.resolve() for folder in (*named, Path("conf")) if folder.is_dir()]
-    return [folder for folder in found if folder != conf_dir()]
 
 
 class UserConf(SearchPathPlugin):
@@ -136,7 +112,7 @@ def _groups(verb: str) -> str:
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
-            if not parent and (name in INTERNAL or (not VERBS[verb].makes_runs and name not in keys)):
+            if not parent and not VERBS[verb].makes_runs and name not in keys:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
@@ -189,13 +165,22 @@ def _store(name: str, node: Any, **where: str) -> None:
 
 @contextmanager
 def mended_hydra() -> Iterator[None]:
-    """Patch two problems of Hydra while it runs a command line.
+    """Patch three problems of Hydra while it runs a command line.
 
     Python 3.14's argparse checks help texts, which Hydra 1.3 leaves lazy, and would fail before parsing. Hydra also
     composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
-    the start-up time; here only ``-m`` decides.
+    the start-up time; here only ``-m`` decides. And its help and completion would offer the internal groups, too.
     """
-    patches: list[tuple[type, str, Any]] = [(Hydra, "get_mode", lambda self, *args, **kwargs: None)]
+    listed = ConfigLoaderImpl.get_group_options
+
+    def typed(self: ConfigLoaderImpl, group_name: str, *args: Any, **kwargs: Any) -> list[str]:
+        found = listed(self, group_name, *args, **kwargs)
+        return found if group_name else [name for name in found if name not in INTERNAL]
+
+    patches: list[tuple[type, str, Any]] = [
+        (Hydra, "get_mode", lambda self, *args, **kwargs: None),
+        (ConfigLoaderImpl, "get_group_options", typed),
+    ]
     original = getattr(ArgumentParser, "_check_help", None)
     if original is not None and HYDRA_1_3:
         lazy = lambda self, action: original(self, action) if isinstance(action.help, str) else None  # noqa: E731

@@ -5,6 +5,7 @@ from typing import Any
 from gancli.config.views import first_views
 
 MOVED = {"gancli.schedules.": "gancli.training.schedules."}  # modules of targets
+INTERNAL = ("lab", "levels", "recipe", "scores")  # groups that lie in internal/ now
 
 
 def renewed(config: dict[str, Any]) -> dict[str, Any]:
@@ -40,3 +41,8 @@ def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
     """Return the protocol of a score card with the current keys."""
     return {"direction" if key == "way" else key: value for key, value in protocol.items()}
+
+
+def renewed_choices(choices: dict[str, str]) -> dict[str, str]:
+    """Return the choices of a status.json, group by group, with the names that groups have today."""
+    return {f"internal/{group}" if group.partition("@")[0] in INTERNAL else group: v for group, v in choices.items()}

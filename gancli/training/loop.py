@@ -63,22 +63,24 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
                 f"{saved.path} has completed its {run.total:,} images; to continue, add images={2 * run.total}"
             )
     with ExitStack() as stack:
-        stack.enter_context(writing(run_dir))
+        if run.runtime.is_main:
+            stack.enter_context(writing(run_dir))
         return _train(run, run_dir, stack)
 
 
 def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
-    """Train a run in a folder that is locked for this process."""
-    cfg = run.cfg
-    open_folder(cfg, run_dir)
-    note_machine(run, run_dir)
+    """Train a run in a folder that is locked for this process if it is the main one."""
+    cfg, main = run.cfg, run.runtime.is_main
+    if main:
+        open_folder(cfg, run_dir)
+        note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in run.model.notes:
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)
     stack.callback(run.loader.close)
-    tracker = Tracker(run_dir, run.images)
+    tracker = Tracker(run_dir, run.images, main=main)
     stack.callback(tracker.close)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
     history = History(json_lines(tracker.path))  # includes the earlier examinations of a resumed run
@@ -92,11 +94,11 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
 
 def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
     """Train until all images are seen; each iteration logs and saves first, then exits if done, then steps."""
-    cfg, batch_size = run.cfg, run.cfg.batch_size
+    cfg, batch_size, main = run.cfg, run.cfg.batch_size, run.runtime.is_main
     log_due, save_due, grid_due, eval_due, doctor_due = (
         Cadence(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
-    if run.images == 0 and cfg.samples.every:
+    if run.images == 0 and cfg.samples.every and main:
         write_samples(run, run_dir, tracker)
     with ExitStack() as stack:
         progress = RunProgress(run.total, run.images)
@@ -115,18 +117,19 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
             with progress.paused():
                 if done:  # saved before the final evaluation, which can take long, so that no training is lost
                     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
-                if grid_due(run.images, done) and not stop.signum:
+                if grid_due(run.images, done) and main and not stop.signum:
                     write_samples(run, run_dir, tracker)
-                if eval_due(run.images, done) and not stop.signum:
+                if eval_due(run.images, done) and main and not stop.signum:
                     progress.scored(evaluate(run, run_dir, tracker))
                 if save_due(run.images, done) or done:  # after the evaluation, to include the best score
                     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
-                    checkpoint.prune(run_dir, cfg.checkpoint.keep)
+                    if main:
+                        checkpoint.prune(run_dir, cfg.checkpoint.keep)
             if done:
                 break
             run_turn(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
-    if cfg.samples.every and not stop.signum:
+    if cfg.samples.every and main and not stop.signum:
         for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
             animate(run_dir / "samples", ending)
     if stop.signum:

@@ -134,7 +134,8 @@ class Run:
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
-        self.enter(self.model.stage(self.share), reset=False)
+        # The stage it was saved in: with another number of images= the next turn begins another, and resets.
+        self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
         runtime.set_rng_state(state["rng"])
 
 

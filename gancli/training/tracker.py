@@ -19,20 +19,22 @@ FILE = "metrics.jsonl"
 
 
 class Tracker:
-    """Means over the steps of a tick, and the run's two logs.
+    """Means over the steps of a tick, and the run's two logs, which only the main process writes.
 
     Args:
         run_dir: the run folder.
         images: images seen so far; log entries beyond it, from the lost work of a killed run, are dropped.
+        main: whether this process is the main one.
     """
 
     FOLD = 256  # scalars kept as separate tensors before they are stacked, which bounds the memory of a long tick
 
-    def __init__(self, run_dir: Path, images: int = 0) -> None:
-        self.path = run_dir / FILE
-        _truncate(self.path, images)
-        self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else None)
-        self.file = self.path.open("a", encoding="utf-8")
+    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True) -> None:
+        self.path, self.main = run_dir / FILE, main
+        if main:
+            _truncate(self.path, images)
+            self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else None)
+            self.file = self.path.open("a", encoding="utf-8")
         self.pending: dict[str, list[Tensor]] = defaultdict(list)
         self.packed: dict[str, list[Tensor]] = defaultdict(list)
         self.last: dict[str, float] = {}  # the newest value of every scalar
@@ -71,6 +73,8 @@ class Tracker:
         """Write host values to both logs."""
         self.last |= scalars
         self.row = {"images": images, **scalars}
+        if not self.main:
+            return
         self.file.write(json.dumps(self.row) + "\n")
         self.file.flush()
         for key, value in scalars.items():
@@ -78,21 +82,26 @@ class Tracker:
 
     def image(self, name: str, grid: Any, images: int) -> None:
         """Log an (H, W, C) uint8 picture."""
-        self.writer.add_image(name, grid, images, dataformats="HWC")
+        if self.main:
+            self.writer.add_image(name, grid, images, dataformats="HWC")
 
     def text(self, name: str, text: str, images: int = 0) -> None:
-        self.writer.add_text(name, text, images)
+        if self.main:
+            self.writer.add_text(name, text, images)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
+        if not self.main:
+            return
         plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
         events: Any = self.writer.file_writer
         for summary in hparams_summary(plain, dict(metrics)):
             events.add_summary(summary)
 
     def close(self) -> None:
-        self.file.close()
-        self.writer.close()
+        if self.main:
+            self.file.close()
+            self.writer.close()
 
 
 def write_scalars(run_dir: Path, scalars: Mapping[str, float], step: int) -> None:

@@ -8,8 +8,8 @@ from helpers import overrides
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from gancli import config
-from gancli.config import compose, composition, from_yaml, parse_count, to_yaml
+from gancli import config, folders
+from gancli.config import compose, from_yaml, parse_count, to_yaml
 from gancli.errors import UsageError
 from gancli.verbs import VERBS
 
@@ -164,6 +164,6 @@ def test_options_hold_the_users_own(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_conf_dir_wants_its_marker(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(composition, "__file__", str(tmp_path / "gancli" / "composition.py"))
+    monkeypatch.setattr(folders, "__file__", str(tmp_path / "gancli" / "folders.py"))
     with pytest.raises(UsageError, match="lacks its conf folder"):
         config.conf_dir()

@@ -56,7 +56,7 @@ def test_not_a_number_stays():
 
 
 @pytest.mark.parametrize(
-    "likelihood, text", [(None, "thing has none"), (HeldOut(brightness, "exact", 2), "256 levels per channel")]
+    "likelihood, text", [(None, "but thing has none"), (HeldOut(brightness, "exact", 2), "256 levels per channel")]
 )
 def test_what_has_no_likelihood_or_one_of_other_images_is_refused(likelihood, text):
     source = Digits()
@@ -78,7 +78,7 @@ def test_training_keeps_the_best_by_validation_nats_and_eval_gives_the_same_numb
     card = json.loads((tmp_path / "eval" / "000000000400-pixels.json").read_text())
     assert card["protocol"]["levels"] == "2 levels, drawn once with seed 0"
     assert card["protocol"]["images_generated"] is None and card["floor"] == {}
-    with pytest.raises(UsageError, match="256 levels per channel and the PixelCNN"):
+    with pytest.raises(UsageError, match="256 levels per channel, but the PixelCNN"):
         score(tmp_path, "data=fake", "data.size=8", "data.channels=1", "data.n_test=20")
 
 
@@ -93,3 +93,10 @@ def test_the_loss_is_the_mean_of_the_nats():
     assert torch.allclose(scalars["nats"], -model.log_prob(image).mean()) and scalars["nats"].requires_grad
     assert not scalars["bits_per_dim"].requires_grad
     assert scalars["bits_per_dim"].item() == pytest.approx(scalars["nats"].item() / (16 * math.log(2)))
+
+
+@pytest.mark.parametrize("density, bound, kind", [(0, 0, "exact"), (1, 0, "density"), (0, 1, "bound"), (1, 1, "bound")])
+def test_the_likelihood_of_the_pixels_says_what_a_models_number_is(density, bound, kind):
+    likelihood = type("Told", (Bernoulli,), {"density": bool(density), "bound": bool(bound)})
+    model = PixelCNN(ImageSpec(1, 4, 4, levels=2), likelihood=likelihood, width=4, blocks=1, head=4, kernel=3)
+    assert model.held_out().kind == kind

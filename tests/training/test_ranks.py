@@ -10,6 +10,7 @@ from gancli.data.loader import Loader
 from gancli.data.source import Images
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.training.loop import train
 from gancli.training.run import build
 from gancli.training.runtime import Runtime
 
@@ -65,3 +66,13 @@ def test_all_reduce_takes_means_in_one_message_for_each_type(monkeypatch):
     assert [each.flatten()[0].item() for each in tensors] == [11.0, 22.0, 33.0]
     assert sorted(messages) == [1, 7] and tensors[0].shape == (2, 3) and tensors[2].dtype == torch.float64
     assert not Runtime(torch.device("cpu"), rank=1, world=2).is_main
+
+
+def test_only_the_main_process_writes(monkeypatch, tmp_path):
+    """The second of two processes, whose partner is left out, does all of a run's work and leaves no file."""
+    monkeypatch.setattr(Runtime, "from_config", lambda cfg: Runtime(torch.device("cpu"), rank=1, world=2))
+    monkeypatch.setattr(Runtime, "all_reduce", lambda self, tensors: None)
+    every = [f"{group}.every=8" for group in ("samples", "checkpoint", "log", "doctor", "eval")]
+    settings = ("images=16", "eval.n=10", *every)
+    found = train(compose("train", overrides("dcgan", *settings)), tmp_path / "run")
+    assert found["loss/generator"] and not (tmp_path / "run").exists()

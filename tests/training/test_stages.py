@@ -91,3 +91,17 @@ def test_a_new_stage_resets_the_optimizers_and_a_checkpoint_is_rebuilt_in_its_ow
 
 def test_the_moment_is_turn_and_share():
     assert Phase("x", (), (), repeat=lambda m: m.turn + int(10 * m.share)).updates(Moment(3, 0.5)) == 8
+
+
+def test_a_run_that_is_made_longer_or_shorter_begins_the_stage_of_its_share_anew(tmp_path, monkeypatch):
+    grow(monkeypatch)
+    parts = build(compose("train", overrides("dcgan", "images=64")))
+    while parts.images < 24:  # the first stage
+        run_turn(parts, Silent(), measure=False)
+    path = tmp_path / "checkpoints" / checkpoint.name(24)
+    checkpoint.save(path, parts.state())
+    shorter = build(compose("train", overrides("dcgan", "images=40", f"resume={path}")))
+    shorter.restore(checkpoint.load(path))
+    assert shorter.model.gain == 1
+    run_turn(shorter, Silent(), measure=False)  # 24 of 40 images are the second stage
+    assert shorter.model.gain == 2 and int(next(iter(shorter.steps[0].optimizer.state.values()))["step"]) == 1

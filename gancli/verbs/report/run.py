@@ -11,6 +11,7 @@ from typing import Any
 
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
+from gancli.training.guard import writing
 from gancli.verbs.report import runs, words
 from gancli.verbs.report.runs import Run
 from gancli.verbs.report.table import Better, build
@@ -41,14 +42,15 @@ def report(cfg: Any) -> dict[str, float]:
         "table.csv": numbers.rows(table),
         "runs.csv": numbers.runs(table),
     }
-    for name, content in files.items():
-        with replacing(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    for key, figure in scores.items():
-        curves.pdf(figure, out / f"{key}.pdf")
-    drawn = sheet.samples(table)
-    if drawn:
-        figures.save(drawn, out / "samples.png")
+    with writing(out):
+        for name, content in files.items():
+            with replacing(out / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+        for key, figure in scores.items():
+            curves.pdf(figure, out / f"{key}.pdf")
+        drawn = sheet.samples(table)
+        if drawn:
+            figures.save(drawn, out / "samples.png")
     print(markdown)
     names = ", ".join([*files, *(["samples.png"] if drawn else [])])
     print(f"{len(found)} run{'s' * (len(found) > 1)} -> {out}/{names}")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gancli import config
-from gancli.config.legacy import renewed_protocol
+from gancli.config.legacy import renewed_choices, renewed_protocol
 from gancli.errors import UsageError
 from gancli.files import json_lines
 
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
-FOLLOWING = ("runtime", "features", "recipe", "local")  # groups that do not identify an experiment
+FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
 VALIDATION = "validation"
 
 
@@ -119,12 +119,13 @@ def read(folder: Path) -> Run:
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
     status, machines = _json(folder / STATUS) or {}, _json(folder / MACHINE) or []
     on_the_way = cfg.get("eval") or {}
+    choices = renewed_choices(status.get("choices", {}))
     damaged: list[str] = []
     devices = list(dict.fromkeys(each["device"] for each in machines))
     return Run(
         folder=folder,
         settings=config.flat(cfg),
-        choices={k: _word(v) for k, v in status.get("choices", {}).items() if k not in FOLLOWING},
+        choices={k: _word(v) for k, v in choices.items() if k.partition("/")[0] not in FOLLOWING},
         typed=tuple(word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())),
         state=status.get("state", "unknown"),
         error=status.get("error"),
