@@ -4,7 +4,7 @@ An examination is a row of metrics.jsonl with ``doctor/`` values. A rule compare
 ones and returns a Sign or None; a sign that persists for ``patience`` examinations becomes an alarm (history.py).
 Training and ``gancli doctor RUN`` apply the same rules to the same numbers, so nothing here imports torch.
 
-The thresholds are our own. They were chosen on scikit-learn's digits (tests/training/test_doctor_recipes.py) and lie
+The thresholds are our own. They were chosen on scikit-learn's digits (tests/training/doctor/test_recipes.py) and lie
 between the values of failed and successful runs, which the docstring of each rule states.
 """
 
