@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from gancli.errors import UsageError
 
@@ -27,16 +26,6 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def json_lines(path: Path) -> Iterator[Any]:
-    """Yield the parsed lines of a file up to the first incomplete one; nothing if there is no such file."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return
-        yield row
 
 
 def check_empty(folder: Path) -> None:

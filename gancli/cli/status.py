@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli.files import replacing
+from gancli.structure import STATUS, read_json
 
 NAME = "status.json"
 
@@ -19,11 +20,7 @@ def write(folder: Path, values: dict[str, Any]) -> None:
 
 def read(folder: Path) -> dict[str, Any] | None:
     """Return the contents of status.json, or None if there is no readable one."""
-    try:
-        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+    return read_json(folder / NAME, STATUS)
 
 
 class Record:

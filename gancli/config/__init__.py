@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gancli.config import composition, kinds, schema, targets
+from gancli.config import composition, kinds, plain_yaml, schema, targets
 from gancli.config.annotations import anneals
 from gancli.config.check import check_arguments, check_keys, check_nodes, check_target
 from gancli.config.composition import conf_dir
@@ -108,15 +108,22 @@ def from_yaml(text: str) -> DictConfig:
     """Return the config from the text that to_yaml() wrote.
 
     Raises:
-        UsageError: the text is not a config.
+        UsageError: the text is not a config, or has what to_yaml() never writes.
     """
     try:
+        plain_yaml.check_text(text)
         cfg = OmegaConf.create(text)
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
+    except (OSError, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UsageError(f"a saved config cannot be read: {reason}") from error
     if not isinstance(cfg, DictConfig):
         raise UsageError("a saved config cannot be read: it has no keys")
-    return OmegaConf.create(renewed(plain(cfg, resolve=False)))
+    values = plain(cfg, resolve=False)
+    plain_yaml.check_values(values)
+    try:
+        return OmegaConf.create(renewed(values))
+    except (AttributeError, KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+        raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:

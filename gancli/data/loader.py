@@ -147,6 +147,8 @@ class Loader:
         self._start(state["seed"], state["given"])
         if self._other is not None:
             self._other.load_state_dict(state["source"])
+        if state["flips"].dtype != torch.uint8:
+            raise UsageError("resume: the state of the flips in this checkpoint is none")
         if state["flips"].shape == self._flips.get_state().shape:
             self._flips.set_state(state["flips"].cpu())
         else:  # taken on another kind of device: its numbers cannot be continued, only replaced

@@ -1,19 +1,25 @@
 """Checkpoints: one file each, with tensors and plain types only, written atomically; loading one runs no code."""
 
+import logging
 import warnings
-import zipfile
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gancli import structure
 from gancli.errors import UsageError
 from gancli.files import TEMPORARY, replacing
+from gancli.structure import Misshapen
+from gancli.training.integrity import check_size, check_state, fault, load_weights
 
 if TYPE_CHECKING:  # `find` works before torch is imported
     import torch
 
     from gancli.data.spec import ImageSpec
     from gancli.models.base import Model
+
+log = logging.getLogger("gancli")
 
 FORMAT = "gancli-2"
 READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, turn and ema_images
@@ -85,9 +91,15 @@ def find(path: str | Path) -> Path:
         raise UsageError(f"no checkpoint or run folder at {path}; name a run folder in outputs/ or a .pt file")
     folder = path.parent if path.name == FOLDER else path
     for file in reversed(numbered(folder)):
-        if zipfile.is_zipfile(file):  # if the newest file is damaged, an older one is used
+        if (wrong := fault(file)) is None:
             return file
+        _tell(f"{file} is damaged ({wrong}); taking the checkpoint before it")
     raise UsageError(f"no checkpoint in {folder / FOLDER}; a run writes its first one after checkpoint.every images")
+
+
+@cache  # a command looks for its checkpoint several times
+def _tell(message: str) -> None:
+    log.warning("%s", message)
 
 
 def run_dir(path: str | Path) -> Path:
@@ -107,12 +119,12 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
 
     import torch
 
-    from gancli.config import from_yaml
+    from gancli.config import from_yaml, plain
     from gancli.data.spec import ImageSpec
 
     file = find(path)
-    if not zipfile.is_zipfile(file):  # bare pickles are never opened
-        raise UsageError(f"{file} cannot be read as a checkpoint: it is truncated, or gancli did not write it")
+    if wrong := fault(file):
+        raise UsageError(f"{file} cannot be read as a checkpoint: {wrong}")
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # from foreign pickles
             state = torch.load(file, map_location=device, weights_only=True)
@@ -127,13 +139,13 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         what = f"a checkpoint of format {found!r}" if found else "not a gancli checkpoint"
         raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}, so use the version that wrote the file")
     try:
+        check_state(state)
         config = from_yaml(state["config"])
         config.trust = []  # a file cannot vouch for itself
-        _ = state["model"] | state["ema"]  # raises KeyError if a byte of a key is damaged
-        _ = "".join(state.get("classes", []))  # raises TypeError unless all are strings
-        return Checkpoint(file, config, ImageSpec(**state["spec"]), int(state["images"]), state)
-    except DAMAGED as error:
-        raise UsageError(f"{file} is an incomplete checkpoint: {type(error).__name__} {error}") from error
+        structure.check(plain(config), {"model": {"_target_": str}, "data": {"_target_": str}}, "config")
+        return Checkpoint(file, config, ImageSpec(**state["spec"]), state["images"], state)
+    except (Misshapen, UsageError) as error:
+        raise UsageError(f"{file} is not as gancli writes a checkpoint: {error}") from error
 
 
 def load_config(path: str | Path) -> str:
@@ -164,11 +176,13 @@ def rebuild(
 
     if not isinstance(ckpt, Checkpoint):
         ckpt = load(ckpt)
-    model = instantiate(ckpt.config.model, Model, trust=trust, spec=ckpt.spec)
+    build = partial(instantiate, ckpt.config.model, Model, trust=trust, spec=ckpt.spec)
     weights = ckpt.state["model"] | (ckpt.state["ema"] if ema else {})
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+        check_size(build, weights)
+        model = build()
+        load_weights(model, weights)
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"the weights of {ckpt.path} do not fit its model: {reason}") from error
     model.enter(model.stage(float(ckpt.state.get("share", 1.0))))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gancli.models.base import Model
 from gancli.nn.annealed import Annealed, bounds, value
+from gancli.training.integrity import load_weights
 
 
 class EMA:
@@ -82,7 +83,7 @@ class EMA:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         if self.on:
-            self.model.load_state_dict(self.model.state_dict() | state)
+            load_weights(self.model, self.model.state_dict() | state)
 
 
 def _tensors(net: nn.Module) -> list[tuple[Tensor, bool]]:

@@ -11,7 +11,7 @@ from typing import Any
 from gancli import config
 from gancli.console import RunProgress, setup_logging
 from gancli.errors import Interrupted, UsageError
-from gancli.files import json_lines
+from gancli.structure import read_rows
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
@@ -83,7 +83,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     tracker = Tracker(run_dir, run.images, main=main)
     stack.callback(tracker.close)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-    history = History(json_lines(tracker.path))  # includes the earlier examinations of a resumed run
+    history = History(read_rows(tracker.path))  # includes the earlier examinations of a resumed run
     stack.callback(_summarise, history)
     _loop(run, run_dir, tracker, history)
     final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}

@@ -21,10 +21,12 @@ from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
+from gancli.structure import MACHINES, read_json
 from gancli.training import checkpoint, runtime
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
+from gancli.training.integrity import load_weights
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
@@ -122,21 +124,22 @@ class Run:
             phases = ", ".join(state["optimizers"])
             raise UsageError(f"{saved.path} was trained with other phases ({phases}); resume it with its own loss")
         try:
-            self.model.load_state_dict(state["model"])
+            load_weights(self.model, state["model"])
             self.ema.load_state_dict(state["ema"])
-            self.loss.load_state_dict(state["loss"])
+            load_weights(self.loss, state["loss"])
             for step in self.steps:
                 step.load_state_dict(state["optimizers"][step.phase.name])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
-        self.loader.load_state_dict(state["loader"])
+            self.loader.load_state_dict(state["loader"])
+            runtime.set_rng_state(state["rng"])
+        except (*checkpoint.DAMAGED, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+            raise UsageError(f"{saved.path} does not fit this config: {reason}") from error
         self.images, self.best = saved.images, state["metrics"]["best"]
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
         # The stage it was saved in: with another number of images= the next turn begins another, and resets.
         self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
-        runtime.set_rng_state(state["rng"])
 
 
 def build(cfg: Any) -> Run:
@@ -277,7 +280,7 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
 def note_machine(run: Run, run_dir: Path) -> None:
     """Add this machine to machine.json, which lists all machines that a resumed run was trained on."""
     path = run_dir / "machine.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
+    before = read_json(path, MACHINES) or [] if run.images else []
     noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

@@ -161,9 +161,19 @@ class Step:
         """Restore moments and counts; hyper-parameters stay those of the config, which may differ on resuming."""
         fresh = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and not _belongs(value, parameter):
+                    raise ValueError(f"{name} of the optimizer does not belong to its parameter")
         for group, values in zip(self.optimizer.param_groups, fresh):
             group.update(values)
         self.updates = state["updates"]
+
+
+def _belongs(value: Tensor, parameter: Tensor) -> bool:
+    """Tell whether a tensor can be an optimizer's state: a count, or as large as the parameter (some keep rows)."""
+    rows = value.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(value.shape, parameter.shape))
+    return (value.ndim == 0 or rows) and not value.is_complex()
 
 
 def _compiled(term: Term) -> Term:

@@ -13,7 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
 from gancli.errors import TrainingDiverged
-from gancli.files import json_lines, replacing
+from gancli.files import replacing
+from gancli.structure import read_rows
 
 FILE = "metrics.jsonl"
 
@@ -127,6 +128,6 @@ def _truncate(path: Path, images: int) -> None:
     """Atomically drop the lines beyond ``images`` and an incomplete last line."""
     if not path.exists():
         return
-    kept = [json.dumps(row) + "\n" for row in json_lines(path) if row["images"] <= images]
+    kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["images"] <= images]
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")

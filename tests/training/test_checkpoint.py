@@ -97,7 +97,12 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, write):
 
 
 SPEC = {"channels": 1, "height": 8, "width": 8}
-WHOLE = {"format": checkpoint.FORMAT, "config": "a: 1", "spec": SPEC, "images": 1, "model": {}, "ema": {}}
+LOADER = {"seed": 0, "given": 0, "size": 1, "flips": torch.zeros(1, dtype=torch.uint8)}
+WHOLE = {
+    "format": checkpoint.FORMAT, "config": "model: {_target_: x.Y}\ndata: {_target_: x.Z}", "spec": SPEC, "images": 1,
+    "model": {}, "ema": {}, "optimizers": {}, "loss": {}, "rng": {"cpu": torch.zeros(1), "cuda": []}, "loader": LOADER,
+    "metrics": {"best": None}, "versions": {},
+}  # fmt: skip
 
 
 def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
@@ -111,10 +116,10 @@ def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
         (b"", "cannot be read"),
         (b"not a checkpoint at all", "cannot be read"),
         (b"root:x:0:0:root:/root:/bin/bash\n", "cannot be read"),
-        ({"format": checkpoint.FORMAT}, "incomplete"),
-        ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "incomplete"),
-        (WHOLE | {"classes": [3, 4]}, "incomplete"),
-        (WHOLE | {"classes": 7}, "incomplete"),
+        ({"format": checkpoint.FORMAT}, "not as gancli writes"),
+        ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "not as gancli writes"),
+        (WHOLE | {"classes": [3, 4]}, "not as gancli writes"),
+        (WHOLE | {"classes": 7}, "not as gancli writes"),
         ({"format": "gancli-99"}, "gancli-99.*gancli-2"),
         ({"state_dict": {}}, "not a gancli checkpoint"),
         ([1, 2], "not a gancli checkpoint"),

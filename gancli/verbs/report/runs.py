@@ -1,7 +1,6 @@
 """Run folders as data: settings, history, cost and evaluations of a run, read without importing torch."""
 
 import glob
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gancli import config
+from gancli import config, structure
 from gancli.config.legacy import renewed_choices, renewed_protocol
 from gancli.errors import UsageError
-from gancli.files import json_lines
+from gancli.structure import read_json, read_rows
 
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
@@ -117,7 +116,8 @@ def _configs(path: Path) -> list[Path]:
 def read(folder: Path) -> Run:
     """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    status, machines = _json(folder / STATUS) or {}, _json(folder / MACHINE) or []
+    status = read_json(folder / STATUS, structure.STATUS) or {}
+    machines = read_json(folder / MACHINE, structure.MACHINES) or []
     on_the_way = cfg.get("eval") or {}
     choices = renewed_choices(status.get("choices", {}))
     damaged: list[str] = []
@@ -130,7 +130,7 @@ def read(folder: Path) -> Run:
         state=status.get("state", "unknown"),
         error=status.get("error"),
         device=", then ".join(devices) or None,
-        history=tuple(json_lines(folder / HISTORY)),
+        history=tuple(read_rows(folder / HISTORY)),
         cards=tuple(_cards(folder / "eval", damaged)),
         eval_split=str(on_the_way.get("split", "")),
         eval_best=str(on_the_way.get("best", "")),
@@ -152,23 +152,17 @@ def _word(choice: str) -> str:
     return re.sub(r"[' ]", "", choice)
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def _cards(folder: Path, damaged: list[str]) -> list[Card]:
     found = []
     for file in sorted(folder.glob("*.json")):
-        card = _json(file)
-        try:
-            protocol = flatten(renewed_protocol(card["protocol"]))
-            floor, better = card.get("floor", {}), card.get("better", {})
-            found.append(Card(file, card["values"], floor, int(card["images_seen"]), protocol, better))
-        except (TypeError, KeyError, ValueError, AttributeError):
+        card = read_json(file, structure.CARD)
+        if card is None or card.get("images_seen") is None:
             damaged.append(str(file))
+            continue
+        protocol = flatten(renewed_protocol(card["protocol"]))
+        found.append(
+            Card(file, card["values"], card.get("floor", {}), card["images_seen"], protocol, card.get("better", {}))
+        )
     return found
 
 

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gancli.console import RunProgress
 from gancli.errors import TrainingDiverged
-from gancli.files import json_lines
 from gancli.losses.adversarial import NonSaturating
+from gancli.structure import read_rows
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.loop import train
@@ -119,7 +119,7 @@ def test_the_last_word_comes_even_when_training_diverges(tmp_path, monkeypatch):
     monkeypatch.setattr(NonSaturating, "generator_loss", exploding)
     with pytest.raises(TrainingDiverged, match="nonsaturating of generator"):  # not: "spread of doctor"
         run(tmp_path, "images=4000", "log.every=8", "doctor.every=8", "samples.every=0", "clip=1e-9")
-    (alarm, *_) = History(json_lines(tmp_path / "metrics.jsonl")).alarms
+    (alarm, *_) = History(read_rows(tmp_path / "metrics.jsonl")).alarms
     assert alarm.name == "explosion"
     assert (tmp_path / "log.txt").read_text().splitlines()[-1].partition("INFO ")[2].startswith("doctor: ")
 

@@ -14,7 +14,7 @@ import pytest
 from helpers import compose
 
 from gancli.config import conf_dir
-from gancli.files import json_lines
+from gancli.structure import read_rows
 from gancli.training.doctor.history import History
 from gancli.training.loop import train
 
@@ -25,7 +25,7 @@ from gancli.training.loop import train
 )
 def test_the_right_trouble_is_named(recipe, images, alarms, tmp_path):
     train(compose("train", [f"experiment=doctor/{recipe}", f"images={images}", "samples.every=0"]), tmp_path)
-    history = History(json_lines(tmp_path / "metrics.jsonl"))
+    history = History(read_rows(tmp_path / "metrics.jsonl"))
     assert history.examined >= 5 and [alarm.name for alarm in history.alarms] == alarms
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from helpers import compose
 
-from gancli.files import json_lines
+from gancli.structure import read_rows
 from gancli.training.doctor.history import History
 from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
 
@@ -175,6 +175,6 @@ def test_what_is_advised_can_be_typed(name, changes):
 
 def test_reading_stops_at_a_torn_line(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    assert list(json_lines(file)) == []
+    assert list(read_rows(file)) == []
     file.write_text("".join(json.dumps(each) + "\n" for each in rows(3)) + '{"images": 4000, "doct')
-    assert [each["images"] for each in json_lines(file)] == [1000, 2000, 3000]
+    assert [each["images"] for each in read_rows(file)] == [1000, 2000, 3000]

@@ -1,0 +1,45 @@
+"""Saved configs from strangers: what gancli never writes is refused, in one line and without being followed."""
+
+import pytest
+
+from gancli import config
+from gancli.errors import UsageError
+
+BOMB = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+REFUSED = {
+    "anchors inside each other": (BOMB, "it has anchors"),
+    "one anchor": ("a: &x 1\nb: 2\n", "it has anchors"),
+    "an anchor of itself": ("a: &x [*x]\n", "it has anchors"),
+    "a tag": ("a: !!python/object/apply:os.system [ls]\n", "it has the tag"),
+    "a path": ("a: !!python/object/apply:pathlib.Path [/etc]\n", "it has the tag"),
+    "the environment": ("a: ${oc.env:HOME}\n", "'${oc.env:HOME}' is not a value"),
+    "an interpolation": ("a: 1\nb: ['${a}${a}']\n", "is not a value"),
+    "of itself": ("a: ${a}\n", "is not a value"),
+    "in a key": ("${a}: 1\n", "is not a value"),
+    "a missing value": ("a: '???'\n", "is not a value"),
+    "a deep text": ("a: " + "[" * 3000 + "]" * 3000, "nesting"),
+    "a deep mapping": ("a: " + "{a: " * 40 + "1" + "}" * 40, "levels deep"),
+    "a long text": ("a: " + "x" * 2**20, "characters"),
+    "no YAML": ("a: [", "cannot be read"),
+    "a control character": ("a: \x00", "cannot be read"),
+    "a list": ("[1, 2]", "it has no keys"),
+    "keys twice": ("a: 1\na: 2\n", "duplicate key"),
+    "samples of another shape": ("samples: {views: 3}\nmodel: x\nsamples2: [1]\ndata: {_target_: [1]}\n", ""),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_gancli_never_writes_is_refused(what: str) -> None:
+    text, said = REFUSED[what]
+    if not said:
+        config.from_yaml(text)
+        return
+    with pytest.raises(UsageError) as error:
+        config.from_yaml(text)
+    assert said in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+def test_every_composed_config_comes_back() -> None:
+    for verb in ("train", "eval", "sample"):
+        cfg = config.compose(verb, {"train": [], "eval": ["ckpt=x"], "sample": ["ckpt=x"]}[verb])
+        assert config.from_yaml(config.to_yaml(cfg)) == cfg
