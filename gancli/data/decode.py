@@ -13,14 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gancli.data import cache
+from gancli.data.facts import Fact, Facts, check_classes, duplicates, fact, skipped_words, told
 from gancli.data.files import Entry, one_line
 from gancli.data.pixels import flatten, halved, is_grey, parallel, resize, threads, to_array, upright_size
-from gancli.data.source import SPLITS, Images, held_count, permutation
+from gancli.data.source import SPLITS, Images, held_count, permutation, stratified
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 
@@ -54,6 +56,13 @@ class Item:
     label: int = -1
 
 
+class Decoded(NamedTuple):
+    """Splits of decoded images, and what was done to the files, in lines for the log."""
+
+    splits: dict[str, Images]
+    notes: list[str]
+
+
 def decode_splits(
     name: str,
     root: Path,
@@ -64,17 +73,26 @@ def decode_splits(
     test: float,
     validation: float,
     seed: int,
-) -> dict[str, Images]:
+    stratify: bool = False,
+) -> Decoded:
     """Decode the files of every part; hold test and validation out of train unless they have files of their own.
 
     The images of a part are stored in a permutation chosen by `seed` rather than sorted. A held-out part is then a
     slice of the memmap, one cache entry serves every value of `validation` and `test`, and the first n images of a
-    split are a random sample of it rather than its first classes. Raises UsageError under the conditions of `decode`.
+    split are a random sample of it rather than its first classes. With `stratify`, every held-out part has the classes
+    in their proportions, and leaves each at least one training image. Raises UsageError under the conditions of
+    `decode`, and if too many are held out, or a class has no training image left.
     """
-    parts = {split: [items[i] for i in permutation(len(items), seed)] for split, items in parts.items() if items}
+    order = stratified if stratify else lambda labels, seed: permutation(len(labels), seed)
+    parts = {
+        split: [items[i] for i in order(np.array([item.label for item in items]), seed)]
+        for split, items in parts.items()
+        if items
+    }
     items = [item for split in SPLITS if split in parts for item in parts[split]]
     key = cache_key([item.entry for item in items], recipe, {s: len(parts[s]) for s in parts}, seed)
-    pixels, skipped = decode([item.entry for item in items], recipe, key, root)
+    pixels, meta = decode([item.entry for item in items], recipe, key, root)
+    skipped = [position for position, _ in meta["skipped"]]
     kept = np.ones(len(items), dtype=bool)
     kept[skipped] = False
     before = np.concatenate([[0], np.cumsum(kept)])  # position among the files -> position among the decoded images
@@ -82,15 +100,23 @@ def decode_splits(
 
     out = {}
     channels, height, width = pixels.shape[1:]
-    for split, (start, stop) in _bounds({s: len(parts[s]) for s in parts}, test, validation).items():
-        a, b = int(before[start]), int(before[stop])
+    counts = {split: len(part) for split, part in parts.items()}
+    bounds = {
+        split: (int(before[start]), int(before[stop]))
+        for split, (start, stop) in _bounds(counts, test, validation).items()
+    }
+    if stratify and labels is not None:
+        check_classes(labels[slice(*bounds["train"])], class_names, root)
+    for split, (a, b) in bounds.items():
         if a == b:
             continue
         spec = ImageSpec(channels, height, width, len(class_names))
         digest = hashlib.sha256(f"{key} {a} {b} {class_names}".encode()).hexdigest()
         part = None if labels is None else labels[a:b]
         out[split] = Images(pixels[a:b], part, spec, name, split, digest, class_names)
-    return out
+    notes = [skipped_words([item.entry for item in items], meta)] if skipped else []
+    notes += told(meta, (width, height), recipe.crop, recipe.half) + duplicates(meta.get("twins", ()), bounds)
+    return Decoded(out, notes)
 
 
 def _bounds(counts: dict[str, int], test: float, validation: float) -> dict[str, tuple[int, int]]:
@@ -116,8 +142,10 @@ def cache_key(entries: Sequence[Entry], recipe: Recipe, counts: dict[str, int], 
     return digest.hexdigest()
 
 
-def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tuple[np.ndarray, list[int]]:
-    """Return the pixels, an (N, C, H, W) uint8 memmap, and the positions of skipped files; decode if not cached.
+def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tuple[np.ndarray, dict]:
+    """Return the pixels, an (N, C, H, W) uint8 memmap, and what is stored beside them; decode if not cached.
+
+    The latter are the positions of ``skipped`` files with the reasons, and the facts of the others (`facts.Facts`).
 
     If the cache cannot be written, logs a warning and decodes into memory.
 
@@ -132,24 +160,23 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
             shape = _shape(entries, recipe, root)
             found = _decode_to_cache(entries, recipe, key, root, shape)
     pixels, meta = found
-    skipped = [position for position, _ in meta["skipped"]]
-    if skipped:
-        first = "; ".join(f"{entries[i].name}: {why}" for i, why in meta["skipped"][:3])
-        logger.warning("%s: skipped %d of %d images that cannot be read (%s)", root, len(skipped), len(entries), first)
-    return pixels, skipped
+    if meta["skipped"]:
+        logger.warning("%s: %s", root, skipped_words(entries, meta))
+    return pixels, meta
 
 
 def _decode_to_cache(
     entries: Sequence[Entry], recipe: Recipe, key: str, root: Path, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, dict]:
     broken: list[tuple[int, str]] = []
+    facts = Facts()
     try:
         with cache.writing(key, shape) as writer:
             logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
-            for image in _rows(entries, recipe, shape, broken):
+            for image in _rows(entries, recipe, shape, broken, facts):
                 writer.append(image)
             _refuse(entries, broken, recipe, root)
-            writer.meta = {"skipped": broken, "root": str(root), "recipe": vars(recipe)}
+            writer.meta = {"skipped": broken, "root": str(root), "recipe": vars(recipe), **facts.meta()}
         if (found := cache.load(key)) is not None:
             return found
         reason = "the written files cannot be read back"
@@ -161,35 +188,38 @@ def _decode_to_cache(
         *(cache.decoded_dir(), reason, len(entries)),
     )
     broken.clear()
+    facts = Facts()
     pixels = np.empty((len(entries), *shape), np.uint8)
     count = 0
-    for count, image in enumerate(_rows(entries, recipe, shape, broken), 1):
+    for count, image in enumerate(_rows(entries, recipe, shape, broken, facts), 1):
         pixels[count - 1] = image
     _refuse(entries, broken, recipe, root)
-    return pixels[:count], {"skipped": broken}
+    return pixels[:count], {"skipped": broken, **facts.meta()}
 
 
 def _rows(
-    entries: Sequence[Entry], recipe: Recipe, shape: tuple[int, int, int], broken: list[tuple[int, str]]
+    entries: Sequence[Entry], recipe: Recipe, shape: tuple[int, int, int], broken: list[tuple[int, str]], facts: Facts
 ) -> Iterator[np.ndarray]:
-    """Yield the readable images in order; append (position, reason) to `broken` for each of the others."""
+    """Yield the readable images in order, and add their facts; append (position, reason) to `broken` for the others."""
 
-    def one(entry: Entry) -> np.ndarray | str:
+    def one(entry: Entry) -> tuple[np.ndarray, Fact] | str:
         try:
             with entry.open() as file, Image.open(file) as image:
                 array = to_array(resize(halved(flatten(image, shape[0]), recipe.half), recipe.size, recipe.crop))
+                known = fact(image, array)
         except _BROKEN as error:
             return _reason(error)
         if array.shape != shape:
             return f"its pixels are {array.shape[2]}x{array.shape[1]}, not {shape[2]}x{shape[1]}"
-        return array
+        return array, known
 
     told = time.monotonic()
     for i, result in enumerate(parallel(one, entries, threads(_mean_bytes(entries)))):
         if isinstance(result, str):
             broken.append((i, result))
         else:
-            yield result
+            facts.add(result[1])
+            yield result[0]
         if time.monotonic() - told > _SECONDS:
             told = time.monotonic()
             logger.info("decoded %d of %d images (%d %%)", i + 1, len(entries), 100 * (i + 1) // len(entries))
@@ -225,9 +255,7 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
-        raise UsageError(
-            f"{root}: images of different sizes: {seen}{more}; training requires a single size: add data.size=64"
-        )
+        raise UsageError(f"{root}: images of different sizes: {seen}{more}; {entries[0].files.asked.sizes}")
     ((width, height),) = sizes
     return recipe.channels or (1 if grey else 3), height, width
 
@@ -240,8 +268,7 @@ def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Rec
         first = "; ".join(f"{entries[i].name}: {why}" for i, why in broken[:3])
         first += "; ..." if len(broken) > 3 else ""
         raise UsageError(
-            f"{root}: {len(broken)} of {len(entries)} images cannot be read ({first}); "
-            "repair or remove them, or skip them with data.on_error=skip"
+            f"{root}: {len(broken)} of {len(entries)} images cannot be read ({first}); {entries[0].files.asked.broken}"
         )
 
 

@@ -7,18 +7,17 @@ gancli train model=stargan data=domains data.root=~/seasons data.size=128
 """
 
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-from gancli.data.files import open_files
-from gancli.data.folder import FolderImages, Named
+from gancli.data.files import Asked, open_files
+from gancli.data.folder import FolderImages
+from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
-from gancli.data.source import Images, Source, fingerprint
+from gancli.data.source import Images, Source, fingerprint, folder
 from gancli.errors import UsageError
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
-_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 
 
 class Domains(FolderImages):
@@ -49,7 +48,7 @@ class Domains(FolderImages):
 
 
 class Side(Domains):
-    """One of two domains under a root: folders trainA, testA, valA (or trainB, ...), or a half of each AB picture."""
+    """One of two domains under a root: folders trainA, testA, valA (`layout.side_of`), or a half of each AB picture."""
 
     def __init__(self, root: str, side: str, half: bool = False, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
@@ -58,36 +57,20 @@ class Side(Domains):
             self.recipe = replace(self.recipe, half="AB".index(side))
         self.half = half
 
-    def _parts(self) -> dict[str, list[Named]]:
-        return super()._parts() if self.half else side_of(self.root, self.side)
+    def _layout(self) -> Layout:
+        return super()._layout() if self.half else side_of(open_files(self.root, self.asked), self.side)
 
 
-def side_of(root: Any, side: str) -> dict[str, list[Named]]:
-    """Return the files in the folders train<side>, test<side> and val<side>, at any depth below ``root``.
+class PairedSide(Side):
+    """One of the two halves of all pairs."""
 
-    Raises:
-        UsageError: there is no folder train<side>.
-    """
-    found: dict[str, list[Named]] = {}
-    names = {f"{part}{side}": split for part, split in _PARTS.items()}
-    for entry in open_files(root).entries():
-        parts = PurePosixPath(entry.name).parts
-        for depth, folder in enumerate(parts[:-1]):
-            if folder in names:
-                found.setdefault(names[folder], []).append((entry, "/".join(parts[depth + 1 :])))
-                break
-    if "train" not in found:
-        raise UsageError(
-            f"data.root={root}: no images in a folder train{side}; it has to hold trainA and trainB, and may hold "
-            "testA, testB, valA, valB. Two other folders: data/a=folder data.a.root=... data/b=folder data.b.root=..."
-        )
-    return found
+    asked = Asked(broken="repair them, or remove them with their partners: pairs cannot be skipped")
 
 
 class Unpaired(Source):
     """Two domains without correspondence: the images of a split are domain b, their `Images.source` is domain a.
 
-    - `root`: a folder or zip that holds trainA and trainB, and optionally testA, testB, valA, valB.
+    - `root`: a folder or zip that holds trainA and trainB, and optionally testA, testB, valA, valB (`layout.side_of`).
     - `a`, `b`: instead of `root`, two data sets of equal size (`data/a=mnist data/b=digits`).
     - `size`: height and width in pixels; None: 256 with `root`, the data sets' own size with `a` and `b`.
     - `load`: size of loaded training pictures relative to `size`, from which random crops are taken; None: 286/256
@@ -140,6 +123,10 @@ class Unpaired(Source):
         a, b = (self._larger(domain.training(), images) for domain, images in zip(self.domains, self._plain("train")))
         return self._joined(a, b)
 
+    def notes(self) -> list[str]:
+        sides = zip("ab", self.domains)
+        return super().notes() + [f"domain {name}: {line}" for name, each in sides for line in each.notes()]
+
     def _plain(self, split: str) -> tuple[Images, Images]:
         joined = self.split(split)
         assert joined.source is not None
@@ -187,15 +174,16 @@ class Paired(Unpaired):
     def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         if options["on_error"] != "refuse":
             raise UsageError("data.on_error=skip would break pairs: repair or remove the files that cannot be read")
-        a, b = super()._sides(root, options)
-        folders = {entry.name.split("/")[-2] for entry in open_files(a.root).entries() if "/" in entry.name}
-        if not {"trainA", "trainB"} & folders:
-            return Side(root, "A", half=True, **options), Side(root, "B", half=True, **options)
-        names = [{split: [path.rpartition(".")[0] for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
+        half = not has_sides(open_files(folder(root)))
+        a, b = (PairedSide(root, side, half=half, **options) for side in "AB")
+        if half:
+            return a, b
+        names = [_stems(each._layout()) for each in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
-            alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))
-            if alone or sorted(names[0][split]) != sorted(names[1][split]):
-                which = alone[0] if alone else "two files of one name"
+            ours, theirs = (each.get(split, []) for each in names)
+            if ours != theirs:
+                alone = sorted(set(ours) ^ set(theirs))
+                which = alone[0] if alone else "two files of one name, or of names that endings sort in another order,"
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )
@@ -205,6 +193,11 @@ class Paired(Unpaired):
         if len(a) != len(b):
             raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both")
         return super()._joined(a, b)
+
+
+def _stems(layout: Layout) -> dict[str, list[str]]:
+    """Return the names of a domain's files by split, without their endings."""
+    return {split: [path.rpartition(".")[0] for _, path in named] for split, named in layout.parts.items()}
 
 
 def check_load(load: float) -> float:

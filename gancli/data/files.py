@@ -6,11 +6,14 @@ import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from gancli.errors import UsageError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,49 @@ class Entry:
         return self.files.open(self.name)
 
 
+class Asked(NamedTuple):
+    """How a user names a folder of images, and what can be done about its faults there."""
+
+    key: str = "data.root"
+    sizes: str = "training requires a single size: add data.size=64"
+    broken: str = "repair or remove them, or add data.on_error=skip"
+
+
+DATA_ROOT = Asked()
+
+
 class Files(ABC):
-    """Read access to the images under one root. Hidden files, ``__MACOSX`` and files of other types are ignored."""
+    """Read access to the images under one root. Hidden files and ``__MACOSX`` are ignored."""
 
     root: Path
+    asked: Asked
 
-    @abstractmethod
+    def __str__(self) -> str:
+        return f"{self.asked.key}={self.root}"
+
     def entries(self) -> list[Entry]:
         """Return all images, sorted by name."""
+        return sorted((entry for entry in self.listing() if _is_image(entry.name)), key=lambda entry: entry.name)
+
+    def others(self) -> list[str]:
+        """Return the names of all other files, sorted."""
+        return sorted(entry.name for entry in self.listing() if not _is_image(entry.name))
+
+    @abstractmethod
+    def listing(self) -> list[Entry]:
+        """Return all files that are not hidden."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO: ...
 
 
 class Directory(Files):
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
+        self.root, self.asked = root, asked
 
-    def entries(self) -> list[Entry]:
+    def listing(self) -> list[Entry]:
         try:
-            return sorted(self._walk(self.root, "", frozenset()), key=lambda entry: entry.name)
+            return self._walk(self.root, "", frozenset())
         except OSError as error:
             where = error.filename or self.root
             raise UsageError(f"{where}: cannot be listed ({error.strerror}); check its permissions") from None
@@ -63,7 +89,7 @@ class Directory(Files):
                     continue
                 if entry.is_dir():
                     found += self._walk(entry.path, name + "/", above | {here})
-                elif entry.name.lower().endswith(EXTENSIONS):
+                else:
                     try:
                         status = entry.stat()
                         found.append(Entry(self, name, status.st_size, status.st_mtime_ns))
@@ -76,46 +102,48 @@ class Directory(Files):
 
 
 class Archive(Files):
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
+        self.root, self.asked = root, asked
         try:
             # All threads share one handle: ZipFile locks the file position.
             self.zip = zipfile.ZipFile(root)
         except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
             raise UsageError(
-                f"data.root={root}: is a file, but not a zip that can be read ({one_line(error)}); "
+                f"{self}: is a file, but not a zip that can be read ({one_line(error)}); "
                 "allowed are a folder and a zip of images"
             ) from None
         except OSError as error:
-            raise UsageError(f"data.root={root}: cannot be read ({error.strerror}); check its permissions") from None
+            raise UsageError(f"{self}: cannot be read ({error.strerror}); check its permissions") from None
 
-    def entries(self) -> list[Entry]:
-        return sorted(
-            (
-                Entry(self, member.filename, member.compress_size, member.CRC)
-                for member in self.zip.infolist()
-                if member.filename.lower().endswith(EXTENSIONS) and all(map(_visible, member.filename.split("/")))
-            ),
-            key=lambda entry: entry.name,
-        )
+    def listing(self) -> list[Entry]:
+        return [
+            Entry(self, member.filename, member.compress_size, member.CRC)
+            for member in self.zip.infolist()
+            if not member.is_dir() and all(map(_visible, member.filename.split("/")))
+        ]
 
     def open(self, name: str) -> BinaryIO:
         return io.BytesIO(self.zip.read(name))
 
 
-def open_files(root: Path) -> Files:
+def open_files(root: Path, asked: Asked = DATA_ROOT) -> Files:
     """Return a reader for a folder or a zip archive. Raises UsageError if ``root`` is neither."""
     if root.is_dir():
-        return Directory(root)
+        return Directory(root, asked)
     if root.exists():
-        return Archive(root)
-    raise UsageError(f"data.root={root}: no such folder or zip; name a folder or zip of images: data.root=~/my-images")
+        return Archive(root, asked)
+    key = asked.key
+    raise UsageError(f"{key}={root}: no such folder or zip; name a folder or zip of images: {key}=~/my-images")
 
 
 def one_line(error: BaseException) -> str:
     """Return the last line of an exception's message, at most 160 characters, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:160] if lines else type(error).__name__
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS)
 
 
 def _visible(part: str) -> bool:

@@ -1,25 +1,33 @@
 """Read generated images of any origin for evaluation, from a folder, a zip or an npz; points from an npz or a csv."""
 
+import logging
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from gancli.data.folder import FolderImages, Named
+from gancli.data.files import Asked
+from gancli.data.folder import FolderImages
+from gancli.data.layout import Layout
 from gancli.data.pixels import fit
-from gancli.data.source import Images, fingerprint
+from gancli.data.source import SPLITS, Images, fingerprint
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 
+logger = logging.getLogger("gancli")
 GRID = "grid.png"  # the overview that gancli sample writes beside its images
 
 
 class Pictures(FolderImages):
-    """A folder or zip of images, without the grid that ``gancli sample`` writes."""
+    """All images of a folder or zip, of whatever split, without the grid that ``gancli sample`` writes."""
 
-    def _parts(self) -> dict[str, list[Named]]:
-        return {split: [each for each in named if each[1] != GRID] for split, named in super()._parts().items()}
+    asked = Asked("images", "scores compare pictures of one size: resize them first", "repair or remove them")
+
+    def _layout(self) -> Layout:
+        found = super()._layout()
+        named = [each for split in SPLITS for each in found.parts.get(split, ()) if each[1] != GRID]
+        return found._replace(parts={"train": named})
 
 
 def read(path: str, like: Images) -> Images:
@@ -50,7 +58,11 @@ def read(path: str, like: Images) -> Images:
         return Images(pixels, labels, spec, file.stem, "all", fingerprint(pixels, labels), like.class_names)
     if not file.exists():
         raise UsageError(f"images={path}: no such folder or file; name a folder, a zip or an npz of pictures")
-    return Pictures(str(file), channels=like.spec.channels, test=0, validation=0).split("train")
+    pictures = Pictures(str(file), channels=like.spec.channels, test=0, validation=0)
+    images = pictures.split("train")
+    for line in pictures.notes():
+        logger.info("images=%s: %s", path, line)
+    return images
 
 
 def _points(file: Path, dim: int) -> np.ndarray:

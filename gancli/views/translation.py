@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gancli.data.files import one_line, open_files
+from gancli.data.files import Asked, one_line, open_files
 from gancli.data.pixels import flatten, to_array
 from gancli.data.source import Images
 from gancli.data.spec import quantise, scaled
@@ -176,7 +176,7 @@ def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str
     root = Path(source).expanduser()
     if not root.exists():
         raise UsageError(f"source={source}: no such folder or zip; name one with pictures to translate")
-    entries = open_files(root).entries()
+    entries = open_files(root, Asked("source")).entries()
     if not entries:
         raise UsageError(f"source={source}: no pictures in it")
     stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
