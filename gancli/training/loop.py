@@ -73,7 +73,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
         open_folder(cfg, run_dir)
         note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
-    for line in run.model.notes:
+    for line in (*run.source.notes(), *run.model.notes):
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)
