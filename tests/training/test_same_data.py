@@ -123,7 +123,7 @@ def test_what_was_read_stands_in_the_log(tmp_path) -> None:
     text = (tmp_path / "run" / "log.txt").read_text()
     for words in ("data=folder: 26 train, 1 validation, 3 test images of 8x8, RGB", "2 classes, images of train: cat ",
                   "images found: 31, taken: 31 as train (2 class folders); not taken: 1 .heic",
-                  "skipped 1 of 31 images that cannot be read (cat/bad.png: ", "12x16 (20), 8x8 (10), crop"):  # fmt: skip
+                  "skipped 1 of 31 images that cannot be read (cat/bad.png: ", "12x16 (20), 8x8 (10)"):  # fmt: skip
         assert words in text, text
 
 
