@@ -106,6 +106,16 @@ def _parsed(override: str) -> tuple[str, Any]:
     return found.key_or_group, found.value()
 
 
+def options(group: str) -> list[str]:
+    """Return the names of the yaml files of a group of conf/, sorted."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def lecture(name: str, *more: str) -> DictConfig:
+    """Compose the config of a lecture."""
+    return compose("train", [f"experiment=lecture/{name}", "runtime=cpu", *more])
+
+
 def drawn(model: Model, n: int, seed: int) -> torch.Tensor:
     """Draw n images by a seed; a model that translates is given a source that depends on it, too."""
     generator = torch.Generator().manual_seed(seed)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers import NoHostSync, compose, drawn, overrides, run, tensors
+from helpers import NoHostSync, compose, drawn, options, overrides, run, tensors
 
-from gancli.config import conf_dir, target_class
 from gancli.config import options as options_of
+from gancli.config import target_class
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
 from gancli.models.autoregressive import Autoregressive
@@ -15,11 +15,6 @@ from gancli.training import checkpoint
 from gancli.training.ema import EMA
 from gancli.training.loop import run_turn, train
 from gancli.training.run import build
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-
 
 MODELS = options("model")
 CLASSES = {name: target_class(node, Model) for name, node in options_of("model").items()}

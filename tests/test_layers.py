@@ -1,6 +1,7 @@
 """The rules that keep the source readable: who imports whom, how long files and functions are, who catches what."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +167,35 @@ def families(node: ast.expr) -> set[str]:
 
 def test_the_rule_of_families_can_fail() -> None:
     assert families(ast.parse("isinstance(model, (Model, base.Translation))").body[0].value.args[1]) == {"Translation"}
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_import_helpers_and_no_other_test(path: Path) -> None:
+    assert other_tests(tree_of(path)) == []
+    assert path.name.startswith(("test_", "bench_")) or len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def other_tests(tree: ast.Module) -> list[str]:
+    """Return the test modules that a module imports, anywhere in it."""
+    return [name for name in imports(ast.walk(tree)) if any(part.startswith("test_") for part in name.split("."))]
+
+
+def test_names_of_test_files_differ() -> None:
+    """pytest imports each by its name alone; a helper's name is taken, too."""
+    assert len({path.name for path in TESTS}) == len(TESTS)
+
+
+def test_files_that_tests_name_exist() -> None:
+    named = {name for path in TESTS for name in re.findall(r"\btests/[\w/]+\.\w+", path.read_text(encoding="utf-8"))}
+    assert len(named) > 5 and {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    "line", ["import test_kde", "from test_kde import run", "def f():\n    from models.test_kde import run"]
+)
+def test_the_rule_of_imports_can_fail(line: str) -> None:
+    assert other_tests(ast.parse(line))
+    assert not other_tests(ast.parse("from helpers import tensors"))

@@ -155,8 +155,8 @@ def test_what_the_family_has_not_is_refused_in_one_line(typed):
     typed("train", "model=pixel_gaussian", *DATA, TRUST, "images=16", "hydra.run.dir=run")
     for words, says in (
         (("sample", "ckpt=run", TRUST, "temperature=0.5"), "temperature: no such key"),
-        (("sample", "ckpt=run", TRUST, "view=interpolation"), "PixelGaussian is none; its views are: grid, mean"),
-        (("eval", "ckpt=run", TRUST, "metrics=[nll]"), "nll needs a model that knows its likelihood"),
+        (("sample", "ckpt=run", TRUST, "view=interpolation"), "PixelGaussian is not; its views are: grid, mean"),
+        (("eval", "ckpt=run", TRUST, "metrics=[nll]"), "nll needs a model with a likelihood"),
         (("train", "model=pixel_gaussian", "loss=hinge", TRUST, *DATA), "its losses are: pixel_nll"),
         (("sample", "ckpt=run"), "trust"),
     ):

@@ -8,25 +8,36 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_torchvision import write_mnist
+from pictures import write_mnist
 
 from gancli.config import conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *(ROOT / "gancli" / name / "README.md" for name in (
+PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *(ROOT / "gancli" / name / "README.md" for name in (
     "losses", "models", "data", "metrics", "lectures", "training/doctor",
 ))]  # fmt: skip
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 EVERYTHING = "\n".join(TEXTS.values())
 SMOKE = {  # appended: the last value of a key wins
-    "train": ["images=16", "batch_size=8", "samples.n=4", "runtime=cpu", "features.epochs=1"],
+    "train": ["images=16", "batch_size=8", "samples.n=4", "eval.n=12", "runtime=cpu", "features.epochs=1"],
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
     "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
     "report": [],
     "doctor": [],
     "help": [],
+}
+
+
+SMALLER = {  # a word of a command -> what it takes besides
+    "data=digits": ["features.epochs=1"],
+    "data=folder": ["model.width=8"],
+    "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
+    "features=classifier": ["features.epochs=1"],
+    "model=cdcgan": ["model.width=8"],
+    "model=gated_pixelcnn": ["model.blocks=2"],
+    "seed=1,2,3": ["seed=1,2"],
 }
 
 
@@ -46,11 +57,10 @@ def smoke(words: list[str]) -> list[str]:
         return []
     if "resume=latest" in words:
         return ["images=32"]
-    if "features=classifier" in words:
-        return [*SMOKE[words[0]], "features.epochs=1"]
+    extra = [*SMOKE[words[0]], *(more for word in words for more in SMALLER.get(word, []))]
     if {"data=folder", "model=toy_gan"} & set(words):
-        return [word for word in SMOKE[words[0]] if not word.startswith("features.")]
-    return SMOKE[words[0]]
+        return [word for word in extra if not word.startswith("features.")]
+    return extra
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +127,7 @@ def test_every_command_of_a_page_runs(page, home, typed):
 def test_pages_without_commands_are_known():
     """Every other page is run by the test above or by that of the tour."""
     silent = [page.parent.name for page, text in TEXTS.items() if not commands(text)]
-    assert silent == ["data", "lectures"]
+    assert silent == ["tests", "data", "lectures"]
 
 
 def test_make_train_runs_its_commands(home, typed):
@@ -173,8 +183,10 @@ def test_the_worked_example_of_contributing_runs(cli):
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"\bmake ([a-z-]+)", README)) - {"the"}
-    assert named and all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", EVERYTHING, re.MULTILINE))
+    assert {"test", "train", "bench"} <= named and all(
+        re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named
+    )
 
 
 def test_links_and_pictures_lead_to_files():
@@ -182,6 +194,12 @@ def test_links_and_pictures_lead_to_files():
         targets = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
         missing = [each for each in targets if "://" not in each and not (page.parent / each).exists()]
         assert missing == [], page
+
+
+def test_the_page_of_the_tests_names_its_files():
+    here = [path for path in (ROOT / "tests").iterdir() if path.suffix == ".py"]
+    page = TEXTS[ROOT / "tests" / "README.md"]
+    assert here and [path.name for path in here if f"`{path.name}`" not in page] == []
 
 
 def test_the_readme_is_short():

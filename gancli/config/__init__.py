@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gancli.config import composition, schema, targets
+from gancli.config import composition, kinds, schema, targets
 from gancli.config.annotations import anneals
-from gancli.config.check import check_arguments, check_keys, check_nodes
+from gancli.config.check import check_arguments, check_keys, check_nodes, check_target
 from gancli.config.composition import conf_dir
 from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
@@ -124,13 +124,15 @@ def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:
     return OmegaConf.create(plain(cfg) | dict(nodes), flags={"struct": True})
 
 
-def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (), **kwargs: Any) -> Any:
+def instantiate(
+    node: Mapping[str, Any], kind: type | tuple[type, ...], *, trust: Sequence[str] = (), **kwargs: Any
+) -> Any:
     """Build the object that a node with a ``_target_`` describes; nothing but a vetted class is ever called.
 
     Args:
         node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned, with
             ``_recursive_: false`` the targets inside its arguments stay nodes.
-        kind: the class that the target must be, or inherit from.
+        kind: the class, or one of the classes, that the target must be or inherit from.
         trust: packages besides gancli, torch.optim and torch.nn whose classes may be built.
         kwargs: arguments that the program gives; they win over the node's.
 
@@ -139,9 +141,12 @@ def instantiate(node: Mapping[str, Any], kind: type, *, trust: Sequence[str] = (
     """
     values = plain(node)
     built: Any = target_class(values, kind, trust=trust)
+    values = {k: v for k, v in values.items() if k not in kwargs}
+    check_target(values, kwargs, trust)
     arguments = {k: v for k, v in values.items() if k not in schema.HYDRA_KEYS}
     if values.get("_recursive_", True):
-        arguments = {k: _build(v, trust) for k, v in arguments.items()}
+        taken = targets.signature(values["_target_"]).parameters
+        arguments = {k: _build(v, taken.get(k), trust) for k, v in arguments.items()}
     arguments = _numbers(arguments, values["_target_"]) | kwargs
     if values.get("_partial_"):
         return partial(built, **arguments)
@@ -196,15 +201,14 @@ def _is_target(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def _build(value: Any, trust: Sequence[str]) -> Any:
-    """Build the targets inside an argument."""
+def _build(value: Any, parameter: targets.Parameter | None, trust: Sequence[str]) -> Any:
+    """Build the targets inside an argument, which have to be of the kind that its annotation names."""
+    if isinstance(value, dict) and "_target_" in value:
+        named = [name.rpartition(".") for name in kinds.named(parameter, trust)]
+        return instantiate(value, tuple(getattr(import_module(where), name) for where, _, name in named), trust=trust)
     if isinstance(value, dict):
-        return (
-            instantiate(value, object, trust=trust)
-            if "_target_" in value
-            else {key: _build(inner, trust) for key, inner in value.items()}
-        )
-    return [_build(inner, trust) for inner in value] if isinstance(value, list) else value
+        return {key: _build(inner, parameter, trust) for key, inner in value.items()}
+    return [_build(inner, parameter, trust) for inner in value] if isinstance(value, list) else value
 
 
 def _numbers(arguments: dict[str, Any], target: str) -> dict[str, Any]:
@@ -227,7 +231,7 @@ def number(node: Any) -> Any:
         raise UsageError(str(error)) from error
 
 
-def target_class(node: Mapping[str, Any], kind: type[T], *, trust: Sequence[str] = ()) -> type[T]:
+def target_class(node: Mapping[str, Any], kind: type[T] | tuple[type, ...], *, trust: Sequence[str] = ()) -> type[T]:
     """Import the class that a node's ``_target_`` names, looking at the name before the import and at its origin after.
 
     The name alone is not enough: a trusted module holds all that it imports, such as ``gancli.config.Path``.
@@ -237,11 +241,15 @@ def target_class(node: Mapping[str, Any], kind: type[T], *, trust: Sequence[str]
     """
     target = str(node.get("_target_", ""))
     targets.check_trusted(target, trust)
+    allowed = kind if isinstance(kind, tuple) else (kind,)
+    if object not in allowed:
+        kinds.check(target, [f"{each.__module__}.{each.__qualname__}" for each in allowed])
     module, _, name = target.rpartition(".")
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"_target_={target} cannot be imported: {error}") from error
     if not isinstance(found, type) or not targets.is_trusted(found.__module__, trust) or not issubclass(found, kind):
-        raise UsageError(f"_target_={target} is refused: it is no {kind.__name__} class of a trusted package")
-    return found
+        names = " or ".join(each.__name__ for each in allowed)
+        raise UsageError(f"_target_={target} is refused: it is no {names} class of a trusted package")
+    return cast("type[T]", found)

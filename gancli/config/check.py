@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from gancli.config import schema, targets
+from gancli.config import kinds, schema, targets
 from gancli.config.annotations import anneals, describe, fits, is_annealed, takes_only
 from gancli.errors import UsageError, did_you_mean
 from gancli.nn.annealed import Annealed
@@ -81,14 +81,30 @@ def _no_key(path: str, key: str, allowed: Collection[str]) -> str:
     return f"{path}: no such key{did_you_mean(key, allowed)} ({known})"
 
 
-def _check_node(node: dict[str, Any], path: str, group: str | None, trust: Sequence[str]) -> None:
+def check_target(node: dict[str, Any], supplied: Collection[str], trust: Sequence[str]) -> None:
+    """Check a mapping with a ``_target_``, wherever it came from, against the signature of the target.
+
+    Args:
+        node: plain dicts, lists and scalars; where a whole number is expected, 200k becomes one in place.
+        supplied: arguments that the program gives.
+        trust: packages outside gancli whose classes may be built.
+
+    Raises:
+        UsageError: one line with the class and the key, what it is, and what is allowed.
+    """
+    _check_node(node, str(node["_target_"]).rpartition(".")[2], None, trust, supplied)
+
+
+def _check_node(
+    node: dict[str, Any], path: str, group: str | None, trust: Sequence[str], supplied: Collection[str] = ()
+) -> None:
     """Check a mapping with a ``_target_`` against that target's signature, and those inside it likewise."""
     try:
         targets.check_trusted(str(node["_target_"]), trust)
         signature = targets.signature(str(node["_target_"]))
     except UsageError as error:
         raise UsageError(f"{path}.{error}") from error
-    supplied = schema.SUPPLIED.get(group or "", ())
+    supplied = (*supplied, *schema.SUPPLIED.get(group or "", ()))
     taken = {key: p for key, p in signature.parameters.items() if key not in supplied}
     own = dict.fromkeys(schema.OWN_KEYS.get(group or "", ()))
     if group == "data":
@@ -141,11 +157,11 @@ def _check_value(
     """Check one argument; a whole number written 20k becomes one."""
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
-        return _check_node(value, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)
+        return _check_part(value, path, parameter, trust)
     if isinstance(value, dict) and anneals(parameter.annotation):
         _annealed(value, path)
         return
-    _check_inside(value, path, node.get("_recursive_") is False, trust)
+    _check_inside(value, path, parameter, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
     if not fits(value, parameter.annotation):
@@ -178,10 +194,23 @@ def _last(value: Any, path: str) -> Any:
     return _annealed(value, path)["to"] if isinstance(value, dict) else value
 
 
-def _check_inside(value: Any, path: str, kept: bool, trust: Sequence[str]) -> None:
+def _check_inside(value: Any, path: str, parameter: targets.Parameter, kept: bool, trust: Sequence[str]) -> None:
     """Check the targets in a mapping by name, such as loss.penalties; ``kept`` ones are a group's own, by its name."""
-    for name, inner in value.items() if isinstance(value, dict) else ():
-        if isinstance(inner, dict) and "_target_" in inner:
-            _check_node(inner, f"{path}.{name}", name if kept and name in GROUPS else None, trust)
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in named:
+        if not isinstance(inner, dict) or "_target_" not in inner:
+            _check_inside(inner, f"{path}.{name}", parameter, kept, trust)
+        elif kept:
+            _check_node(inner, f"{path}.{name}", name if name in GROUPS else None, trust)
         else:
-            _check_inside(inner, f"{path}.{name}", kept, trust)
+            _check_part(inner, f"{path}.{name}", parameter, trust)
+
+
+def _check_part(node: dict[str, Any], path: str, parameter: targets.Parameter, trust: Sequence[str]) -> None:
+    """Check a target inside an argument: it has to be of the kind that the argument's annotation names."""
+    try:
+        targets.check_trusted(str(node["_target_"]), trust)
+        kinds.check(str(node["_target_"]), kinds.named(parameter, trust))
+    except UsageError as error:
+        raise UsageError(f"{path}.{error}") from error
+    _check_node(node, path, "data" if takes_only(parameter.annotation, "Source") else None, trust)

@@ -127,7 +127,7 @@ def _lookup(module: Module, name: str, depth: int = _DEPTH) -> tuple[Module, ast
         original = next(a.name for a in node.names if (a.asname or a.name) == name)
         return _lookup(_module(module.absolute(node)), original, depth - 1)
     if isinstance(node, ast.Assign) and isinstance(node.value, (ast.Name, ast.Attribute)):
-        return _resolve(module, node.value, depth - 1)
+        return resolve(module, node.value, depth - 1)
     if node is not None:
         return module, node
     for star, node in module.names.items():
@@ -140,7 +140,7 @@ def _lookup(module: Module, name: str, depth: int = _DEPTH) -> tuple[Module, ast
     raise NotFound(f"no class {name!r} in {module.name!r}{did_you_mean(name, known)}")
 
 
-def _resolve(module: Module, node: ast.expr, depth: int = _DEPTH) -> tuple[Module, ast.stmt]:
+def resolve(module: Module, node: ast.expr, depth: int = _DEPTH) -> tuple[Module, ast.stmt]:
     """Follow ``Name`` or ``package.module.Name`` as written in a module."""
     if isinstance(node, ast.Subscript):  # Base[T]
         node = node.value
@@ -185,7 +185,7 @@ def signature(target: str) -> Signature:
     Raises:
         UsageError: there is no such class, or its source cannot be found; the message starts with the reason.
     """
-    return _of_class(*_class(target))
+    return _of_class(*find(target))
 
 
 @cache
@@ -195,7 +195,7 @@ def method(target: str, name: str) -> Signature:
     Raises:
         UsageError: as signature().
     """
-    return _of_class(*_class(target), name=name)
+    return _of_class(*find(target), name=name)
 
 
 @cache
@@ -207,7 +207,7 @@ def constant(target: str, name: str) -> Any:
     Raises:
         UsageError: as signature().
     """
-    return next(_constants(*_class(target), name, _DEPTH), None)
+    return next(_constants(*find(target), name, _DEPTH), None)
 
 
 def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Iterator[Any]:
@@ -225,7 +225,7 @@ def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Ite
         yield from _constants(where, base, name, depth - 1)
 
 
-def _class(target: str) -> tuple[Module, ast.ClassDef]:
+def find(target: str) -> tuple[Module, ast.ClassDef]:
     """Return where the class ``package.module.Class`` is defined, and how."""
     module, _, name = target.rpartition(".")
     try:
@@ -243,7 +243,7 @@ def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.Cla
     """Yield the bases that can be found, in their order."""
     for base in node.bases:
         try:
-            where, found = _resolve(module, base)
+            where, found = resolve(module, base)
         except NotFound:
             continue
         if isinstance(found, ast.ClassDef):
@@ -278,7 +278,7 @@ def _of_bases(module: Module, node: ast.ClassDef, depth: int, method: str) -> Si
         if name in _PLAIN_BASES:
             continue
         try:
-            where, found = _resolve(module, base)
+            where, found = resolve(module, base)
         except NotFound:
             return Signature(open=True)
         if not isinstance(found, ast.ClassDef):

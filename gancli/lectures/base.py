@@ -38,7 +38,7 @@ class LectureContext:
     """The context in which a lecture runs, besides its own parameters.
 
     Args:
-        cfg: the whole config, as of any training run.
+        cfg: the whole config of a training run.
         runtime: device and precision.
         show: reports progress: (what, done, total).
     """

@@ -1,7 +1,7 @@
 """A discriminator saturates where a critic does not: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN, figure 2.
 
-Data N(0, 1), generator N(d, 1), all but disjoint. The best discriminator is flat where the generated points are, so
-the saturating loss gives them no gradient; the best critic of slope 1, f(x) = -x, is a line.
+The data are N(0, 1), and the generator N(d, 1); they hardly overlap. The optimal discriminator is flat at the generated
+points, so the saturating loss gives them no gradient. The optimal critic of slope 1 is a line, f(x) = -x.
 
     gancli train experiment=lecture/critic_vs_discriminator
 """
@@ -19,14 +19,14 @@ from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alo
 from gancli.losses.adversarial import Minimax
 from gancli.views import figures
 
-LABELS = {"penalised": "gradient penalty", "clipped": "weights clipped, over its K"}
+LABELS = {"penalised": "gradient penalty", "clipped": "clipped weights, divided by K"}
 
 
 class CriticVsDiscriminator(Lecture):
-    """The scores of both players along the line, and the gradient that each gives a generated point.
+    """The scores of discriminator and critics along the line, and the gradient that each gives a generated point.
 
     Args:
-        players: a ``discriminator``, and critics ``penalised`` and ``clipped``, each by its nodes of the config.
+        players: config nodes of a ``discriminator`` and of the critics ``penalised`` and ``clipped``.
         distance: d.
 
     Raises:
@@ -41,7 +41,7 @@ class CriticVsDiscriminator(Lecture):
     def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
         d = self.distance
         line = Line.over(-4, d + 4, 2001)
-        learned: dict[str, tuple[Tensor, Tensor]] = {}  # score and its slope at the points
+        learned: dict[str, tuple[Tensor, Tensor]] = {}  # the score and its slope at the points
         for i, (name, nodes) in enumerate(self.players.items()):
             run = context.build(**nodes)
             run.model.generator = Shifted(d).to(run.model.device)
@@ -62,18 +62,18 @@ class CriticVsDiscriminator(Lecture):
 
 
 def saturating(score: Tensor, derivative: Tensor) -> Tensor:
-    """Return |d log(1 - D) / dx| at points of a given score: what moves a generated point in the saturating game."""
+    """Return |d log(1 - D) / dx| for given scores: the gradient at a generated point under the saturating loss."""
     score = score.clone().requires_grad_()
     (outer,) = torch.autograd.grad(Minimax().on_generated(score).sum(), score)
     return (outer * derivative).abs()
 
 
 def measure(line: Line, d: float, score: Tensor, derivative: Tensor, kind: str) -> dict[str, float]:
-    """Return statistics of a player on N(0, 1) and N(d, 1), by quadrature.
+    """Return statistics of a discriminator or critic on N(0, 1) and N(d, 1), by quadrature.
 
     ``K``: a critic's mean slope between the two means, 1 + W1 / (2 lambda) under a gradient penalty of weight lambda;
     ``distance``: E f(x) - E f(G(z)), an estimate of K times W1;
-    ``gradient``: the mean size of the gradient at generated points, in the saturating game or from a critic over K.
+    ``gradient``: the mean gradient magnitude at generated points, of the saturating loss or of a critic divided by K.
     """
     p, q = line.normal(0), line.normal(d)
     if kind == "discriminator":
@@ -87,7 +87,7 @@ def measure(line: Line, d: float, score: Tensor, derivative: Tensor, kind: str) 
 
 
 def _backdrop(axes: Axes, line: Line, d: float, height: float = 1.0, base: float = 0.0) -> None:
-    """Show where the data and the generated points are."""
+    """Draw the densities of the data and the generated points."""
     for name, mean, colour in (("data", 0.0, figures.COLOURS[0]), ("generated", d, figures.COLOURS[1])):
         density = base + height * line.normal(mean)
         axes.fill_between(line.x, base, density, alpha=0.25, color=colour, lw=0, label=name)
@@ -107,7 +107,7 @@ def _draw_critics(axes: Axes, line: Line, d: float, critics: dict[str, tuple[flo
     for i, (name, (k, f, _)) in enumerate(critics.items()):
         shown = (f - f[middle]) / (k if name == "clipped" else 1.0)
         axes.plot(line.x, shown, "--", color=figures.COLOURS[2 + i], lw=2, label=LABELS.get(name, name))
-    figures.label(axes, "The critic does not", "x", "f(x), 0 in the middle", legend=False)
+    figures.label(axes, "The critic does not", "x", "f(x), shifted to 0 in the middle", legend=False)
     axes.set(ylim=(-d / 2 - 4, d / 2 + 6))
     axes.legend(loc="upper right", fontsize=8)
 
@@ -120,13 +120,13 @@ def _draw_gradients(
     learned: tuple[Tensor, Tensor],
     critics: dict[str, tuple[float, Tensor, Tensor]],
 ) -> None:
-    axes.axvspan(d - 2, d + 2, color=figures.COLOURS[1], alpha=0.12, lw=0, label="95 % of the generated")
+    axes.axvspan(d - 2, d + 2, color=figures.COLOURS[1], alpha=0.12, lw=0, label="95 % of generated points")
     axes.plot(line.x, saturating(best, torch.full_like(best, -d)), color="black", lw=2, label=r"$\log(1 - D^*)$")
     axes.plot(line.x, saturating(*learned), "--", color=figures.COLOURS[2], lw=2, label="log(1 - learned D)")
     for i, (name, (k, _, derivative)) in enumerate(critics.items()):
         shown = derivative.abs() / (k if name == "clipped" else 1.0)
         text = f"critic, {LABELS.get(name, name)}"
         axes.plot(line.x, shown, color=figures.COLOURS[(1, 3)[i % 2]], lw=1.5, label=text)
-    figures.label(axes, "The gradient that a generated point gets", "x", "|gradient in x|", legend=False)
+    figures.label(axes, "Gradient at a generated point", "x", "|gradient in x|", legend=False)
     axes.set(yscale="log", ylim=(1e-9, 1e3))
     axes.legend(loc="lower left", fontsize=8)

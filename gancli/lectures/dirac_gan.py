@@ -1,9 +1,9 @@
 """The Dirac-GAN: Mescheder, Geiger & Nowozin 2018, Which Training Methods for GANs do actually Converge?
 
-The data are one point, 0; the generator draws one point, theta; the discriminator is a line of slope psi. Gradient
-descent by Euler's method from theta = psi = 1: both players at once, or one after the other. All slopes come from
-gancli's losses and penalties. As in the paper, where the discriminator calls generated points positive, the score
-(of being real) is -psi x.
+The data are a single point, 0; the generator produces a single point, theta; the discriminator is a line of slope psi.
+Gradient descent runs by Euler's method from theta = psi = 1, with simultaneous or alternating updates. All gradients
+come from gancli's losses and penalties. The score (of being real) is -psi x, since the paper's discriminator assigns
+positive values to generated points.
 
     gancli train experiment=lecture/dirac_gan
 """
@@ -23,11 +23,11 @@ from gancli.losses.adversarial import AdversarialLoss
 from gancli.models.base import Adversarial
 from gancli.views import figures
 
-REACH = 2.2  # of the axes
+REACH = 2.2  # limit of the axes
 
 
 class Dirac(Adversarial):
-    """Two numbers: where the generator's point is, and the slope of the discriminator."""
+    """Two numbers: the generator's point and the slope of the discriminator."""
 
     generator: nn.Linear
     discriminator: nn.Linear
@@ -54,18 +54,18 @@ class Dirac(Adversarial):
 
 
 class DiracGAN(Lecture):
-    """Trajectories of several methods in the plane of theta and psi.
+    """Trajectories of several methods in the (theta, psi) plane.
 
     Args:
-        methods: the losses, with their penalties and stabilizers, by name; ``consensus`` has its regulariser, too.
-        titles: what their panels are called.
-        steps: of Euler's method.
-        rate: its step, h.
-        samples: points per step where a method draws noise.
+        methods: the losses, with their penalties and stabilizers, by name; ``consensus`` also gets its regulariser.
+        titles: panel titles by method.
+        steps: number of Euler steps.
+        rate: step size h.
+        samples: points per step for methods that draw noise.
         consensus: weight of |v|^2 / 2 in the method of this name.
 
     Raises:
-        ValueError: no steps or no points.
+        ValueError: ``steps`` or ``samples`` is below 1.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Dynamics:
     """The vector field of gradient descent on (theta, psi).
 
     Args:
-        loss: of both players.
+        loss: the loss of both players.
         samples: points per batch, if the loss draws noise.
         consensus: weight of |v|^2 / 2 in both players' losses (Mescheder et al. 2017, The Numerics of GANs).
     """
@@ -141,7 +141,7 @@ class Dynamics:
         return self.model.state()
 
     def move(self, state: Tensor, player: int) -> Tensor:
-        """Return the field with only one player (0: theta, 1: psi) moving, (2,)."""
+        """Return the field if only one player (0: theta, 1: psi) moves, (2,)."""
         if self.consensus:
             return self.field(state) * torch.eye(2, dtype=torch.float64)[player]
         return torch.stack([self._slope(state, i) if i == player else state.new_zeros(()) for i in range(2)])
@@ -151,7 +151,7 @@ class Dynamics:
         v = self._slopes(state)
         if not self.consensus:
             return v
-        # grad |v|^2 / 2 = J^T v; J by central differences, since a discriminator's term cuts the way to theta.
+        # grad |v|^2 / 2 = J^T v; J by central differences, as a discriminator's loss has no graph to theta.
         nudges = 1e-5 * torch.eye(2, dtype=torch.float64)
         jacobian = torch.stack([(self._slopes(state + e) - self._slopes(state - e)) / 2e-5 for e in nudges], dim=1)
         return v - self.consensus * jacobian.T @ v
@@ -160,7 +160,7 @@ class Dynamics:
         return torch.stack([self._slope(state, player) for player in range(2)])
 
     def _slope(self, state: Tensor, player: int) -> Tensor:
-        """Return the negative derivative of a player's loss in its own parameter, ()."""
+        """Return the negative derivative of a player's loss with respect to its own parameter, ()."""
         self.model.place(state)
         phase = self.phases[player]
         values = [v for term in phase.terms for v in term.fn(self.model, self.batch).values() if v.requires_grad]

@@ -1,7 +1,7 @@
 """The bounds of f-GAN: Nowozin, Cseke & Tomioka 2016, eq. 4, E_P[T] - E_Q[f*(T)] <= D_f(P || Q), as T learns.
 
-P = N(0, 1) and Q = N(d, 1), where all six divergences are known. T is trained by samples; its bound is then taken by
-quadrature, which is exact: it may touch the divergence and never cross it, while the estimates from batches may.
+P = N(0, 1) and Q = N(d, 1), for which all six divergences are known. T is trained on samples. Its bound is then
+computed by quadrature, which is exact: it may touch the divergence but never exceed it, whereas batch estimates may.
 
     gancli train experiment=lecture/fgan_bounds
 """
@@ -23,16 +23,16 @@ NATS = ("kl", "reverse_kl", "jensen_shannon", "gan")
 
 
 class FGANBounds(Lecture):
-    """Six divergences, the bound on each over the updates of T.
+    """Six divergences, and the bound on each over the updates of T.
 
     Args:
-        divergences: f-GAN's loss node of the config for each divergence.
-        titles: what their panels are called.
+        divergences: config node of f-GAN's loss for each divergence.
+        titles: panel titles by divergence.
         distance: d.
-        looks: how often each bound is taken on the way.
+        looks: number of times that each bound is computed during training.
 
     Raises:
-        ValueError: no looks.
+        ValueError: ``looks`` is below 1.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FGANBounds(Lecture):
         return figure, {"d": self.distance, **numbers}
 
     def _learn(self, context: LectureContext, name: str, node: Any, i: int) -> list[tuple[int, float, float]]:
-        """Return (updates, bound, the batch's estimate of it), looked at ever more rarely."""
+        """Return (updates, bound, batch estimate of the bound), at logarithmically spaced updates."""
         run = context.build(loss=node)
         assert isinstance(run.loss, FGAN)
         run.model.generator = Shifted(self.distance).to(run.model.device)
@@ -85,7 +85,7 @@ class FGANBounds(Lecture):
 
 
 def bound(loss: FGAN, line: Line, score: Tensor, d: float) -> float:
-    """Return E_P[T] - E_Q[f*(T)] for the scores of a T at the line's points, by quadrature."""
+    """Return E_P[T] - E_Q[f*(T)] for the scores of T at the line's points, by quadrature."""
     return -line.integral(line.normal(0) * loss.on_real(score) + line.normal(d) * loss.on_fake(score))
 
 
@@ -105,7 +105,7 @@ def true_divergences(d: float) -> dict[str, float]:
 
 def _draw(axes: Axes, title: str, curve: list[tuple[int, float, float]], truth: float) -> None:
     updates, bounds, estimates = zip(*curve)
-    axes.plot(updates, estimates, ".", color="0.6", ms=4, label="estimate of a batch")
+    axes.plot(updates, estimates, ".", color="0.6", ms=4, label="batch estimate")
     axes.plot(updates, bounds, lw=2, label="bound of T")
     axes.axhline(truth, ls="--", color=figures.COLOURS[1], lw=1.5, label=f"divergence, {truth:.6g}")
     axes.set(xscale="log", ylim=(truth - 1.2 * abs(truth), truth + 0.4 * abs(truth)))

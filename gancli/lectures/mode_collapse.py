@@ -1,7 +1,7 @@
 """Mode collapse: the same two networks under eight objectives, on 8 and on 25 Gaussians.
 
-The scenes are those of Gulrajani et al. 2017 (gan_toy.py), the scoring PacGAN's (Lin et al. 2018): a mode is covered if
-a generated point lies within three deviations of it; such points are of high quality.
+The data sets are those of Gulrajani et al. 2017 (gan_toy.py), the scores those of PacGAN (Lin et al. 2018): a mode is
+covered if a generated point lies within three standard deviations of it; such points are of high quality.
 
     gancli train experiment=lecture/mode_collapse
 """
@@ -23,16 +23,16 @@ COLUMNS = 4
 
 
 class ModeCollapse(Lecture):
-    """One panel per scene and objective: real and generated points, modes and quality.
+    """One panel per data set and objective: real and generated points, modes and quality.
 
     Args:
-        objectives: by their nodes of the config (``loss``, and what else differs).
-        scenes: data by their nodes of the config; mixtures of Gaussians.
-        titles: what objectives and scenes are called.
-        points: generated for each panel and its score.
+        objectives: config nodes of each objective (``loss``, and any others that differ).
+        scenes: config nodes of the data sets, which are mixtures of Gaussians.
+        titles: titles of the objectives and data sets.
+        points: generated points in each panel and its score.
 
     Raises:
-        ValueError: no points.
+        ValueError: ``points`` is below 1.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class ModeCollapse(Lecture):
                 spare.set_axis_off()
         handles = axes[0, 0].collections
         figure.legend(handles, ("real", "generated"), loc="outside upper center", ncols=2, markerscale=4)
-        each = f"{context.cfg.images:,} images (discriminator updates times batch) for each"
-        figures.source(figure, f"scenes: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
+        each = f"{context.cfg.images:,} images (discriminator updates times batch size) per panel"
+        figures.source(figure, f"data: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
         return figure, numbers
 
     def _score(self, axes: Axes, run: Run, title: str) -> dict[str, float]:
-        """Draw what the averaged generator makes, and return its scores."""
+        """Draw samples of the averaged generator and return their scores."""
         with run.ema.sampling() as model:
             drawn = model.sample(self.points, generator=Generator(model.device).manual_seed(run.cfg.seed))
         assert run.scoring is not None, "the scenes are scored: eval.every is not 0"

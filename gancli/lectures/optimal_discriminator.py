@@ -1,8 +1,9 @@
 """The optimal discriminator: Goodfellow et al. 2014, Generative Adversarial Networks, proposition 1 and theorem 1.
 
-For data N(0, 1) and a generator N(d, 1): D* = p / (p + q), whose logit is the line (d^2 - 2 d x) / 2; the value of the
-game there, V*, is -log 4 + 2 JSD. Once in closed form, by quadrature, and once as a discriminator learns it. And why
-the generator needs the non-saturating loss: the two gradients in d of a generator that moves its points add up to d.
+For data N(0, 1) and a generator N(d, 1), D* = p / (p + q), whose logit is the line (d^2 - 2 d x) / 2, and the value of
+the game at D* is V* = -log 4 + 2 JSD. Both are shown in closed form, by quadrature, and as learned by a discriminator.
+The figure also shows why the generator needs the non-saturating loss: for a generator that shifts its points, the
+gradients of the two losses with respect to d add up to d.
 
     gancli train experiment=lecture/optimal_discriminator
 """
@@ -26,17 +27,17 @@ class OptimalDiscriminator(Lecture):
     """D* and V* over the distance d of two normal distributions, and the generator's two gradients.
 
     Args:
-        distances: d, one discriminator each.
+        distances: values of d, with one discriminator each.
         shown: the distance of the first panel.
-        learned: train discriminators, too, by the config's model, loss and optimizer on its data, which is N(0, 1).
+        learned: also train discriminators with the config's model, loss and optimizer on its data, which is N(0, 1).
 
     Raises:
-        ValueError: a distance below 0, or none.
+        ValueError: there is no distance, or one is below 0.
     """
 
     def __init__(self, distances: list[float], shown: float = 2.0, learned: bool = True) -> None:
         if not distances or min(*distances, shown) < 0:
-            raise ValueError(f"distances={distances} and shown={shown}: name at least one, of 0 or more")
+            raise ValueError(f"distances={distances} and shown={shown}: give at least one, all 0 or more")
         self.distances, self.shown, self.learned = sorted(distances), shown, learned
 
     def draw(self, context: LectureContext) -> tuple[Figure, dict[str, Any]]:
@@ -55,7 +56,7 @@ class OptimalDiscriminator(Lecture):
         return figure, {"by_d": {f"{d:g}": table[d] for d in distances}}
 
     def _learn(self, context: LectureContext, d: float, i: int, n: int) -> Tensor:
-        """Return the logits that a discriminator learns, on the quadrature's points."""
+        """Return the logits that a discriminator learns, at the quadrature points."""
         run = context.build()
         run.model.generator = Shifted(d).to(run.model.device)
         for _ in critic_alone(run):
@@ -96,7 +97,7 @@ def closed_form(d: float) -> dict[str, float]:
 
 
 def gradient(loss: AdversarialLoss, d: float) -> float:
-    """Return the derivative in d of the loss of a generator at N(d, 1), with the discriminator fixed at its D*."""
+    """Return the derivative with respect to d of the loss of a generator N(d, 1), with D* held fixed."""
     line = Line.over(-12, 12)  # the latents
     shift = torch.tensor(d, dtype=torch.float64, requires_grad=True)
     paid = (line.normal(0) * loss.on_generated(best_logit(line.x + shift, d))).sum() * line.dx
@@ -113,7 +114,7 @@ def _draw_discriminator(axes: Axes, d: float, learned: Tensor | None) -> None:
     axes.plot(x, best_logit(x, d).sigmoid(), color="black", lw=2, label=r"$D^* = p\,/\,(p + q)$")
     if learned is not None:
         axes.plot(x, learned[inside].sigmoid(), "--", color=figures.COLOURS[2], lw=2, label="learned D")
-    figures.label(axes, f"The best discriminator, d = {d:g}", "x", "density; D(x)", legend=False)
+    figures.label(axes, f"The optimal discriminator, d = {d:g}", "x", "density; D(x)", legend=False)
     axes.set(xlim=(low, high), ylim=(0, 1.04))
     axes.legend(loc="center right")
 
@@ -137,5 +138,5 @@ def _draw_gradients(axes: Axes) -> None:
     axes.plot(dense, both[0], lw=2, label=r"saturating, $\log(1 - D)$")
     axes.plot(dense, both[1], lw=2, label=r"non-saturating, $-\log D$")
     axes.plot(dense, np.sum(both, 0), "--", color="black", lw=1.2, label="their sum: d")
-    axes.axhline(1, ls=":", color=figures.COLOURS[2], lw=2, label="of the Wasserstein distance: 1")
-    figures.label(axes, "What moves the generator", "distance d", "|expected gradient in d|")
+    axes.axhline(1, ls=":", color=figures.COLOURS[2], lw=2, label="Wasserstein distance: 1")
+    figures.label(axes, "The generator's gradient", "distance d", "|expected gradient w.r.t. d|")

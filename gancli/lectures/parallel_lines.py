@@ -1,8 +1,9 @@
 """Two parallel lines: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN, example 1.
 
-The data are (0, u), the generated points (theta, u), u uniform on [0, 1]. Unless the lines are one, no divergence that
-compares densities depends on theta: KL is infinite, Jensen-Shannon log 2, total variation 1; the Wasserstein distance
-is |theta|. A discriminator and a critic find out the same from samples. Noise on both gives Jensen-Shannon a slope.
+The data are (0, u), the generated points (theta, u), with u uniform on [0, 1]. Unless the lines coincide, no divergence
+that compares densities depends on theta: KL is infinite, Jensen-Shannon is log 2, and total variation is 1. The
+Wasserstein distance is |theta|. A discriminator and a critic find the same from samples. With noise on both lines,
+Jensen-Shannon has a slope.
 
     gancli train experiment=lecture/parallel_lines
 """
@@ -26,13 +27,13 @@ class ParallelLines(Lecture):
     """Distances over theta: in closed form, learned, and with noise.
 
     Args:
-        players: a ``discriminator`` and a ``critic`` that learn, each by its nodes of the config (``loss``, ...).
-        points: values of theta in [-1, 1] for the curves; odd, so that 0 is one of them.
-        learned: values of theta that the players learn at; 0: none.
-        noise: standard deviations of the noise of the last panel.
+        players: config nodes (``loss``, ...) of a ``discriminator`` and a ``critic`` to be trained.
+        points: number of values of theta in [-1, 1] for the curves; odd, so that 0 is one of them.
+        learned: number of values of theta at which the players are trained; 0: none.
+        noise: standard deviations of the noise in the last panel.
 
     Raises:
-        ValueError: an even number of points, or a deviation that is not positive.
+        ValueError: the number of points is even or below 3, or a standard deviation is not positive.
     """
 
     def __init__(self, players: dict[str, Any], points: int = 21, learned: int = 11, noise: tuple[float, ...] = ()):
@@ -66,20 +67,20 @@ def distances(theta: float) -> dict[str, float]:
     """Return KL, JS, W (of order 1) and TV between the two lines, JS and KL in nats."""
     if theta == 0:
         return {"KL": 0.0, "JS": 0.0, "W": 0.0, "TV": 0.0}
-    # No point has both densities: p log p/0 in KL, p log p/(p/2) in JS; every point travels |theta|, straight across.
+    # The supports are disjoint: p log p/0 in KL, p log p/(p/2) in JS; every point is moved straight across by |theta|.
     return {"KL": math.inf, "JS": math.log(2), "W": abs(theta), "TV": 1.0}
 
 
 def noisy_jsd(theta: float, sigma: float) -> float:
-    """Return JS in nats once both lines are blurred by N(0, sigma^2): only the direction across them matters."""
+    """Return JS in nats after adding noise N(0, sigma^2) to both lines; only the direction across them matters."""
     line = Line.over(-1 - 12 * sigma, 1 + 12 * sigma)
     return jsd(log_normal(line.x, 0, sigma), log_normal(line.x, theta, sigma), line)
 
 
 def _learn(context: LectureContext, nodes: dict[str, Any], theta: float) -> float:
-    """Return a trained player's estimate of the distance: JS in nats of a discriminator, K W of a critic.
+    """Return a trained player's estimate of the distance: JS in nats for a discriminator, K W for a critic.
 
-    A gradient penalty of weight lambda balances at K = 1 + W / (2 lambda).
+    With a gradient penalty of weight lambda, the optimum is at K = 1 + W / (2 lambda).
     """
     run = context.build(**nodes)
     run.model.generator = Upright(theta).to(run.model.device)
@@ -121,7 +122,7 @@ def _draw_distances(axes: Axes, known: dict[float, dict[str, float]], found: dic
             thetas, text = list(found[name]), f"learned by a {name}"
             values = list(found[name].values())
             axes.plot(thetas, values, marker, mfc="none", color=figures.COLOURS[colour], ls="", label=text)
-    figures.label(axes, "How far apart they are", r"$\theta$", "distance; nats", legend=False)
+    figures.label(axes, "Distance between the lines", r"$\theta$", "distance; nats", legend=False)
     axes.set(ylim=(-0.08, 2.35), xticks=TICKS)
     axes.legend(loc="upper center", ncols=2, fontsize=8)
 
@@ -131,6 +132,6 @@ def _draw_noise(axes: Axes, noisy: dict[float, dict[float, float]]) -> None:
         axes.plot(list(row), list(row.values()), ".-", ms=4, label=rf"$\sigma$ = {sigma:g}")
     axes.axhline(math.log(2), ls=":", color="0.5")
     axes.annotate("log 2", (1, math.log(2)), ha="right", va="bottom", color="0.35")
-    figures.label(axes, "Jensen-Shannon after noise on both", r"$\theta$", "JS in nats", legend=False)
+    figures.label(axes, "Jensen-Shannon with noise on both lines", r"$\theta$", "JS in nats", legend=False)
     axes.set(ylim=(-0.03, 0.95), xticks=TICKS)
     axes.legend(loc="upper center", ncols=2)

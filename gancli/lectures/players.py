@@ -1,4 +1,4 @@
-"""Parts shared by lectures: normal distributions on a line, fixed generators, training of a critic alone."""
+"""Parts shared by lectures: normal distributions on a line, fixed generators, and training of a critic alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from gancli.training.tracker import Tracker
 
 
 class Line(NamedTuple):
-    """A quadrature on the real line: points and the spacing, float64."""
+    """A quadrature on the real line: float64 points and their spacing."""
 
     x: Tensor  # (K,)
     dx: float
@@ -25,7 +25,7 @@ class Line(NamedTuple):
         return cls(x, (high - low) / (n - 1))
 
     def integral(self, values: Tensor) -> float:
-        """Integrate values that vanish at both ends: the trapezoidal rule, exact to rounding for smooth ones."""
+        """Integrate values that vanish at both ends by the trapezoidal rule, exact to rounding for smooth functions."""
         return values.sum().item() * self.dx
 
     def normal(self, mean: float, std: float = 1.0) -> Tensor:
@@ -39,7 +39,7 @@ def log_normal(x: Tensor, mean: float, std: float = 1.0) -> Tensor:
 
 
 def divergence(p: Tensor, log_p: Tensor, log_q: Tensor, line: Line) -> float:
-    """Return KL(P || Q) = E_P log p/q in nats; from log-densities, so that tails do not become 0/0."""
+    """Return KL(P || Q) = E_P log p/q in nats, from log-densities so that tails do not become 0/0."""
     return line.integral(p * (log_p - log_q))
 
 
@@ -50,7 +50,7 @@ def jsd(log_p: Tensor, log_q: Tensor, line: Line) -> float:
 
 
 class Shifted(nn.Module):
-    """A fixed generator: normal latents (N, D), moved by ``shift``, as points (N, D, 1, 1)."""
+    """A fixed generator that shifts normal latents, (N, D), by ``shift`` to points (N, D, 1, 1)."""
 
     shift: Tensor
 

@@ -1,8 +1,8 @@
 """Spectral normalisation: Miyato, Kataoka, Koyama & Yoshida 2018, Spectral Normalization for GANs.
 
-A discriminator trained with it and the same one without: the singular values of each weight matrix (outputs in rows)
-at the end, and the largest one on the way. Divided by the estimate of one power iteration per forward, it is 1 from
-above: the estimate can only be too small.
+A discriminator is trained with and without it. The figure shows the singular values of each weight matrix (outputs in
+rows) at the end, and the largest one during training. Each weight is divided by an estimate from one power iteration
+per forward pass. The estimate can only be too small, so the largest singular value approaches 1 from above.
 
     gancli train experiment=lecture/spectral_norm
 """
@@ -22,17 +22,17 @@ from gancli.lectures.players import adversarial_model, play
 from gancli.training.run import Run
 from gancli.views import figures
 
-BAND = (1.0, 1.05)  # where the largest singular value is to be, once the estimate has warmed up
+BAND = (1.0, 1.05)  # range of the largest singular value once the estimate has warmed up
 
 
 class SpectralNorm(Lecture):
     """Singular values of the discriminator's layers, with and without spectral normalisation.
 
     Args:
-        looks: how often they are taken on the way.
+        looks: number of times that they are computed during training.
 
     Raises:
-        ValueError: no looks.
+        ValueError: ``looks`` is below 1.
     """
 
     def __init__(self, looks: int = 50) -> None:
@@ -61,7 +61,7 @@ class SpectralNorm(Lecture):
         return figure, numbers
 
     def _watch(self, run: Run, context: LectureContext, name: str) -> list[tuple[int, list[float]]]:
-        """Train, and return the largest singular value of every layer at some numbers of images."""
+        """Train, and return the largest singular value of every layer at regular numbers of images."""
         curve: list[tuple[int, list[float]]] = []
         network, every = adversarial_model(run).discriminator, max(run.total // self.looks, 1)
         for images in play(run):
@@ -77,7 +77,7 @@ def layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 
 def normalised(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    """Return the layers whose weight is divided by its norm."""
+    """Return the layers with spectral normalisation."""
     return [layer for layer in layers(network) if parametrize.is_parametrized(layer, "weight")]
 
 
@@ -85,14 +85,14 @@ def normalised(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 def spectrum(layer: nn.Conv2d | nn.Linear) -> Tensor:
     """Return the singular values of the weight as the network uses it, (K,) float64, the largest first."""
     training = layer.training
-    layer.eval()  # looking at the weight in training mode would move the power iteration on
+    layer.eval()  # reading the weight in training mode would advance the power iteration
     weight = layer.weight.flatten(1).double().cpu()
     layer.train(training)
     return torch.linalg.svdvals(weight)
 
 
 def _shades(n: int) -> list[tuple[float, ...]]:
-    """Return a colour per layer, dark at the image."""
+    """Return a colour per layer, from dark next to the image to light."""
     return [colormaps["viridis"](i / max(n - 1, 1) * 0.9) for i in range(n)]
 
 
@@ -101,7 +101,7 @@ def _draw_spectra(axes: Axes, title: str, spectra: list[Tensor]) -> None:
         rank = torch.linspace(0, 100, len(values)) if len(values) > 1 else torch.zeros(1)
         axes.plot(rank, values, "o-" if len(values) < 3 else "-", color=colour, lw=1.8, ms=4, label=f"layer {i + 1}")
     axes.axhline(1, ls=":", color="0.4")
-    figures.label(axes, title, "rank, in % of the layer's", "singular value", legend=False)
+    figures.label(axes, title, "normalised rank, %", "singular value", legend=False)
     axes.set(ylim=(0, None))
     axes.legend(fontsize=8, ncols=2)
 
@@ -111,6 +111,8 @@ def _draw_largest(axes: Axes, curve: list[tuple[int, list[float]]]) -> None:
     axes.axhspan(*BAND, color=figures.COLOURS[2], alpha=0.15, lw=0, label="1 to 1.05")
     for i, (values, colour) in enumerate(zip(zip(*(each for _, each in curve)), _shades(len(curve[0][1])))):
         axes.plot(images, values, color=colour, lw=1.5, label=f"layer {i + 1}")
-    figures.label(axes, "with it, over training", "images seen", "largest singular value", legend=False)
+    figures.label(
+        axes, "with spectral normalisation, during training", "images seen", "largest singular value", legend=False
+    )
     figures.over_images(axes, [np.array(BAND)])
     axes.legend(fontsize=8, ncols=2)

@@ -1,10 +1,11 @@
-"""Gradients that vanish: Arjovsky & Bottou 2017, Towards Principled Methods for Training GANs, figures 2 and 3.
+"""Vanishing gradients: Arjovsky & Bottou 2017, Towards Principled Methods for Training GANs, figures 2 and 3.
 
-A GAN is trained for a while and its generator frozen; then a discriminator, and a critic, learn from scratch against
-it. The better the discriminator, the smaller the gradient that the generator gets from log(1 - D); that of -log D does
-not vanish, and the critic's settles.
+A GAN is trained for a while, and its generator is frozen. A discriminator and a critic are then trained from scratch
+against it. The better the discriminator, the smaller the generator's gradient from log(1 - D); the gradient of -log D
+does not vanish, and the critic's settles.
 
-Deviations: the networks of WGAN-GP, since a gradient penalty and batch norm do not go together, on scanned digits.
+Deviations: the networks are WGAN-GP's, since a gradient penalty does not work with batch norm; the data are scanned
+digits.
 
     gancli train experiment=lecture/vanishing_gradient
 """
@@ -28,24 +29,24 @@ Curve = list[tuple[int, dict[str, float]]]  # (updates, values)
 
 
 class VanishingGradient(Lecture):
-    """The norm of the generator's gradient over the updates of a new discriminator, and of a new critic.
+    """The norm of the generator's gradient over the updates of a new discriminator and of a new critic.
 
     Args:
-        players: a ``discriminator`` and a ``critic``, each by its nodes of the config.
-        freezes: images that the GAN has seen when its generator is frozen; the last is where its training ends.
-        updates: of the new players.
-        looks: how often the gradient is taken.
-        latents: that it is taken at.
+        players: config nodes of a ``discriminator`` and a ``critic``.
+        freezes: numbers of images after which the GAN's generator is frozen; training ends at the last one.
+        updates: updates of the new players.
+        looks: number of times that the gradient is computed.
+        latents: number of latents at which it is computed.
 
     Raises:
-        ValueError: no freezes, updates, looks or latents.
+        ValueError: there are no freezes, or a number is below 1.
     """
 
     def __init__(
         self, players: dict[str, Any], freezes: list[int], updates: int = 1000, looks: int = 40, latents: int = 256
     ) -> None:
         if not freezes or min(*freezes, updates, looks, latents) < 1:
-            raise ValueError("freezes needs a number, and all of them, updates, looks and latents must be 1 or more")
+            raise ValueError("name at least one of freezes; each of them, updates, looks and latents must be 1 or more")
         self.players, self.freezes, self.updates = players, sorted(freezes), updates
         self.looks, self.latents = looks, latents
 
@@ -55,10 +56,10 @@ class VanishingGradient(Lecture):
             curves[images] = {name: self._learn(context, name, weights, images) for name in self.players}
         figure, axes = figures.panels(1, 4, size=(4.0, 3.9))
         panels = (
-            ("discriminator", "saturating", "from a discriminator: log(1 - D)", True),
-            ("discriminator", "nonsaturating", "from a discriminator: -log D", True),
-            ("critic", "critic", "from a critic with gradient penalty", True),
-            ("discriminator", "accuracy", "the discriminator's accuracy", False),
+            ("discriminator", "saturating", "discriminator, log(1 - D)", True),
+            ("discriminator", "nonsaturating", "discriminator, -log D", True),
+            ("critic", "critic", "critic with gradient penalty", True),
+            ("discriminator", "accuracy", "accuracy of the discriminator", False),
         )
         for each, (player, key, title, gradient) in zip(axes[0], panels):
             for images, found in curves.items():
@@ -66,7 +67,7 @@ class VanishingGradient(Lecture):
                 each.plot(updates, values, lw=1.8, label=f"{images:,} images")
             figures.label(each, title, "updates from scratch", "norm of the generator's gradient", legend=False)
             each.set(xscale="log")
-            each.set(yscale="log") if gradient else each.set(ylabel="share of right answers")
+            each.set(yscale="log") if gradient else each.set(ylabel="accuracy")
         self._same_scale(list(axes[0, :3]))
         axes[0, 3].legend(title="frozen after", loc="lower right")
         figures.source(figure, "Arjovsky & Bottou 2017, figures 2 and 3")
@@ -82,7 +83,7 @@ class VanishingGradient(Lecture):
                 yield due.pop(0), {k: v.clone() for k, v in generator.state_dict().items()}
 
     def _learn(self, context: LectureContext, name: str, weights: dict[str, torch.Tensor], images: int) -> Curve:
-        """Train a player from scratch; return the generator's gradient norms over its updates."""
+        """Train a player from scratch, and return the generator's gradient norms over its updates."""
         run = context.build(**self.players[name], images=self.updates * context.cfg.batch_size)
         adversarial_model(run).generator.load_state_dict(weights)
         due = set(torch.logspace(0, math.log10(self.updates), self.looks).round().int().tolist()) | {self.updates}
@@ -103,7 +104,7 @@ class VanishingGradient(Lecture):
 
 
 def gradients(run: Run, latents: int) -> dict[str, float]:
-    """Return the norm of the gradient in all of the generator's weights, for each loss that goes with the player."""
+    """Return the gradient norm over all weights of the generator for each loss that suits the player."""
     model, loss = adversarial_model(run), adversarial_loss(run)
     z = model.latent(latents, torch.Generator(model.device).manual_seed(0))
     losses: dict[str, AdversarialLoss] = {"saturating": Minimax(), "nonsaturating": NonSaturating()}
@@ -120,7 +121,7 @@ def gradient_norm(model: Adversarial, loss: AdversarialLoss, z: torch.Tensor) ->
 
 
 def _numbers(found: dict[str, Curve]) -> dict[str, Any]:
-    """Return, for each curve, its updates and values, and how far it fell: the first over the last."""
+    """Return the updates and values of each curve, and its first and last value."""
     numbers: dict[str, Any] = {}
     for curve in found.values():
         for key in curve[0][1]:

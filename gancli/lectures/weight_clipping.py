@@ -1,8 +1,8 @@
-"""Clipped weights against a gradient penalty: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, figure 1.
+"""Weight clipping versus gradient penalty: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, figure 1.
 
-Critics alone, against a fixed generator: the data plus normal noise. Clipping pushes the weights to both
-ends of what is allowed and leaves the critic with a simple surface; the penalty does neither. (The paper's figure has
-one more panel, gradients through 12 layers, which is not drawn here.)
+Only critics are trained, against a fixed generator: the data plus normal noise. Clipping pushes the weights to both
+ends of the allowed range and leaves the critic with a simple surface; the penalty does neither. (The paper's figure
+also has a panel on gradients through 12 layers, which is not drawn here.)
 
     gancli train experiment=lecture/weight_clipping
 """
@@ -21,17 +21,17 @@ from gancli.lectures.players import adversarial_model, critic_alone
 from gancli.training.run import Run
 from gancli.views import figures, scatter
 
-SHOWN, GRID, LEVELS = 1000, 121, 12  # real points, points per side of the surface, lines of equal score
+SHOWN, GRID, LEVELS = 1000, 121, 12  # real points, points per side of the surface, contour lines
 
 
 class WeightClipping(Lecture):
-    """Value surfaces of critics over several data sets, and their weights.
+    """Value surfaces of critics on several data sets, and the critics' weights.
 
     Args:
-        players: critics by their nodes of the config.
-        scenes: data by their nodes of the config.
-        titles: what players and scenes are called.
-        noise: deviation of the noise that makes generated points of real ones.
+        players: config nodes of the critics.
+        scenes: config nodes of the data sets.
+        titles: titles of the critics and data sets.
+        noise: standard deviation of the noise that turns real points into generated ones.
 
     Raises:
         ValueError: the noise is not positive.
@@ -54,12 +54,12 @@ class WeightClipping(Lecture):
                 numbers[name][scene] = measure(run)
                 _draw_surface(axes[i, j], run, f"{self.titles.get(scene, scene)}: {self.titles.get(name, name)}")
             _draw_weights(axes[i, -1], run, f"weights: {self.titles.get(name, name)}")
-        figures.source(figure, "Gulrajani et al. 2017, figure 1; lines of equal f(x), own scale in each panel")
+        figures.source(figure, "Gulrajani et al. 2017, figure 1; contour lines of f(x) on each panel's own scale")
         return figure, numbers
 
     def _learn(self, run: Run, context: LectureContext, i: int) -> None:
         fresh = run.source.split("train").fresh
-        assert fresh is not None  # the scenes are distributions
+        assert fresh is not None  # the data sets are distributions
         run.model.generator = Blurred(fresh, self.noise, run.model.device)
         for _ in critic_alone(run):
             context.show("critics", i * run.total + run.images, len(self.players) * len(self.scenes) * run.total)
@@ -86,7 +86,7 @@ def measure(run: Run) -> dict[str, float]:
     """Return statistics that distinguish the two kinds of critics.
 
     ``at_bound``: the share of weights within 1 % of the largest; ``slope_at_data``: the mean norm of f's gradient at
-    real points, and ``slope_spread``, its deviation over that mean: 0 for a critic that is equally steep everywhere.
+    real points; ``slope_spread``: its standard deviation over that mean, 0 for a critic with the same slope everywhere.
     """
     weights = np.abs(weights_of(run))
     real = torch.from_numpy(run.source.split("test").pixels).to(run.model.device).requires_grad_()

@@ -8,7 +8,7 @@ from torch import Tensor
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
 from gancli.losses.game import AdversarialLoss
-from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection, warnings
+from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.translation import Translation
 
@@ -50,8 +50,8 @@ class TranslationLoss(Loss):
         adversarial: Callable[..., AdversarialLoss],
         gan: float = 1.0,
         discriminator: float = 1.0,
-        penalties: dict[str, Any] | None = None,
-        generator_penalties: dict[str, Any] | None = None,
+        penalties: dict[str, Regularizer] | None = None,
+        generator_penalties: dict[str, Regularizer] | None = None,
         stabilizers: dict[str, Stabilizer] | None = None,
     ) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The interface of a score: which statistics of which images it needs, and its values from them.
+"""The interface of metrics: which statistics of which images a metric needs, and how it computes values from them.
 
-Images come by once, in batches, whatever is asked of them: a statistic that several metrics need is kept once, and the
-noise floor is the same metric of two halves of the real images.
+Images are read once, in batches, for all metrics: a statistic that several metrics need is kept once, and the noise
+floor is the same metric applied to two halves of the real images.
 """
 
 from abc import ABC, abstractmethod
@@ -16,22 +16,22 @@ from gancli.metrics.features import Features, Images
 from gancli.models.held_out import HeldOut
 
 GENERATED, REAL, TRAIN, VALIDATION = "generated", "real", "train", "validation"  # the sets a metric may look at
-MODEL = "model"  # the real images again, with what the model itself thinks of each
+MODEL = "model"  # the real images again, with the model's likelihood of each
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The next images of a set, with what the extractor makes of them."""
+    """The next images of a set, with their features and logits."""
 
     pixels: Tensor  # (N, C, H, W) uint8; points: (N, D, 1, 1) float32
     features: Tensor | None  # (N, D) float32; None: no statistic of this set uses the extractor
     logits: Tensor | None  # (N, classes) float32
     labels: Tensor | None  # (N,) int64; None: the images have none
-    nats: Tensor | None = None  # (N,) -log p(x), of the set MODEL
-    likelihood: HeldOut | None = None  # that gave them
+    nats: Tensor | None = None  # (N,) -log p(x), for the set MODEL
+    likelihood: HeldOut | None = None  # where the nats come from
 
     def rows(self, index: Tensor) -> "Batch":
-        """Return some of the images, index (M,) int64."""
+        """Return the images at an index, (M,) int64."""
 
         def pick(x: Tensor | None) -> Tensor | None:
             return None if x is None else x[index.to(x.device)]
@@ -54,52 +54,52 @@ class Batch:
 
 @dataclass(frozen=True)
 class SetInfo:
-    """What a statistic is told before the first image of its set."""
+    """What a statistic knows of its set before the first image."""
 
-    n: int  # images to come
-    dim: int  # features
-    classes: int  # logits
+    n: int  # number of images
+    dim: int  # number of features
+    classes: int  # number of logits
     device: torch.device
 
 
 class Statistic(ABC):
-    """What is remembered of a set of images. Unless the class says otherwise, its memory does not grow with n."""
+    """A summary of a set of images. Unless the class says otherwise, its memory does not grow with n."""
 
-    network: ClassVar[bool] = True  # uses features or logits
-    labelled: ClassVar[bool] = False  # cannot do without labels
+    network: ClassVar[bool] = True  # whether it uses features or logits
+    labelled: ClassVar[bool] = False  # whether it needs labels
 
     @classmethod
     @abstractmethod
     def of(cls, about: SetInfo) -> Self:
-        """Return the statistic of a set that is about to come."""
+        """Return an empty statistic for a set."""
 
     @abstractmethod
     def add(self, batch: Batch) -> None:
         """Take in the next images."""
 
 
-Statistics = Mapping[type[Statistic], Any]  # one of each class; Any, for each has results of its own kind
+Statistics = Mapping[type[Statistic], Any]  # one of each class; Any, since each class has its own kind of result
 
 
 class Metric(ABC):
-    """A function of the statistics of two or more sets of images; has no state."""
+    """A function of the statistics of one or more sets of images, without state."""
 
     name: ClassVar[str]  # in metrics=[...]
     needs: ClassVar[Mapping[str, tuple[type[Statistic], ...]]]  # set -> statistics
     values: ClassVar[Mapping[str, bool | None]]  # key -> whether higher is better; None: neither
-    least: ClassVar[int] = 2  # images, in the generated and the real set
-    constants: ClassVar[Mapping[str, Any]] = {}  # of the protocol, plain JSON types
+    least: ClassVar[int] = 2  # the fewest images in the generated and in the real set
+    constants: ClassVar[Mapping[str, Any]] = {}  # for the protocol, as plain JSON types
 
     def check(self, features: Features, reference: Images) -> None:
-        """Refuse, before the first image, an extractor or data that the metric means nothing for. Raises UsageError."""
+        """Refuse an extractor or data for which the metric is meaningless, before any image. Raises UsageError."""
 
     def warn(self, sets: Mapping[str, Statistics]) -> str | None:
-        """Return what must be said beside the values, or None."""
+        """Return a warning to show with the values, or None."""
 
     def details(self, sets: Mapping[str, Statistics]) -> dict[str, Any]:
-        """Return what a reader of the JSON needs besides the values, as plain JSON types."""
+        """Return further facts for the JSON, as plain JSON types."""
         return {}
 
     @abstractmethod
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
-        """Return the values, all keys of ``values`` that these images allow. Raises UsageError."""
+        """Return the values: all keys of ``values`` that these images allow. Raises UsageError."""

@@ -24,7 +24,7 @@ class Predictions(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
-        assert batch.logits is not None  # `network` asks for them
+        assert batch.logits is not None  # requested by `network`
         predicted = batch.logits.argmax(1)
         self.counts += predicted.bincount(minlength=len(self.counts))
         if batch.labels is not None:
@@ -40,7 +40,7 @@ class ClassBalance(Metric):
       equal, ln 2 = 0.693 if they are disjoint.
     - `reverse_kl`: KL(generated || uniform) in nats, as in tables of Stacked MNIST. Its expectation for n images of K
       equally frequent classes is about (K - 1) / 2n.
-    - `accuracy`: share of images whose predicted class is their label; only for labelled images.
+    - `accuracy`: fraction of images whose predicted class is their label; only for labelled images.
     """
 
     name = "classes"
@@ -51,8 +51,8 @@ class ClassBalance(Metric):
         classes = reference.spec.num_classes
         if classes < 2 or features.classes != classes or features.points:
             raise UsageError(
-                f"metrics: classes needs a classifier of {reference.name}'s {classes} classes, and features "
-                f"{features.name} knows {features.classes}: choose labelled data and features=classifier"
+                f"metrics: classes needs a classifier of {reference.name}'s {classes} classes, but features "
+                f"{features.name} has {features.classes}: choose labelled data and features=classifier"
             )
 
     def details(self, sets: Mapping[str, Statistics]) -> dict[str, Any]:

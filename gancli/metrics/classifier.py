@@ -17,8 +17,8 @@ from gancli.errors import UsageError
 from gancli.files import cache_dir, digest, replacing
 from gancli.metrics.features import Features, Images, Spec, exact
 
-VERSION = 1  # of network and training; raise it when either changes, because scores are not comparable across versions
-WIDTH = 128  # channels of the last stage, and features
+VERSION = 1  # of network and training; increase it if either changes, because scores are not comparable across versions
+WIDTH = 128  # channels of the last stage, and number of features
 BATCH = 128
 LEARNING_RATE = 3e-3
 IMAGES = 180_000  # seen in training unless epochs are given
@@ -37,7 +37,7 @@ class Classifier(Features):
 
     def __init__(
         self,
-        epochs: int | None = None,  # over the training split; None for about 180,000 images, 3 to 60 epochs
+        epochs: int | None = None,  # None: as many as make about 180,000 images, from 3 to 60
         seed: int = 0,  # of the initial weights and the order of images
     ) -> None:
         if epochs is not None and epochs < 1:
@@ -49,7 +49,7 @@ class Classifier(Features):
         images = train()
         if images.labels is None or images.spec.num_classes < 2:
             raise UsageError(
-                f"features=classifier learns from labels, and {images.name} has none; choose features=inception"
+                f"features=classifier learns from labels, but {images.name} has none: choose features=inception"
             )
         self.classes = images.spec.num_classes
         epochs = self.epochs or min(60, max(3, round(IMAGES / len(images))))
@@ -67,7 +67,7 @@ class Classifier(Features):
         net = network(images.spec, self.seed)
         cached = _load(path, net)
         if cached is None:
-            net = network(images.spec, self.seed)  # a damaged file may have filled a part of the first one
+            net = network(images.spec, self.seed)  # a damaged file may have overwritten part of the first one
             accuracy = fit(net.to(device), images, epochs, self.seed)
             _save(path, net, accuracy)
         else:
@@ -115,7 +115,7 @@ def network(spec: Spec, seed: int) -> nn.Sequential:
 def fit(net: nn.Sequential, images: Images, epochs: int, seed: int) -> float | None:
     """Train with Adam and a one-cycle learning rate; return the accuracy on a held-out twentieth of the images.
 
-    Uses a random generator of its own, and may be called under ``no_grad`` or autocast. Returns None if there are too
+    It uses its own random generator and may be called under ``no_grad`` or autocast. It returns None if there are too
     few images to hold any out.
     """
     log.info(
@@ -149,7 +149,7 @@ def fit(net: nn.Sequential, images: Images, epochs: int, seed: int) -> float | N
         right = sum((net(scaled(x)).argmax(1) == y).sum().item() for x, y in batches)
     if not len(held):
         return None
-    log.info("classifier: %.2f %% right on %d held-out images", 100 * right / len(held), len(held))
+    log.info("classifier: %.2f %% accuracy on %d held-out images", 100 * right / len(held), len(held))
     return right / len(held)
 
 

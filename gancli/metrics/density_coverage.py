@@ -1,6 +1,6 @@
 """Density and coverage: Naeem et al. 2020, arXiv 2002.09797, eq. 5 and 6, as computed by their package prdc.
 
-Balls are open here (<), and closed in precision and recall (<=), which matters only for repeated images.
+Balls are open here (<) but closed in precision and recall (<=), which matters only for repeated images.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ K = 5
 
 
 class DensityCoverage(Metric):
-    """Density: number of real images' balls that contain a generated image, over k. Coverage: share of balls hit.
+    """Density: mean number of real images' balls that contain a generated image, over k. Coverage: share of balls hit.
 
     Density has expectation 1 for real images and exceeds 1 if generated images concentrate in dense regions.
     """

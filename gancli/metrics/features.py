@@ -74,9 +74,9 @@ class Features(ABC):
 
     @abstractmethod
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        """Load or train the extractor on ``device``, so that whatever can fail does so before sampling.
+        """Load or train the extractor on ``device``, so that anything that can fail does so before sampling.
 
-        Must not change global random states, because it may be called in the middle of a training run.
+        It must not change global random states, because it may be called in the middle of a training run.
 
         Args:
             train: returns the training split; called only by extractors that learn from the data.
@@ -103,7 +103,7 @@ class Features(ABC):
 
 
 class Pixels(Features):
-    """No features: for metrics of pixels or of the model's likelihood."""
+    """No features, for metrics of pixels or of the model's likelihood."""
 
     name, dim, classes = "pixels", 0, 0
 
@@ -114,7 +114,7 @@ class Pixels(Features):
         return {"name": self.name}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        raise TypeError("there are no features of pixels; Scorer asks for none")
+        raise TypeError("Pixels has no features; Scorer must not ask for them")
 
 
 _OPS = ("conv", "rnn", "matmul")

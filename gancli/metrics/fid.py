@@ -37,7 +37,7 @@ def few(n: int, dim: int) -> str | None:
 
 
 def fid(a: Gaussian, b: Gaussian) -> float:
-    """Return the squared Frechet distance of two Gaussians, 0 or more. Raises UsageError if they are not finite."""
+    """Return the squared Frechet distance of two Gaussians, at least 0. Raises UsageError if they are not finite."""
     if a.n > b.n:
         a, b = b, a  # the distance is symmetric; the rank of the first set is used
     return frechet_distance(a.mean, a.cov, b.mean, b.cov, rank=a.n - 1)
@@ -48,7 +48,7 @@ def frechet_distance(
     sigma1: np.ndarray,  # (D, D) float64, symmetric, positive semidefinite
     mu2: np.ndarray,
     sigma2: np.ndarray,
-    rank: int | None = None,  # upper bound of sigma1's rank, n1 - 1 for a covariance of n1 images; None for full rank
+    rank: int | None = None,  # upper bound of sigma1's rank: n1 - 1 for a covariance of n1 images; None: full rank
 ) -> float:
     """Return |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) without the square root of a non-symmetric matrix.
 
@@ -77,6 +77,6 @@ def _root(matrix: np.ndarray, rank: int) -> np.ndarray:
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     if not np.isfinite(matrix).all():
         raise UsageError(
-            "the features are not finite, so the weights of their network must be damaged; choose other features=..."
+            "the features are not finite, so the network's weights must be damaged; choose other features=..."
         )
     return (matrix + matrix.T) / 2

@@ -19,7 +19,7 @@ POINTS, SMALLEST, SEED = 15, 5000, 0
 
 
 class FIDInfinity(Metric):
-    """FID extrapolated from 15 subsets, the smallest of 5,000 images or a tenth of all; may be negative."""
+    """FID extrapolated from 15 subsets, the smallest with 5,000 images or a tenth of all; may be negative."""
 
     name, least = "fid_infinity", 150
     needs = {GENERATED: (KeptFeatures,), REAL: (Moments,)}
@@ -30,7 +30,7 @@ class FIDInfinity(Metric):
         n, dim = sets[GENERATED][KeptFeatures].rows().shape
         if smallest(n) > dim:
             return None
-        return f"fid_infinity of {n:,} images: FIDs of subsets of {smallest(n):,} in {dim} features are not on the line"
+        return f"fid_infinity of {n:,} images: FIDs of {smallest(n):,} images in {dim} features are not linear in 1/n"
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         return {"fid_infinity": extrapolated(sets[GENERATED][KeptFeatures].rows(), sets[REAL][Moments].gaussian())}

@@ -30,7 +30,7 @@ class FIDPerClass(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if reference.labels is None:
             raise UsageError(
-                f"metrics: fid_per_class needs labelled data, and {reference.name} has no labels; choose metrics=[fid]"
+                f"metrics: fid_per_class needs labelled data, but {reference.name} has no labels: choose metrics=[fid]"
             )
 
     def warn(self, sets: Mapping[str, Statistics]) -> str | None:

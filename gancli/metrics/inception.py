@@ -28,8 +28,8 @@ PREPROCS = ("tf", "pytorch_fid")
 class Inception(Features):
     """2048 features for FID and 1008 logits without bias for IS, as in openai/improved-gan.
 
-    ``preproc`` chooses how images are resized to 299x299: ``tf`` like TTUR, torch-fidelity and StyleGAN (TensorFlow 1's
-    bilinear), ``pytorch_fid`` like ``python -m pytorch_fid``. Scores of the two are not comparable.
+    ``preproc`` chooses how images are resized to 299x299: ``tf`` as in TTUR, torch-fidelity and StyleGAN (TensorFlow
+    1's bilinear), ``pytorch_fid`` as in ``python -m pytorch_fid``. Their scores are not comparable.
     """
 
     dim, classes = 2048, 1008
@@ -132,10 +132,10 @@ def _download(url: str, path: Path) -> None:
     try:
         with replacing(path) as temporary:
             torch.hub.download_url_to_file(url, str(temporary), hash_prefix=SHA256_PREFIX, progress=False)
-    except (OSError, HTTPException, RuntimeError) as error:  # no network, no disk, a connection cut, another file
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, full disk, lost connection, wrong file
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UsageError(
-            f"features=inception needs {path.name}, and its download failed ({reason}): fetch {url}, "
+            f"features=inception needs {path.name}, but its download failed ({reason}): fetch {url}, "
             f"put it into {path.parent} or name it with features.weights=FILE (or GANCLI_INCEPTION=FILE), "
             "or choose features=classifier"
         ) from None

@@ -42,13 +42,13 @@ class InceptionScore(Statistic):
         return cls(about.n, about.classes, about.device)
 
     def add(self, batch: Batch) -> None:
-        assert batch.logits is not None  # `network` asks for them
+        assert batch.logits is not None  # requested by `network`
         self.update(batch.logits)
 
     def update(self, logits: Tensor) -> None:
-        """Add logits (N, classes) of the next N images. Raises ValueError beyond n images."""
+        """Add the logits (N, classes) of the next N images. Raises ValueError beyond n images."""
         if self.seen + len(logits) > self.n:
-            raise ValueError(f"more than the announced {self.n} images")
+            raise ValueError(f"more images were added than the {self.n} announced")
         log_p = logits.detach().to(self._p).log_softmax(1)  # float64, because p log p is NaN if p underflows
         p = log_p.exp()
         plogp = (p * log_p).sum(1)
@@ -64,7 +64,7 @@ class InceptionScore(Statistic):
     def result(self) -> tuple[float, float]:
         """Return mean and standard deviation (ddof 0) over the splits. Raises ValueError before n images."""
         if self.seen != self.n:
-            raise ValueError(f"{self.seen} of {self.n} images so far")
+            raise ValueError(f"only {self.seen} of {self.n} images were added")
         bounds = torch.tensor([i * self.n // self.splits for i in range(self.splits + 1)], device=self._p.device)
         count = bounds.diff().double()  # (splits,)
         q = self._p / count[:, None]  # p(y) of each split
@@ -87,7 +87,8 @@ class IS(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if features.classes < 2:
             raise UsageError(
-                f"metrics: is needs classes, and features={features.name} of {reference.name} know none; choose others"
+                f"metrics: is needs class logits, but features={features.name} of {reference.name} "
+                "have none: choose other metrics"
             )
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Statistics that store something of every image, so that their memory grows with n."""
+"""Statistics that store something for every image, so that their memory grows with n."""
 
 import hashlib
 from typing import Self
@@ -10,7 +10,7 @@ from gancli.metrics.base import Batch, SetInfo, Statistic
 
 
 class KeptFeatures(Statistic):
-    """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 images of Inception."""
+    """The features of every image, float32 on the device: 4 D bytes each, 410 MB for 50,000 images with Inception."""
 
     def __init__(self, about: SetInfo) -> None:
         self._rows = torch.empty(about.n, about.dim, device=about.device)
@@ -21,7 +21,7 @@ class KeptFeatures(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
-        assert batch.features is not None  # `network` asks for them
+        assert batch.features is not None  # requested by `network`
         self._rows[self.n : self.n + len(batch.features)] = batch.features
         self.n += len(batch.features)
 
@@ -60,7 +60,7 @@ class KeptLabels(Parts):
     labelled = True
 
     def add(self, batch: Batch) -> None:
-        assert batch.labels is not None  # `labelled` asks for them
+        assert batch.labels is not None  # requested by `labelled`
         self.parts.append(batch.labels.cpu())
 
     def labels(self) -> Tensor:

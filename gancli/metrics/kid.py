@@ -1,7 +1,7 @@
 """Kernel Inception Distance: Binkowski et al. 2018, arXiv 1801.01401, section 4, with the settings of their code.
 
-The squared maximum mean discrepancy of a cubic kernel. The estimate is unbiased, so that sets of different sizes can be
-compared; small negative values mean no difference. Subsets are drawn as in torch-fidelity.
+This is the squared maximum mean discrepancy with a cubic kernel. The estimate is unbiased, so that sets of different
+sizes can be compared; small negative values mean no difference. Subsets are drawn as in torch-fidelity.
 """
 
 from collections.abc import Iterator, Mapping

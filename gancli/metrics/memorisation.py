@@ -11,11 +11,11 @@ from gancli.metrics.neighbours import squared
 
 
 class Memorisation(Metric):
-    """AuthPct in feature space; copies of training images and duplicates among generated images, pixel by pixel.
+    """AuthPct in feature space; exact copies of training images and duplicates among generated images.
 
-    - `auth_pct`: percentage of authentic images. A generated image is authentic if its nearest training image lies
-      farther from it than from the nearest other training image. The value of unseen real images depends on the
-      near-duplicates in the data (83 for Gaussians): compare with the noise floor.
+    - `auth_pct`: percentage of authentic images. A generated image is authentic if its nearest training image is
+      closer to another training image than to it. The value of unseen real images depends on the near-duplicates in
+      the data (83 for Gaussians), so compare it with the noise floor.
     - `copy_rate`: share of generated images that equal a training image.
     - `duplicate_rate`: share of generated images that repeat another one.
     """
@@ -36,7 +36,7 @@ class Memorisation(Metric):
 def auth_pct(generated: Tensor, train: Tensor) -> float:
     """Return the percentage of generated features (N, D) that are authentic given training features (M, D).
 
-    That is, whose nearest training vector is closer to another training vector than to them.
+    A vector is authentic if its nearest training vector is closer to another training vector than to it.
     """
     nearest = [distances.min(1) for _, distances in squared(generated, train)]
     distance, index = torch.cat([each.values for each in nearest]), torch.cat([each.indices for each in nearest])

@@ -1,8 +1,8 @@
 """Coverage of the modes of a Gaussian mixture, and quality of the points: Lin et al. 2018, PacGAN, section 4.1.
 
-As in the authors' code (MetricLogger), with 2,500 generated points. A point has high quality if its Mahalanobis
-distance to the nearest mode is below 3; a mode is covered if a point of high quality is nearest to it. In two
-dimensions, 1 - exp(-9/2) = 98.9 % of the points of the mixture itself have high quality, not 100 %.
+This follows the authors' code (MetricLogger), with 2,500 generated points. A point has high quality if its Mahalanobis
+distance to the nearest mode is below 3; a mode is covered if it is the nearest mode of a point of high quality. In two
+dimensions, 1 - exp(-9/2) = 98.9 % of the mixture's own points have high quality, not 100 %.
 
     gancli eval ckpt=latest 'metrics=[modes]'
 """
@@ -22,7 +22,7 @@ DEVIATIONS = 3.0
 
 
 class NearestModes(Statistic):
-    """Number of points nearest to each mode, of all points and of those of high quality."""
+    """Numbers of points, and of points of high quality, that are nearest to each mode."""
 
     def __init__(self, about: SetInfo) -> None:
         self.all = torch.zeros(about.classes, dtype=torch.int64, device=about.device)
@@ -33,7 +33,7 @@ class NearestModes(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
-        assert batch.logits is not None  # `network` asks for them
+        assert batch.logits is not None  # requested by `network`
         logit, mode = batch.logits.max(1)
         self.all += mode.bincount(minlength=len(self.all))
         self.good += mode[logit > -0.5 * DEVIATIONS**2].bincount(minlength=len(self.good))
@@ -57,7 +57,7 @@ class Modes(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if not isinstance(features, NearestMode):
             raise UsageError(
-                f"metrics: modes needs a mixture of modes and features=modes, such as data=grid25, and got "
+                f"metrics: modes needs a mixture of modes, such as data=grid25, and features=modes, but got "
                 f"data={reference.name} with features={features.name}"
             )
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from gancli.files import replacing
 from gancli.metrics.base import Batch, SetInfo, Statistic
 
-ROWS = 500  # rows gathered before each x^T x; ten times fewer would be five times slower
-UNKNOWN = 2**31 - 1  # number of images of files that do not state it; assumed to be enough for full rank
+ROWS = 500  # rows gathered for each x^T x; a tenth of this would be five times slower
+UNKNOWN = 2**31 - 1  # number of images for files that do not state it, assumed to be enough for full rank
 
 
 class Gaussian(NamedTuple):
@@ -36,7 +36,7 @@ class Moments(Statistic):
         return cls(about.dim, about.device)
 
     def add(self, batch: Batch) -> None:
-        assert batch.features is not None  # `network` asks for them
+        assert batch.features is not None  # requested by `network`
         self.update(batch.features)
 
     def update(self, features: Tensor) -> None:
@@ -81,7 +81,7 @@ def load(path: Path) -> Gaussian:
     """Read a file written by ``save`` or by pytorch-fid.
 
     Raises:
-        OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile: the file is no such file, or is damaged.
+        OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile: the file is missing, damaged or of another kind.
     """
     with np.load(path, allow_pickle=False) as file:
         return Gaussian(int(file["n"]) if "n" in file else UNKNOWN, file["mu"], file["sigma"])

@@ -13,8 +13,8 @@ TIE = 1e-10  # distances within this share of a radius count as equal to it: the
 def squared(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield (first row, squared distances (b, M) float64) from blocks of rows of x (N, D) to all of y (M, D).
 
-    Computed by a matrix product, which is ten times faster than differences; the rounding errors it leaves between
-    equal vectors are set to 0. In float32, the third digit of a nearest neighbour's distance would be wrong.
+    They are computed by a matrix product, which is ten times faster than differences; its rounding errors between equal
+    vectors are set to 0. In float32, the third digit of a nearest neighbour's distance would be wrong.
     """
     center = y.double().mean(0)  # centring reduces cancellation
     y = y.double() - center
@@ -37,5 +37,5 @@ def radii(x: Tensor, k: int) -> Tensor:
 
 
 def within(distances: Tensor, balls: Tensor, *, closed: bool) -> Tensor:
-    """Return which squared distances (b, M) lie inside balls of squared radii (M,); if closed, or on the surface."""
+    """Return which squared distances (b, M) lie inside balls of squared radii (M,), or on the surface if closed."""
     return distances <= balls * (1 + TIE) if closed else distances < balls * (1 - TIE)

@@ -1,9 +1,8 @@
-"""Negative log-likelihood of the real images: every image counts once, the last partial batch included.
+"""Negative log-likelihood of the real images: every image counts once, including the last partial batch.
 
-What kind of number it is, the model says (``models.held_out.HeldOut``), and each kind has a name of its own: ``nll``
-of an exact probability of the pixels' levels, ``nll_density`` of a density on [0, 1]^D, ``nll_bound`` of an upper
-bound.
-The Parzen estimate (``parzen.py``) is none of them: it knows the model's images alone.
+The model says which kind of number it is (``models.held_out.HeldOut``), and each kind has its own name: ``nll`` for an
+exact probability of the pixels' levels, ``nll_density`` for a density on [0, 1]^D, ``nll_bound`` for an upper bound.
+The Parzen estimate (``parzen.py``) is none of them, since it only uses the model's samples.
 """
 
 import math
@@ -17,14 +16,14 @@ from gancli.models.held_out import HeldOut
 
 
 class Nats(Statistic):
-    """Sums over images of -log p(x), in float64: the same whatever the batch size and the images' order."""
+    """Sums over images of -log p(x), in float64, independent of the batch size and the images' order."""
 
     network = False
 
     def __init__(self, about: SetInfo) -> None:
         self.n = 0
         self.likelihood: HeldOut | None = None
-        self.pixels = 0  # of an image, every colour one
+        self.pixels = 0  # per image, counting every colour
         self.total = self.square = torch.zeros((), dtype=torch.float64, device=about.device)
         self.finite = torch.zeros((), dtype=torch.int64, device=about.device)
 
@@ -33,9 +32,9 @@ class Nats(Statistic):
         return cls(about)
 
     def add(self, batch: Batch) -> None:
-        assert batch.nats is not None, "the set MODEL has them"
+        assert batch.nats is not None, "the set MODEL has nats"
         values = batch.nats.double()
-        possible = values != math.inf  # NaN stays, and shows
+        possible = values != math.inf  # NaN is kept, so that it shows
         kept = torch.where(possible, values, 0.0)
         self.total, self.square = self.total + kept.sum(), self.square + kept.square().sum()
         self.finite = self.finite + possible.sum()
@@ -44,7 +43,7 @@ class Nats(Statistic):
 
 
 class NLL(Metric):
-    """Mean over the images of finite likelihood, its standard error, and the share of images of likelihood zero."""
+    """Mean over images of nonzero likelihood, its standard error, and the share of images of likelihood zero."""
 
     name, least = "nll", 1
     needs = {MODEL: (Nats,)}
@@ -54,16 +53,16 @@ class NLL(Metric):
     }  # fmt: skip
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
-        """Return the mean in nats per image, and bits per dimension where a probability of levels is known or bounded.
+        """Return the mean in nats per image, and bits per dimension if a probability of levels is known or bounded.
 
-        A density bounds the probability of levels if it was asked about levels plus uniform noise: a level's share of
-        [0, 1] is 1 / levels wide, and the mean log density there is at most the log of the mean (Jensen), which is
-        levels times the level's probability. ``impossible`` is the share of images of likelihood zero, which the mean
-        leaves out and would hide.
+        A density of levels plus uniform noise bounds the probability of the levels: a level's interval of [0, 1] is
+        1 / levels wide, and the mean log density there is at most the log of the mean density (Jensen), which is levels
+        times the level's probability. ``impossible`` is the share of images of likelihood zero, which the mean leaves
+        out.
         """
         seen: Nats = sets[MODEL][Nats]
         n, of = int(seen.finite), seen.likelihood
-        assert of is not None, "the real images have come by"
+        assert of is not None, "the real images have been read"
         mean = float(seen.total) / n if n else math.inf
         variance = max(float(seen.square) / n - mean**2, 0.0) * n / (n - 1) if n > 1 else math.nan
         rest = {"nll_se": math.sqrt(variance / n) if n > 1 else math.nan, "impossible": 1 - n / seen.n}

@@ -1,6 +1,6 @@
 """Parzen-window log-likelihood of test images, by the protocol of Goodfellow et al. 2014, arXiv 1406.2661, section 5.
 
-The density is a mixture of Gaussians around the generated images, whose width maximizes the likelihood of 1,000
+The density is a mixture of Gaussians around the generated images, with the width that maximizes the likelihood of 1,000
 validation images. It is not the likelihood of the model (Theis et al. 2016, arXiv 1511.01844) and serves only to
 compare MLPs on MNIST and TFD with old tables. Images are quantized to 8 bits here, but not in the papers.
 scikit-learn's KernelDensity is wrong in 784 dimensions.
@@ -34,13 +34,13 @@ class Parzen(Metric):
     def check(self, features: Features, reference: Images) -> None:
         if reference.spec.points:
             raise UsageError(
-                f"metrics: parzen is about pixels of 8 bits, and {reference.name} are points; use metrics=[modes,fid]"
+                f"metrics: parzen needs 8-bit pixels, but {reference.name} has points: use metrics=[modes,fid]"
             )
 
     def warn(self, sets: Mapping[str, Statistics]) -> str | None:
         return (
             f"Parzen likelihood of {len(sets[GENERATED][KeptPixels].images()):,} generated images: it grows with their "
-            "number (the papers' is 10,000) and says little of quality; compare it with Parzen numbers only"
+            "number (the papers' is 10,000) and says little about quality; compare it only with other Parzen values"
         )
 
     def details(self, sets: Mapping[str, Statistics]) -> dict[str, Any]:

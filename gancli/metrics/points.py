@@ -35,7 +35,7 @@ class NearestMode(Coordinates):
         super().prepare(train, device)
         images = train()
         if images.modes is None:
-            raise UsageError(f"features=modes: {images.name} is no mixture of modes; choose features=points")
+            raise UsageError(f"features=modes: {images.name} is not a mixture of modes: choose features=points")
         self.centres = torch.from_numpy(images.modes.centres).to(device)  # (K, D)
         self.std = torch.from_numpy(images.modes.std).to(device)  # (K,)
         self.classes = len(self.centres)

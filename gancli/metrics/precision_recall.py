@@ -1,6 +1,6 @@
 """Improved precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991, section 2, eq. 1 to 3.
 
-Computed on the features of features=..., not on those of the paper's VGG-16: compare only with the same extractor.
+It uses the features of features=..., not those of the paper's VGG-16, so compare only with the same extractor.
 """
 
 from collections.abc import Mapping

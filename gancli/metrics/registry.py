@@ -1,4 +1,4 @@
-"""The metrics by their names, and what can be asked of a list of them before the first image is drawn."""
+"""The metrics by name, and checks of a list of metrics before the first image is drawn."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,12 +30,12 @@ def metrics_named(names: Sequence[str | Metric], trust: Sequence[str] = ()) -> l
     """Return the metrics of a list, each once.
 
     Args:
-        names: of shipped metrics, or the dotted names of classes elsewhere: ``mypackage.scores.Mine``. A metric stands
-            for itself.
-        trust: packages outside gancli whose classes may be built.
+        names: names of shipped metrics, dotted names of classes elsewhere, ``mypackage.scores.Mine``, or metrics
+            themselves.
+        trust: packages outside gancli whose classes may be instantiated.
 
     Raises:
-        UsageError: an empty list, no such metric, a class that is not to be trusted, or one with the name of another.
+        UsageError: the list is empty, a metric is unknown, a class is not trusted, or two metrics have the same name.
     """
     if not names:
         raise UsageError(f"metrics is empty: name one or more of {', '.join(METRICS)}")
@@ -44,7 +44,7 @@ def metrics_named(names: Sequence[str | Metric], trust: Sequence[str] = ()) -> l
         metric = _metric(each, trust) if isinstance(each, str) else each
         other = found.get(metric.name) or METRICS.get(metric.name)
         if other is not None and type(other) is not type(metric):
-            raise UsageError(f"metrics: {each} has the name of another metric, {metric.name}; rename it")
+            raise UsageError(f"metrics: {each} has the name of another metric, {metric.name}: rename it")
         found[metric.name] = metric
     return list(found.values())
 
@@ -61,23 +61,23 @@ def _metric(name: str, trust: Sequence[str]) -> Metric:
 
 
 def check_metrics(metrics: Sequence[Metric], n: int | None) -> None:
-    """Refuse too few images for one of the metrics; n None is not looked at. Raises UsageError."""
+    """Refuse n images if they are too few for one of the metrics; n=None always passes. Raises UsageError."""
     least = max(metric.least for metric in metrics)
     if n is not None and n < least:
         names = ",".join(metric.name for metric in metrics)
-        raise UsageError(f"n={n} images are too few for metrics=[{names}]: n={least} or more")
+        raise UsageError(f"n={n} images are too few for metrics=[{names}]: use n={least} or more")
 
 
 def choosing(best: str, metrics: Sequence[Metric], also: Mapping[str, bool]) -> dict[str, bool | None]:
-    """Return what ``eval.best`` stands for, with whether higher is better: the first of these that is measured.
+    """Return what ``eval.best`` may stand for, with whether higher is better; the first value measured is used.
 
     Args:
-        best: a metric, or a value of one.
-        metrics: those that are measured.
+        best: a metric or one of its values.
+        metrics: the metrics that are measured.
         also: values that come without a metric.
 
     Raises:
-        UsageError: nothing of that name, or several values at once.
+        UsageError: the name is unknown, or stands for several values.
     """
     own = next((dict(metric.values) for metric in metrics if metric.name == best), {})
     if own.get(best) is not None:
@@ -88,20 +88,20 @@ def choosing(best: str, metrics: Sequence[Metric], also: Mapping[str, bool]) -> 
     allowed = [key for key, higher in every.items() if higher is not None]
     names = ",".join(metric.name for metric in metrics)
     raise UsageError(
-        f"eval.best={best} is no single value of eval.metrics=[{names}] to choose by"
+        f"eval.best={best} is not a single value of eval.metrics=[{names}]"
         f"{did_you_mean(best, allowed)}; allowed: {', '.join(allowed)}"
     )
 
 
 def check_features(features: Features, images: Images) -> None:
-    """Refuse, before they are trained or loaded, features of pictures for points and the reverse. Raises UsageError."""
+    """Refuse features of images for points, and the reverse, before loading or training them. Raises UsageError."""
     if features.points != images.spec.points and not isinstance(features, Pixels):
-        what, fitting = ("points", "points") if images.spec.points else ("pictures", "inception")
+        what, fitting = ("points", "points") if images.spec.points else ("images", "inception")
         raise UsageError(
-            f"features={features.name} are not for {images.name}, which are {what}: use features={fitting}"
+            f"features={features.name} do not suit {images.name}, which are {what}: use features={fitting}"
         )
 
 
 def use_features(metrics: Sequence[Metric]) -> bool:
-    """Return whether any of the metrics looks at features; if none does, ``features.Pixels`` will do."""
+    """Return whether any of the metrics uses features; if none does, ``features.Pixels`` is enough."""
     return any(each.network for metric in metrics for statistics in metric.needs.values() for each in statistics)

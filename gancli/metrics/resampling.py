@@ -1,11 +1,11 @@
 """Standard deviation of a score over sets of generated images, estimated from a single set by resampling.
 
-The bootstrap samples with replacement; its duplicates add the bias of a smaller sample to FID and make distances to
-nearest neighbours zero. Random halves are therefore sampled without replacement: for scores that are smooth functions
-of means over images, the scores of halves of n images vary as those of independent sets of n images do (delete-d
-jackknife with d = n/2: Shao and Wu 1989, Ann. Statist. 17:1176). The deviation describes the spread around the score
-of n images, which keeps its bias, with the real images fixed. If generated images are as good as real ones, where FID
-and IS depend quadratically on the means, it is up to twice too large.
+The bootstrap samples with replacement; its duplicates add the bias of a smaller sample to FID and set distances to
+nearest neighbours to zero. Random halves are therefore sampled without replacement: for scores that are smooth
+functions of means over images, the scores of halves of n images vary like those of independent sets of n images
+(delete-d jackknife with d = n/2: Shao and Wu 1989, Ann. Statist. 17:1176). The deviation describes the spread around
+the score of n images, which keeps its bias, for fixed real images. If generated images are as good as real ones, where
+FID and IS depend quadratically on the means, it is up to twice too large.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +28,10 @@ def deviations(
     about: Callable[[int], SetInfo],
     draws: int,
 ) -> dict[str, float]:
-    """Return the standard deviation of each value over sets of as many generated images.
+    """Return the standard deviation of each value over sets of the same number of generated images.
 
     Args:
-        metrics: metrics to resample; those without generated images, or that need more than half of them, are skipped.
+        metrics: metrics to resample; those that use no generated images or need more than half of them are skipped.
         images: all generated images, in order.
         others: statistics of the other sets.
         about: returns the SetInfo of a set of n images.

@@ -1,4 +1,4 @@
-"""The score card: one JSON per evaluation with the values and all that they depend on, and what the terminal shows."""
+"""The score card, a JSON per evaluation with the values and all that they depend on, and its form on the terminal."""
 
 import csv
 import json
@@ -29,9 +29,9 @@ log = logging.getLogger("gancli")
 def protocol(
     scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int, device: torch.device
 ) -> dict[str, Any]:
-    """Return all that the values depend on; two results of one protocol are the same result.
+    """Return all that the values depend on; results with the same protocol are the same.
 
-    ``subject`` says what is scored: the checkpoint's hash, average or raw weights and seeds, or the pictures' hash.
+    ``subject`` says what is scored: the checkpoint's hash, averaged or raw weights and seeds, or the images' hash.
     Cards of earlier releases are read by ``config.legacy.renewed_protocol``.
     """
     libraries = ("torch", "torchvision", "numpy", "pytorch-fid")
@@ -67,7 +67,7 @@ def _hash(gaussian: moments.Gaussian) -> str:
 
 
 def folded(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Return the mean of every value over repeated seeds, and how the seeds spread (nothing for one seed)."""
+    """Return the mean of every value over seeds, and the spread over seeds (nothing for one seed)."""
     means = {key: fmean(run[key] for run in runs) for key in runs[0]}
     if len(runs) == 1:
         return dict(runs[0]), {}
@@ -76,7 +76,7 @@ def folded(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[
 
 
 def intervals(values: Mapping[str, float], deviations: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return 95 % intervals around values: where those of other images from the same source would lie, as many."""
+    """Return 95 % intervals: where the values of as many other images from the same source would lie."""
     return {
         key: {"std": std, "low": values[key] - 1.96 * std, "high": values[key] + 1.96 * std}
         for key, std in deviations.items()
@@ -84,9 +84,9 @@ def intervals(values: Mapping[str, float], deviations: Mapping[str, float]) -> d
 
 
 def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any], *, seconds: float) -> Path:
-    """Write one result, whole or not at all, and return its file; one of another protocol is never written over.
+    """Write one result atomically and return its file; a result of another protocol is never overwritten.
 
-    What training wrote on its way is: of the same images it says the same, and less.
+    A card that training wrote is overwritten: for the same images it says the same, and less.
     """
     file = folder / f"{stem}-{facts['features']['name']}.json"
     if file.exists() and _protocol_of(file) not in (facts, facts | {"checkpoint_sha256": None}):
@@ -107,7 +107,7 @@ class Point(NamedTuple):
 
 
 def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> Path:
-    """Write the values of a run's checkpoints, a row each, and return the file: one per protocol."""
+    """Write the values of a run's checkpoints, one row each, and return the file; there is one per protocol."""
     shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
     direction = f"-{facts['direction']}" if "direction" in facts else ""
     file = folder / f"curve-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv"
@@ -122,12 +122,12 @@ def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> P
 def _protocol_of(file: Path) -> Any:
     try:
         return renewed_protocol(json.loads(file.read_text(encoding="utf-8"))["protocol"])
-    except (ValueError, KeyError, TypeError, AttributeError):  # not ours: it is kept
+    except (ValueError, KeyError, TypeError, AttributeError):  # not our file, so it is kept
         return None
 
 
 def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> None:
-    """Print the values beside those of real images, and against what they were measured."""
+    """Print the values next to those of real images, and what they were measured against."""
     floor, spread = result["floor"]["values"] if result["floor"] else {}, result["spread"]
     table = Table("score", "value", *(["real against real"] if floor else []))
     for key, value in result["values"].items():
@@ -147,11 +147,11 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
         print(f"nats per image over all {of}, {facts['levels']}{kind}")
     if floor:
         half = result["floor"]["images"]
-        few = "" if half >= facts["images_generated"] else f"; at n={half} FID would compare like with like"
+        few = "" if half >= facts["images_generated"] else f"; use n={half} for comparable FIDs"
         print(f"real against real: two disjoint halves of {half:,} images{few}")
     log.info("-> %s", file)
 
 
 def named(key: str) -> str:
-    """Return a value as it is written: FID, IS, precision."""
+    """Return the display name of a value: FID, IS, precision."""
     return key.upper() if key in METRICS and len(key) < 4 else key

@@ -1,4 +1,4 @@
-"""Any list of metrics in one pass over the images, against a reference that is looked at once."""
+"""Computes a list of metrics in one pass over the images, against a reference that is read once."""
 
 import logging
 import zipfile
@@ -21,24 +21,24 @@ from gancli.models.held_out import HeldOut
 
 log = logging.getLogger("gancli")
 
-MOST = 50_000  # images drawn unless n says otherwise: the papers' number
+MOST = 50_000  # default number of images, as in papers
 REFERENCE_VERSION = 1  # of the cached reference statistics
-HALVES = {"half": GENERATED, "other half": REAL}  # of the real images, and what each stands for in the noise floor
+HALVES = {"half": GENERATED, "other half": REAL}  # halves of the real images, and their roles in the noise floor
 
 Watch = Callable[[str, int, int], None]  # what, done, total
 Stream = Iterable[tuple[Tensor, Tensor | None]]  # uint8 (N, C, H, W), labels (N,) int64 or None
 
 
 class Scores(NamedTuple):
-    """What one set of generated images got."""
+    """The scores of one set of generated images."""
 
     values: dict[str, float]
     details: dict[str, Any]  # plain JSON types, by metric
-    deviations: dict[str, float] = {}  # of values over sets of as many images, if asked for
+    deviations: dict[str, float] = {}  # over sets of the same number of images, if requested
 
 
 class Scorer:
-    """The metrics and all that they need of the real images, which are looked at before the first generated ones."""
+    """The metrics and all that they need of the real images, which are read before the first generated image."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Scorer:
         n: int | None = None,  # images to score; None: 50,000, or as many as the reference has if it has fewer
         batch_size: int = 64,  # of the real images
         device: torch.device,  # of the sums
-        splits: Callable[[str], Images],  # "train" and "validation", called for metrics that look at them
-        floor: bool = False,  # get ready for floor(), too
-        known: moments.Gaussian | None = None,  # statistics to be used in place of the reference's own; then no floor
+        splits: Callable[[str], Images],  # returns "train" or "validation", for metrics that use them
+        floor: bool = False,  # also prepare for floor()
+        known: moments.Gaussian | None = None,  # statistics used in place of the reference's own, without a floor
         watch: Watch = lambda what, done, total: None,
     ) -> None:
         self.n = n or min(MOST, len(reference))
@@ -68,53 +68,53 @@ class Scorer:
             if REAL in metric.needs and len(reference) < metric.least:
                 raise UsageError(
                     f"{metric.name} needs {metric.least} reference images or more, "
-                    f"and the {reference.split} split has {len(reference)}"
+                    f"but the {reference.split} split has {len(reference)}"
                 )
 
     @property
     def draws(self) -> bool:
-        """Whether any metric looks at generated images."""
+        """Whether any metric uses generated images."""
         return any(GENERATED in metric.needs for metric in self.metrics)
 
     @property
     def asks(self) -> bool:
-        """Whether any metric asks the model for its likelihood."""
+        """Whether any metric uses the model's likelihood."""
         return any(MODEL in metric.needs for metric in self.metrics)
 
     def check(self, likelihood: HeldOut | None, what: str, *, labelled: bool) -> None:
-        """Refuse to ask ``what`` for labels or a likelihood that it has not, or one of other images. Raises UsageError.
+        """Refuse ``what`` if it lacks required labels or a required likelihood of these images. Raises UsageError.
 
         ``labelled`` says whether each image comes with the class that it was drawn for.
         """
         for metric in self.metrics:
             if not labelled and any(each.labelled for each in metric.needs.get(GENERATED, ())):
                 raise UsageError(
-                    f"metrics: {metric.name} needs to know of what class each image shall be; {what} does not say: "
-                    "take a conditional model (model=cgan), or pictures in folders named as the data's classes"
+                    f"metrics: {metric.name} needs the class of each image, which {what} does not give: "
+                    "use a conditional model (model=cgan), or images in folders named after the data's classes"
                 )
         if not self.asks:
             return
         levels = self.reference.spec.levels
         if likelihood is None:
             raise UsageError(
-                f"metrics: nll needs a model that knows its likelihood; {what} has none (parzen estimates one)"
+                f"metrics: nll needs a model with a likelihood, but {what} has none (parzen estimates one)"
             )
         if self.reference.spec.dequantised and not likelihood.spread:
             raise UsageError(
-                f"{what} was not made for data.dequantise=uniform: take data.dequantise=null, or train a density, "
-                "such as model=kde, with it"
+                f"{what} does not support data.dequantise=uniform: use data.dequantise=null, or train a density "
+                "model with it, such as model=kde"
             )
         if levels != likelihood.levels:
             raise UsageError(
-                f"{self.reference.name} has {levels} levels per channel and {what} has {likelihood.levels}: "
-                "their likelihoods cannot be compared; choose data.bits or data.binarise as it was trained"
+                f"{self.reference.name} has {levels} levels per channel, but {what} has {likelihood.levels}: "
+                "their likelihoods are not comparable; set data.bits or data.binarise as in its training"
             )
 
     @torch.no_grad()
     def score(self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0) -> Scores:
-        """Score n images, the stream being used up once, or ``likelihood`` on all the real ones. Raises UsageError.
+        """Score n images of the stream, which is read once, or ``likelihood`` on all real images. Raises UsageError.
 
-        ``halves`` random halves of them tell how their values spread; then the features of all images are kept.
+        The spread of the values is estimated from ``halves`` random halves; this keeps the features of all images.
         """
         others = self._others
         about = self._about(self.n)
@@ -130,7 +130,7 @@ class Scorer:
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
-        for text in warnings - self._warned:  # each once: training scores many times
+        for text in warnings - self._warned:  # warn once, although training scores many times
             log.warning("%s", text)
         self._warned |= warnings
         return Scores(
@@ -140,7 +140,7 @@ class Scorer:
         )
 
     def _asked(self, likelihood: HeldOut | None) -> Statistics:
-        """Ask the model for the likelihood of every reference image."""
+        """Compute the model's likelihood of every reference image."""
         found = {each: each.of(self._about(len(self.reference))) for each in _union(self.metrics, MODEL)}
         for start in range(0, len(self.reference), self._batch_size) if found else ():
             stop = min(len(self.reference), start + self._batch_size)
@@ -152,18 +152,18 @@ class Scorer:
             batch = Batch(pixels, None, None, labels, nats, likelihood)
             for statistic in found.values():
                 statistic.add(batch)
-            self.watch("images asked about", stop, len(self.reference))
+            self.watch("likelihood of images", stop, len(self.reference))
         return found
 
     def real(self) -> moments.Gaussian:
-        """Return mean and covariance of the reference's features, from the cache when they were seen before."""
+        """Return the mean and covariance of the reference's features, from the cache if they are there."""
         return self.known or self._others[REAL][moments.Moments].gaussian()
 
     def floor(self) -> tuple[int, dict[str, float]]:
-        """Return the values that real images get from as many other real ones, and their number.
+        """Return the number of images in a half of the reference, and the values of one half against the other.
 
-        Two disjoint random halves of the reference, of at most n images each: no generator should score better than
-        real images do. A metric that needs more images than a half has is left out.
+        The halves are random and disjoint, of at most n images each. No generator should score better than real images
+        do. A metric that needs more images than a half has is left out.
         """
         return self._half, dict(self._floor)
 
@@ -178,7 +178,7 @@ class Scorer:
 
     @cached_property
     def _others(self) -> dict[str, Statistics]:
-        """The statistics of all sets but the generated one, the halves of the real one among them."""
+        """The statistics of all sets except the generated one, including the halves of the real one."""
         wanted = {name: _union(self.metrics, name) for metric in self.metrics for name in metric.needs}
         halves = {half: _union(self._floored(), role) for half, role in HALVES.items() if self._floored()}
         order = np.random.RandomState(0).permutation(len(self.reference))
@@ -195,7 +195,7 @@ class Scorer:
     def _look(
         self, images: Images, wanted: Mapping[str, list[type[Statistic]]], rows: Mapping[str, np.ndarray], what: str
     ) -> dict[str, Statistics]:
-        """Collect the statistics of sets of rows (all, where not named) in one pass, or none if all are cached."""
+        """Collect the statistics of sets in one pass over their rows (default: all); skip it if all are cached."""
         found: dict[str, dict[type[Statistic], Any]] = {}
         missing: dict[str, dict[type[Statistic], Any]] = {}
         for name, types in wanted.items():
@@ -240,7 +240,7 @@ class Scorer:
         try:
             return moments.load(path) if path.exists() else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            log.warning("the cached statistics %s are damaged (%s): computing them again", path, error)
+            log.warning("the cached statistics %s are damaged (%s): recomputing them", path, error)
             return None
 
     def _keep(self, images: Images, name: str, n: int, gaussian: moments.Gaussian) -> None:

@@ -16,14 +16,14 @@ from gancli.metrics.features import Features, Images
 class StackedClassifier(Features):
     """Concatenated features of the three channels, and log p(r) + log p(g) + log p(b) for all triples of classes.
 
-    The network is that of features=classifier on the grey images, and shares its cache.
+    The network is that of features=classifier on the grey images and shares its cache.
     """
 
     name = "stacked"
 
     def __init__(
         self,
-        epochs: int | None = None,  # over the grey training split; None for about 180,000 images, 3 to 60 epochs
+        epochs: int | None = None,  # None: as many as make about 180,000 grey images, from 3 to 60
         seed: int = 0,  # of the initial weights and the order of images
     ) -> None:
         self.grey = Classifier(epochs, seed)
@@ -35,7 +35,7 @@ class StackedClassifier(Features):
         grey = images.stacked
         if grey is None:
             raise UsageError(
-                f"features=stacked is for stacked images, and {images.name} are none; choose data=stacked_mnist"
+                f"features=stacked needs stacked images, which {images.name} does not have: choose data=stacked_mnist"
             )
         self.grey.prepare(lambda: grey, device)
         self.classes = self.grey.classes**3

@@ -1,10 +1,10 @@
 """AC-GAN: Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs.
 
-The generator gets latents and a one-hot label; the discriminator sees the image alone and says whether it is real and
-of which class (losses/acgan.py). Classes of generated images are drawn uniformly. Adam with learning rate 2e-4 and
-betas (.5, .999).
+The generator gets latents and a one-hot label. The discriminator sees only the image and predicts whether it is real
+and which class it shows (losses/acgan.py). Classes of generated images are drawn uniformly. Adam with learning rate
+2e-4 and betas (.5, .999).
 
-Deviation: the networks are those of DCGAN at the image's size, with one output more per class; the paper's own (for
+Deviation: the networks are DCGAN's at the image's size, with one extra output per class. The paper's own networks (for
 CIFAR-10 and ImageNet, with dropout in the discriminator) have other sizes.
 
     gancli train model=acgan data=mnist
@@ -21,15 +21,15 @@ from gancli.nn.labels import one_hot
 
 
 class ACGAN(NormalPrior):
-    """DCGAN's networks, one told the class and one that tells it, for 8 to 128 pixels.
+    """DCGAN's networks with a class-conditional generator and a classifying discriminator, for 8 to 128 pixels.
 
     Args:
         spec: shape and classes of the images.
-        latent_dim: number of normal latents, the label's units not counted.
+        latent_dim: number of normal latents, not counting the label's units.
         width: channels next to the image; they double with each stage away from it.
 
     Raises:
-        UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
+        UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
         ValueError: ``width`` is below 1.
     """
 
@@ -42,13 +42,13 @@ class ACGAN(NormalPrior):
         self.generator = Generator(classes, dcgan.generator(latent_dim + classes, widths[::-1], spec.channels, seed))
         self.discriminator = nn.Sequential(
             *dcgan.discriminator(spec.channels, widths, seed)[:-2],
-            nn.Conv2d(widths[-1], 1 + classes, seed),  # the source's logit, then the classes'
+            nn.Conv2d(widths[-1], 1 + classes, seed),  # the real/fake logit, then the class logits
             nn.Flatten(),
         )
         dcgan_(self)
 
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how real each image looks, (N,) logits, and what of, (N, classes) logits."""
+        """Return the real/fake logits, (N,), and the class logits, (N, classes)."""
         said = self.discriminator(image)
         return said[:, 0], said[:, 1:]
 
@@ -56,7 +56,7 @@ class ACGAN(NormalPrior):
         return self.judge(image)[0]
 
     def target_labels(self, label: Tensor | None) -> Tensor:
-        """Sample classes uniformly, whatever their frequencies in the data."""
+        """Sample classes uniformly, regardless of their frequencies in the data."""
         assert label is not None  # the model is conditional
         return torch.randint_like(label, self.spec.num_classes)
 

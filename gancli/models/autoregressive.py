@@ -22,12 +22,12 @@ class Autoregressive(Explicit):
 
     - ``naive`` evaluates the whole network for each pixel (and colour),
     - ``cache`` evaluates it at that pixel only; each layer keeps its earlier inputs,
-    - ``wavefront`` does the same for all pixels at once that do not depend on each other,
-    - ``jacobi`` evaluates the whole network at all pixels, repeatedly, until nothing changes.
+    - ``wavefront`` does the same for several pixels at once, as long as they do not depend on each other,
+    - ``jacobi`` evaluates the whole network at all pixels repeatedly until nothing changes.
 
-    ``cache`` and ``wavefront`` are derived from ``forward``, provided it is made of ``Local`` layers (nn.incremental)
-    and pixelwise operations; other networks override stepper(). After sampling, one evaluation of the whole network
-    checks the parameters that the pixels were sampled from.
+    ``cache`` and ``wavefront`` are derived from ``forward``, provided that it consists of ``Local`` layers
+    (nn.incremental) and pixelwise operations; other networks override stepper(). After sampling, one evaluation of the
+    whole network checks the parameters that the pixels were sampled from.
 
     Args:
         spec: shape and levels of the images.
@@ -43,7 +43,7 @@ class Autoregressive(Explicit):
     completes = True
     views = ("grid", "completion")
     SAMPLERS: ClassVar[tuple[str, ...]] = ("naive", "cache", "wavefront", "jacobi")
-    EMBEDDED: ClassVar[int] = 8  # numbers for each nominal level
+    EMBEDDED: ClassVar[int] = 8  # embedding dimensions of each nominal level
     net: nn.Module
 
     def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], sampler: str = "wavefront") -> None:
@@ -51,19 +51,19 @@ class Autoregressive(Explicit):
         self.check_sampler(sampler)
         if spec.dequantised:
             raise UsageError(
-                f"{type(self).__name__} models the probability of discrete levels, and data.dequantise=uniform makes "
-                "them continuous: use data.dequantise=null, or a density, such as model=kde"
+                f"{type(self).__name__} models the probability of discrete levels, but data.dequantise=uniform makes "
+                "them continuous: use data.dequantise=null, or a density model, such as model=kde"
             )
         self.likelihood, self.sampler = likelihood(levels=spec.levels), sampler
         self.density, self.bound = self.likelihood.density, self.likelihood.bound
         if spec.nominal and spec.channels > 1:
             raise UsageError(
-                f"{type(self).__name__} reads maps of codes with one channel, and these have {spec.channels}"
+                f"{type(self).__name__} takes maps of codes with one channel, but these have {spec.channels}"
             )
         if spec.nominal and self.likelihood.ordered:
             raise UsageError(
-                f"likelihood {type(self.likelihood).__name__} puts levels in an order, and the levels of this data are "
-                "codes without one: use likelihood@model.likelihood=categorical"
+                f"likelihood {type(self.likelihood).__name__} treats levels as ordered, but this data consists of "
+                "unordered codes: use likelihood@model.likelihood=categorical"
             )
         self.temperature = 1.0  # of sample() and complete()
         self._kept = Kept()
@@ -71,7 +71,7 @@ class Autoregressive(Explicit):
     def reader(self) -> tuple[LevelEmbedding | None, int]:
         """Return the layer that embeds the image for the network, and its number of channels.
 
-        Ordered levels need no layer: None, and the image's own channels.
+        Ordered levels need no layer; for them, return None and the image's own channels.
         """
         if not self.spec.nominal:
             return None, self.spec.channels
@@ -88,7 +88,7 @@ class Autoregressive(Explicit):
             UsageError: the temperature is not positive, or the sampler is unknown.
         """
         if temperature <= 0:
-            raise UsageError(f"temperature={temperature} must be above 0; 1 draws as the model says")
+            raise UsageError(f"temperature={temperature} must be above 0; 1 samples from the model's own distribution")
         if sampler is not None:
             self.check_sampler(sampler)
             self.sampler = sampler
@@ -137,7 +137,7 @@ class Autoregressive(Explicit):
             UsageError: the sampler and the whole network disagree.
         """
         sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
-        # Without TF32, in which the cached and the whole network would differ.
+        # TF32 is off, since the cached and the whole network would differ in it.
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
@@ -146,7 +146,7 @@ class Autoregressive(Explicit):
                 image, recorded = pixel_sampler(noise, label, given), pixel_sampler.stepper.recorded()
                 if recorded is not None:
                     check_recorded(recorded, self(image, label), sampler)
-        return image.clone()  # a normal tensor, made outside inference mode
+        return image.clone()  # the clone is made outside inference mode, so it is a normal tensor
 
     def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
         """Return the Stepper of a sampler; it may keep and overwrite ``image``, (N, C, H, W) zeros."""

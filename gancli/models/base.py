@@ -1,4 +1,4 @@
-"""The interface common to all models, and the adversarial family; other families have files of their own."""
+"""The interface common to all models, and the adversarial family; other families have their own files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -26,21 +26,21 @@ class Model(nn.Module, ABC):
     sampled: ClassVar[tuple[str, ...]]  # the children that sample() uses; the moving average covers these
     notes: tuple[str, ...] = ()  # remarks for the log
     conditional: bool = False  # whether images depend on a label
-    translates: ClassVar[bool] = False  # learns from data of two domains
+    translates: ClassVar[bool] = False  # whether the model learns from data of two domains
     points: ClassVar[bool] = False  # whether the model can also generate points
-    resets: ClassVar[bool] = False  # whether the optimizers start anew when a stage() begins
-    views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, the most telling first
+    resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
+    views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, most informative first
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
         if spec.source_channels and not self.translates:
             raise UsageError(
-                f"these data have two domains to translate between, and {type(self).__name__} learns pictures of one: "
-                f"choose model={'pix2pix' if spec.paired else 'cyclegan'}, or a data set by itself"
+                f"this data has two domains to translate between, but {type(self).__name__} learns images of one: "
+                f"choose model={'pix2pix' if spec.paired else 'cyclegan'}, or a single data set"
             )
         if self.conditional and spec.num_classes < 2:
             raise UsageError(
-                f"{type(self).__name__} draws images of a class, and this data has none: choose labelled data, "
+                f"{type(self).__name__} is class-conditional, but this data has no classes: choose labelled data, "
                 "such as data=mnist, or an unconditional model, such as model=dcgan"
             )
         self.spec = spec
@@ -110,11 +110,11 @@ class Adversarial(Model):
         return self.discriminator(image)
 
     def target_labels(self, label: Tensor | None) -> Tensor | None:
-        """Return the labels of the images to generate, given those of a training batch, (N,). By default, the same."""
+        """Return the labels of the images to generate: by default, the labels of the training batch, (N,)."""
         return label
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Interpolate linearly between two latents, t in [0, 1], as suits a uniform prior."""
+        """Interpolate linearly between two latents, t in [0, 1], which suits a uniform prior."""
         return torch.lerp(start, end, t)
 
     def sample(
@@ -146,5 +146,5 @@ class NormalPrior(Adversarial):
         return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Interpolate at the variance of the prior; the middle of a straight line would have half of it."""
+        """Interpolate at the prior's variance; halfway along a straight line, latents would have half of it."""
         return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()

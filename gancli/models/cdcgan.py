@@ -1,15 +1,15 @@
-"""Conditional DCGAN: the class-conditional MNIST nets of the release of Radford, Metz & Chintala 2016.
+"""Conditional DCGAN: the class-conditional MNIST nets released with Radford, Metz & Chintala 2016.
 
-The one-hot label enters every layer of both networks: beside the units of dense layers, as maps beside those of
-convolutions. Generator: latents -> dense 1024 -> dense to the seed -> 5x5 transposed convolutions of stride 2, batch
-norm and ReLU between them, sigmoid. Discriminator: 5x5 convolutions of stride 2, a dense layer of 1024, one logit;
-leaky ReLU .2, batch norm in all but the first layer and the last. Weights N(0, .02), 100 uniform latents, batches of
-128, Adam with learning rate 2e-4 and beta1 .5, which falls linearly to 0 in the run's second half (100 of 200 epochs).
-Generated images are of the classes of the batch.
+The one-hot label enters every layer of both networks: it is appended to the units of dense layers, and as constant maps
+to the inputs of convolutions. Generator: latents -> dense 1024 -> dense to the seed -> 5x5 transposed convolutions of
+stride 2, batch norm and ReLU between them, sigmoid. Discriminator: 5x5 convolutions of stride 2, a dense layer of 1024,
+one logit; leaky ReLU .2, batch norm in all layers except the first and the last. Weights N(0, .02), 100 uniform
+latents, batches of 128, Adam with beta1 .5 and learning rate 2e-4, which falls linearly to 0 in the second half of the
+run (100 of 200 epochs). Generated images have the classes of the training batch.
 
-Deviations: as many x2 stages as DCGAN has at that size (the release: 28 pixels, two); tanh and pixels in [-1, 1] in
-place of a sigmoid; both networks are updated on every batch, not in turns; no weight decay (the release's L2 of 2.5e-5
-is optimizer.weight_decay=2.5e-5).
+Deviations: as many x2 stages as DCGAN has at that size (the release has two, for 28 pixels); tanh and pixels in [-1, 1]
+in place of a sigmoid; both networks are updated on every batch instead of alternately; no weight decay (the release's
+L2 of 2.5e-5 is optimizer.weight_decay=2.5e-5).
 
     gancli train model=cdcgan data=mnist
 """
@@ -27,7 +27,7 @@ from gancli.nn.labels import one_hot, with_maps
 
 
 class CDCGAN(Adversarial):
-    """Convolutional networks for 8 to 128 pixels with the label in every layer.
+    """Convolutional networks for 8 to 128 pixels that feed the label to every layer.
 
     Args:
         spec: shape and classes of the images.
@@ -36,7 +36,7 @@ class CDCGAN(Adversarial):
         hidden: units of the dense layers.
 
     Raises:
-        UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
+        UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
         ValueError: a size is below 1.
     """
 
@@ -61,7 +61,7 @@ class CDCGAN(Adversarial):
 
 
 class Labelled(nn.Module):
-    """Layers one after the other, each with the label beside its input: as maps if that is one, else as units."""
+    """Layers in sequence; the label is appended to each one's input, as constant maps if the input is a map."""
 
     def __init__(self, classes: int, layers: list[nn.Module]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Labelled(nn.Module):
 def generator(
     spec: ImageSpec, latent_dim: int, hidden: int, widths: list[int], seed: tuple[int, int]
 ) -> list[nn.Module]:
-    """(N, latent_dim) -> (N, channels, H, W) in (-1, 1), less the labels' inputs."""
+    """(N, latent_dim) -> (N, channels, H, W) in (-1, 1); Labelled adds the label's inputs."""
     k, start = spec.num_classes, (widths[0], *seed)
     layers = [
         nn.Sequential(nn.Linear(latent_dim + k, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()),
@@ -95,7 +95,7 @@ def generator(
 
 
 def discriminator(spec: ImageSpec, hidden: int, widths: list[int], seed: tuple[int, int]) -> list[nn.Module]:
-    """(N, channels, H, W) in [-1, 1] -> (N, 1) logits, less the labels' inputs."""
+    """(N, channels, H, W) in [-1, 1] -> (N, 1) logits; Labelled adds the label's inputs."""
     k, leaky = spec.num_classes, nn.LeakyReLU(0.2)
     layers = [nn.Sequential(nn.Conv2d(spec.channels + k, widths[0], 5, 2, 2), leaky)]
     for outer, inner in zip(widths, widths[1:]):

@@ -4,12 +4,12 @@ Generator: 100 uniform latents -> ReLU 200, one-hot label -> ReLU 1000, both -> 
 Discriminator: pixels -> maxout 240x5, label -> maxout 50x5, both -> maxout 240x4 -> one logit. Dropout of one half in
 both. SGD on batches of 100, learning rate .1 divided by 1.00004 per update down to 1e-6, momentum .5 to .7.
 
-Generated images are drawn and judged with the labels of the batch, which have the data's frequencies. Dropout stands
-after every hidden layer; the paper does not say where. In the generator it stays on at test time, as in pix2pix: turned
-off after 1.5M images of MNIST, it left one image per class, for the latents proper had lost their say. The paper does
-not tell its initialisation or the ramp of its momentum: those of Goodfellow et al. 2014 are taken (uniform in -.05 ..
-.05 and -.005 .. .005, 250 epochs).
-Deviations: pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator gives a logit.
+Images are generated and judged with the labels of the training batch, which follow the data's class frequencies. The
+paper does not say where dropout goes; here it follows every hidden layer. In the generator it stays on at test time, as
+in pix2pix: when it was turned off after 1.5M images of MNIST, the generator made one image per class, because it had
+learned to ignore the latents. The paper gives neither its initialisation nor the ramp of its momentum; those of
+Goodfellow et al. 2014 are used (uniform in -.05 .. .05 and -.005 .. .005, 250 epochs). Deviations: pixels cross gancli
+in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator returns a logit.
 
     gancli train model=cgan data=mnist
 """
@@ -27,17 +27,17 @@ from gancli.nn.maxout import Maxout
 
 
 class CGAN(Adversarial):
-    """Two fully connected networks with a layer of their own for the label.
+    """Two fully connected networks, each with a separate layer for the label.
 
     Args:
         spec: shape and classes of the images.
         latent_dim: number of uniform latents.
-        width: the layers' sizes as a share of the paper's.
-        drop: share of the hidden units that dropout zeroes, in both networks.
+        width: factor on the paper's layer sizes.
+        drop: fraction of the hidden units that dropout zeroes, in both networks.
 
     Raises:
         UsageError: the data has no classes.
-        ValueError: a size below 1, or a share outside [0, 1].
+        ValueError: a size is below 1, or a fraction is outside [0, 1].
     """
 
     conditional = True
@@ -65,7 +65,7 @@ class CGAN(Adversarial):
         uniform_(self.discriminator, 0.005)
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Uniform on [0, 1]: latents, and the numbers that dropout compares. (n, latent_dim + hidden units)."""
+        """Uniform on [0, 1]: latents, and the random numbers for dropout. (n, latent_dim + hidden units)."""
         numbers = self.latent_dim + sum(self.generator.units)
         return torch.rand(n, numbers, device=self.device, generator=generator)
 
@@ -77,19 +77,19 @@ class CGAN(Adversarial):
 
 
 class Generating(nn.Module):
-    """The generator. Its dropout is a function of the latents: it is the noise that training relies on.
+    """The generator. The random numbers of its dropout, which training relies on as noise, are part of the latents.
 
     Args:
         spec: shape and classes of the images.
-        latent_dim: number of latents proper.
-        units: of the latent's, the label's and the joint hidden layer.
-        drop: share of them that is zeroed.
+        latent_dim: number of latents, not counting those for dropout.
+        units: sizes of the latent, the label and the joint hidden layer.
+        drop: fraction of the hidden units that is zeroed.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int, units: list[int], drop: float) -> None:
         super().__init__()
         if not 0 <= drop < 1:
-            raise ValueError(f"drop={drop} must be 0 or more, and below 1")
+            raise ValueError(f"drop={drop} must be 0 or more and below 1")
         self.latent_dim, self.units, self.drop, self.shape = latent_dim, units, drop, spec.shape
         of_latent, of_label, joint = units
         self.of_latent, self.of_label = nn.Linear(latent_dim, of_latent), nn.Linear(spec.num_classes, of_label)
@@ -107,7 +107,7 @@ class Generating(nn.Module):
 
 
 class Joined(nn.Module):
-    """A layer for the input, one for the one-hot label, and a network on both."""
+    """A layer for the input, a layer for the one-hot label, and a network on top of both."""
 
     def __init__(self, of_input: nn.Module, of_label: nn.Module, joint: nn.Module, classes: int) -> None:
         super().__init__()

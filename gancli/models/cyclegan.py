@@ -1,13 +1,13 @@
 """CycleGAN: Zhu, Park, Isola & Efros 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Nets.
 
-Appendix 7.2: generators c7s1-64, d128, d256, R256 x 9 (x 6 for pictures of 128 pixels), u128, u64, c7s1-3 and tanh,
-with reflection padding and instance norm (without scale and shift); discriminators C64-C128-C256-C512 on patches of
-70 pixels. All weights N(0, .02). Adam with learning rate 2e-4 and beta1 .5, batches of one, the first half of the run
-at that rate, the second linear to zero.
+Appendix 7.2: generators c7s1-64, d128, d256, R256 x 9 (x 6 for images of 128 pixels), u128, u64, c7s1-3 and tanh, with
+reflection padding and instance norm (without scale and shift); discriminators C64-C128-C256-C512 on patches of 70
+pixels. All weights N(0, .02). Adam with learning rate 2e-4 and beta1 .5, batches of one. The learning rate is constant
+in the first half of the run and falls linearly to zero in the second.
 
-Deviations: 6 blocks below 256 pixels, 9 from there on; below 128 pixels the patches shrink with the picture (34 pixels
-at 64, 16 at 32), or the discriminator would see it whole; no bias before a norm, which takes it out again (the release
-has it); samples come from averaged weights (ema.half_life=0: from the latest, as theirs).
+Deviations: 6 blocks below 256 pixels, 9 from there on; below 128 pixels the patches shrink with the image (34 pixels at
+64, 16 at 32), since the discriminator would otherwise see all of it; no bias before a norm, which would cancel it (the
+release has one); samples come from averaged weights (ema.half_life=0 takes the latest weights, as the authors do).
 
     gancli train model=cyclegan data=unpaired data.root=~/horse2zebra data.size=128
 """
@@ -28,14 +28,14 @@ class CycleGAN(Cyclic):
     Args:
         spec: shape of the images.
         width: channels of the generators' first layer.
-        blocks: residual blocks; None: 9 for pictures of 256 pixels and more, else 6.
-        halvings: layers of stride 2 before the blocks, and after them; 2 in the paper.
+        blocks: residual blocks; None: 9 for images of 256 pixels and more, else 6.
+        halvings: layers of stride 2 before the blocks, and as many after them; 2 in the paper.
         discriminator_width: channels of the discriminators' first layer.
         discriminator_layers: 1 to 4, for patches of 16, 34, 70 or 142 pixels; None: see layers_for().
 
     Raises:
-        UsageError: data of one domain, or pictures that are too small.
-        ValueError: a number outside its range.
+        UsageError: the data has one domain, or the images are too small.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class CycleGAN(Cyclic):
         self.discriminators = nn.ModuleDict(
             {name: patchgan(c, discriminator_width, layers, nn.InstanceNorm2d) for name, c in (("a", a), ("b", b))}
         )
-        self.notes = (f"discriminators of {layers} layers judge patches of {receptive_field(layers)} pixels",)
+        self.notes = (f"discriminators with {layers} layers judge patches of {receptive_field(layers)} pixels",)
         self.apply(dcgan_)
 
 
 def check(spec: ImageSpec, layers: int, *, least: int, multiple: int) -> None:
-    """Refuse pictures that the networks cannot take. Raises UsageError."""
+    """Refuse images that the networks cannot take. Raises UsageError."""
     sides = (spec.height, spec.width)
     if min(sides) < least or any(side % multiple for side in sides):
         raise UsageError(
-            f"this model cannot translate {spec.height}x{spec.width} pictures with {layers} discriminator layers: "
-            f"sides must be multiples of {multiple}, from {least} pixels on; try data.size=32 or data.size=64"
+            f"this model cannot translate {spec.height}x{spec.width} images with {layers} discriminator layers: "
+            f"the sides must be multiples of {multiple} and at least {least} pixels; try data.size=32 or data.size=64"
         )
 
 
@@ -89,7 +89,7 @@ def generator(inputs: int, outputs: int, width: int, blocks: int, halvings: int)
 
 
 def block(width: int) -> Residual:
-    """Two 3x3 convolutions, and no ReLU after the sum."""
+    """A residual block of two 3x3 convolutions, without a ReLU after the sum."""
     convolution = lambda: (nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False))  # noqa: E731
     return Residual(*convolution(), *_normed(width), *convolution(), nn.InstanceNorm2d(width))
 

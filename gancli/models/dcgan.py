@@ -1,12 +1,12 @@
 """DCGAN: Radford, Metz & Chintala 2016, Unsupervised Representation Learning with Deep Convolutional GANs.
 
-Section 3's rules: strided convolutions instead of pooling, batch norm everywhere but in the generator's output and
-the discriminator's input layer, ReLU then tanh in the generator, leaky ReLU .2 in the discriminator, no hidden dense
-layers; all weights N(0, .02), 100 uniform latents, Adam with learning rate 2e-4 and beta1 .5.
+Section 3's rules: strided convolutions instead of pooling; batch norm in every layer except the generator's output and
+the discriminator's input layer; ReLU, then tanh at the output, in the generator; leaky ReLU .2 in the discriminator; no
+hidden dense layers. All weights N(0, .02), 100 uniform latents, Adam with learning rate 2e-4 and beta1 .5.
 
-The paper draws one size (64). Here each network has as many x2 stages as fit between the image and a seed of 4 to 7
-pixels: 8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1.
-Deviation: 4x4 kernels, as in the authors' Torch release (the Theano release has 5x5), a multiple of the stride.
+The paper uses one image size (64). Here each network has as many x2 stages as fit between the image and a seed of 4 to
+7 pixels: 8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1.
+Deviation: 4x4 kernels, a multiple of the stride, as in the authors' Torch release (the Theano release has 5x5).
 
     gancli train model=dcgan data=mnist
 """
@@ -24,7 +24,7 @@ from gancli.nn.minibatch_std import spread
 
 
 def stages(spec: ImageSpec) -> int:
-    """Return the number of x2 stages between the image and its seed, whose shorter side has 4 to 7 pixels.
+    """Return the number of x2 stages between the image and the seed, whose shorter side has 4 to 7 pixels.
 
     Raises:
         UsageError: a side is not divisible that often, or the image is smaller than 8 or larger than 128 pixels.
@@ -33,8 +33,8 @@ def stages(spec: ImageSpec) -> int:
     count = (min(sides) // 4).bit_length() - 1
     if not all(8 <= side <= 128 and side % 2**count == 0 for side in sides):
         raise UsageError(
-            f"this model cannot make {spec.height}x{spec.width} images: a side must be 4 to 7 times a power of two, "
-            "from 8 to 128; try data.size=32 or data.size=64"
+            f"this model cannot generate {spec.height}x{spec.width} images: a side must be 4 to 7 times a power of two "
+            "and from 8 to 128; try data.size=32 or data.size=64"
         )
     return count
 
@@ -59,10 +59,10 @@ class DCGAN(Adversarial):
         spec: shape of the images.
         latent_dim: number of uniform latents.
         width: channels next to the image; they double with each stage away from it.
-        minibatch_std: images per group whose spread the discriminator's last layer is told (4 in Progressive GAN); 0:
-            it is not.
-        discriminator_norm: batch; or none, for penalties on the slope at each image, which batch norm makes depend on
-            all of them.
+        minibatch_std: group size of the minibatch standard deviation before the discriminator's last layer (4 in
+            Progressive GAN); 0 disables it.
+        discriminator_norm: batch, or none for gradient penalties, which are per image, while batch norm makes each
+            score depend on the whole batch.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
@@ -104,7 +104,7 @@ def generator(latent_dim: int, widths: list[int], channels: int, seed: tuple[int
 def discriminator(
     channels: int, widths: list[int], seed: tuple[int, int], *, norm: bool = True, minibatch_std: int = 0
 ) -> nn.Sequential:
-    """(N, channels, H, W) in [-1, 1] -> (N,) logits; ``norm``: batch norm in all but the first layer."""
+    """(N, channels, H, W) in [-1, 1] -> (N,) logits; ``norm``: use batch norm in all layers but the first."""
     layers = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
     for outer, inner in zip(widths, widths[1:]):
         layers.append(nn.Conv2d(outer, inner, 4, 2, 1, bias=not norm))

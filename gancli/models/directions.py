@@ -1,4 +1,4 @@
-"""The directions in which a model translates the pictures of a split."""
+"""The directions in which a model translates the images of a split."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from gancli.models.translation import MultiDomain, Translation
 
 @dataclass(frozen=True)
 class Direction:
-    """From one domain to another."""
+    """A translation from one domain to another."""
 
     name: str
-    direction: str  # as translate() knows it
-    source: Images  # what is translated
-    target: Images  # the pictures of the domain that it is to belong to
-    factors: Factors | None  # what a true translation shows, where that is known exactly
+    direction: str  # its name for translate()
+    source: Images  # the images to translate
+    target: Images  # images of the target domain
+    factors: Factors | None  # factors of the true translations, where they are known exactly
     truth: np.ndarray | None  # (N, C, H, W) uint8, the true translations
 
     def __len__(self) -> int:
@@ -31,22 +31,22 @@ class Direction:
 
 
 def check_images(model: Translation, images: Images) -> None:
-    """Refuse pictures that are not those of the model: other domains or another size. Raises UsageError."""
+    """Refuse images whose size or domains differ from the model's. Raises UsageError."""
     spec, own = images.spec, model.spec
     shape = (spec.shape, spec.source_channels, spec.num_classes if isinstance(model, MultiDomain) else 0)
     if shape != (own.shape, own.source_channels, own.num_classes if isinstance(model, MultiDomain) else 0):
-        raise UsageError(f"{images.name} has other pictures or domains than {type(model).__name__} was trained on")
+        raise UsageError(f"{images.name} has other images or domains than {type(model).__name__} was trained on")
 
 
 def directions(model: Translation, images: Images) -> list[Direction]:
-    """Return the directions in which a model translates a split, in its own order.
+    """Return the directions in which a model translates a split, in the model's order.
 
     Raises:
-        UsageError: as check_images().
+        UsageError: see check_images().
     """
     check_images(model, images)
     if isinstance(model, MultiDomain):
-        assert images.labels is not None, "they are the domains"
+        assert images.labels is not None, "the labels are the domains"
         found = []
         for domain, name in enumerate(images.class_names):
             here = images.labels == domain
@@ -58,13 +58,13 @@ def directions(model: Translation, images: Images) -> list[Direction]:
 
 
 def domains(images: Images) -> tuple[Images, Images]:
-    """Return the pictures of domains a and b by themselves."""
+    """Return the images of domain a and those of domain b."""
     assert images.source is not None, "a spec with source channels has sources"
     return images.source, replace(images, source=None, spec=replace(images.spec, source_channels=0, paired=False))
 
 
 def subset(images: Images, mask: np.ndarray) -> Images:
-    """Return some of the pictures."""
+    """Return the images that the mask selects."""
     pixels, labels = images.pixels[mask], None if images.labels is None else images.labels[mask]
     factors = None if images.factors is None else images.factors[mask]
     return replace(images, pixels=pixels, labels=labels, factors=factors, fingerprint=fingerprint(pixels, labels))
@@ -85,10 +85,10 @@ def _direction(name: str, direction: str, source: Images, target: Images, paired
 def translations(
     model: Translation, direction: Direction, n: int, *, seed: int, batch_size: int
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Translate the first n pictures of a direction: rows, sources and translations, both (b, C, H, W) in [-1, 1].
+    """Translate the first n images of a direction: rows, sources and translations, both (b, C, H, W) in [-1, 1].
 
     Raises:
-        TrainingDiverged: a picture is not finite.
+        TrainingDiverged: an image is not finite.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
@@ -96,5 +96,5 @@ def translations(
         source = scaled(torch.from_numpy(direction.source.pixels[rows]).to(model.device))
         found = model.translate(source, direction.direction, generator)
         if not found.isfinite().all():
-            raise TrainingDiverged("the model makes pictures that are not finite; take an earlier checkpoint")
+            raise TrainingDiverged("the model makes images that are not finite; use an earlier checkpoint")
         yield rows, source, found

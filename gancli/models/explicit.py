@@ -16,7 +16,7 @@ class Explicit(Model):
     """A model that computes the likelihood of an image; ``losses/nll.py`` trains its ``sampled`` networks."""
 
     completes: ClassVar[bool] = False  # whether complete() is implemented
-    density: bool = False  # whether log_prob is of a density on [0, 1]^D rather than a probability
+    density: bool = False  # whether log_prob is the log of a density on [0, 1]^D rather than of a probability
     bound: bool = False  # whether log_prob is only known to be no greater than the true one
 
     @abstractmethod
@@ -24,7 +24,7 @@ class Explicit(Model):
         """Return the log-likelihood of each image, (N,) nats: exact, or a lower bound if ``bound`` says so."""
 
     def held_out(self) -> HeldOut:
-        """Return the likelihood, of dequantised data by noise that is the same for every model."""
+        """Return the likelihood; dequantised data gets the same noise for every model."""
         levels = self.spec.levels
         kind: Kind = "bound" if self.bound else "density" if self.density else "exact"
         if not self.spec.dequantised:
@@ -38,7 +38,7 @@ class Explicit(Model):
         return HeldOut(nats, kind, levels, spread=levels, how="uniform dequantisation, Theis et al. 2016")
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the training objective, (N,) nats: -log_prob, or a cheaper upper bound of it in expectation."""
+        """Return the training objective, (N,) nats: -log_prob, or a cheaper upper bound on it in expectation."""
         return -self.log_prob(image, label)
 
     def complete(
@@ -54,12 +54,12 @@ class Explicit(Model):
         Raises:
             UsageError: the model cannot complete images.
         """
-        raise UsageError(f"{type(self).__name__} cannot complete images; models of pixels in order and kde can")
+        raise UsageError(f"{type(self).__name__} cannot complete images: use an autoregressive model or model=kde")
 
     def log_prob_of(self, image: Tensor, mask: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the log-probability of the masked pixels given what complete() saw of the others, (N,) nats."""
         raise UsageError(f"{type(self).__name__} cannot complete images")
 
     def unseen(self, mask: Tensor) -> Tensor:
-        """Return the known pixels that come after some missing pixel, which ignores them, (H, W) bool."""
+        """Return the known pixels that some missing pixel ignores because they come after it, (H, W) bool."""
         return torch.zeros_like(mask)

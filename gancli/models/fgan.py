@@ -1,11 +1,12 @@
 """f-GAN: Nowozin, Cseke & Tomioka 2016, Training Generative Neural Samplers using Variational Divergence Minimization.
 
-Its MNIST nets: 100 uniform latents -> 1200 -> 1200, each batch norm and ReLU, -> sigmoid pixels; the variational
-function 240 -> 240, each ELU, -> one number, which the loss maps into the divergence's domain. Adam with learning rate
-2e-4. The divergence is loss.divergence=kl|reverse_kl|pearson|squared_hellinger|jensen_shannon|gan.
+The paper's MNIST nets. Generator: 100 uniform latents -> 1200 -> 1200, each with batch norm and ReLU, -> sigmoid
+pixels. Variational function: 240 -> 240, each with ELU, -> one number, which the loss maps into the divergence's
+domain. Adam with learning rate 2e-4. The divergence is
+loss.divergence=kl|reverse_kl|pearson|squared_hellinger|jensen_shannon|gan.
 
-Deviations: pixels cross gancli in [-1, 1] and are mapped to [0, 1] inside; initialisation is torch's own; batches are
-of 64 images, and the loss is that of section 3.2 (loss.generator=literal is the objective as it stands).
+Deviations: pixels cross gancli in [-1, 1] and are mapped to [0, 1] inside; the initialisation is PyTorch's default;
+batches have 64 images; and the loss is that of section 3.2 (loss.generator=literal is the original objective).
 
     gancli train model=fgan data=mnist loss.divergence=kl
 """
@@ -26,7 +27,7 @@ class FGANNets(Adversarial):
         spec: shape of the images.
         latent_dim: number of uniform latents.
         generator_hidden: units of each of the generator's two hidden layers.
-        discriminator_hidden: units of each of the variational function's.
+        discriminator_hidden: units of each of the variational function's two hidden layers.
 
     Raises:
         ValueError: a size is below 1.

@@ -1,9 +1,9 @@
 """Gated PixelCNN: van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, arXiv:1606.05328.
 
-Figure 2: a vertical stack sees the rows above, a horizontal one the pixels to the left and, through a 1x1, the vertical
-stack one row higher: together the whole past, without PixelCNN's blind spot. Units are gated, y = tanh(W_f * x) .
-sigmoid(W_g * x) (eq. 2), and of a class they get a bias each, V_f h and V_g h (eq. 4). The horizontal stack is residual
-but for its first layer.
+Figure 2: a vertical stack sees the rows above; a horizontal stack sees the pixels to the left and, through a 1x1
+convolution, the vertical stack's features of the row above. Together they see the whole past, without PixelCNN's blind
+spot. Units are gated, y = tanh(W_f * x) . sigmoid(W_g * x) (eq. 2); a class adds a bias to each half, V_f h and V_g h
+(eq. 4). The horizontal stack is residual except for its first layer.
 
     gancli train model=gated_pixelcnn data=mnist
     gancli train model=gated_pixelcnn data=mnist model.conditional=true
@@ -28,8 +28,8 @@ class GatedPixelCNN(Autoregressive):
     Args:
         spec: shape, levels and classes of the images.
         likelihood: called with ``levels=`` to build the likelihood.
-        width: channels p of both stacks. At least one for each colour that masks order.
-        blocks: gated layers, the first included.
+        width: channels p of both stacks, at least one for each colour that the masks order.
+        blocks: gated layers, including the first.
         head: channels of the 1x1 layer before the logits.
         kernel: width of the first layer, odd.
         inner: width of the other layers, odd.
@@ -37,7 +37,7 @@ class GatedPixelCNN(Autoregressive):
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
-        UsageError: fewer channels than colours, an even kernel, or data without classes.
+        UsageError: there are fewer channels than colours, a kernel is even, or the data has no classes.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GatedPixelCNN(Autoregressive):
 
 
 class Stacks(nn.Module):
-    """The network: both stacks, and the head on the horizontal one."""
+    """The network: both stacks, and a head on the horizontal one."""
 
     def __init__(
         self, c: int, width: int, blocks: int, head: int, kernel: int, inner: int, outputs: int, groups: int,
@@ -99,17 +99,17 @@ class Stacks(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of Figure 2: both stacks, 2p channels before the gates and p after them."""
+    """One layer of Figure 2 in both stacks: 2p channels before the gates, p after them."""
 
     def __init__(self, inputs: int, width: int, kernel: int, groups: int, classes: int, *, image: bool = False) -> None:
         super().__init__()
         self.width, half = width, kernel // 2
-        own = not image or groups > 1  # of the image only earlier colours of the pixel, where there are any
-        self.vertical = WindowConv2d(inputs, 2 * width, (half + 1, kernel), half, half)  # seen one row lower
+        own = not image or groups > 1  # the image's own pixel shows only its earlier colours, if any
+        self.vertical = WindowConv2d(inputs, 2 * width, (half + 1, kernel), half, half)  # shifted one row down
         self.horizontal = WindowConv2d(
             inputs, 2 * width, (1, half + own), 0, half, groups=groups, chunks=2, image=image
         )
-        self.link = WindowConv2d(2 * width, 2 * width, (1, 1), 1, 0)  # of the row above
+        self.link = WindowConv2d(2 * width, 2 * width, (1, 1), 1, 0)  # reads the row above
         self.out = WindowConv2d(width, width, groups=groups)
         self.bias = nn.Embedding(classes, 4 * width) if classes else None
 

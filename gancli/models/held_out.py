@@ -1,4 +1,4 @@
-"""What a model tells of held-out images: their negative log-likelihood, and what kind of number that is."""
+"""A model's negative log-likelihood of held-out images, and which kind of number it is."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -11,19 +11,20 @@ Kind = Literal["exact", "density", "bound"]
 class HeldOut(NamedTuple):
     """The negative log-likelihood of images under a model.
 
-    Three kinds of numbers, which are never compared with each other:
+    There are three kinds, and numbers of different kinds must not be compared:
 
-    - ``exact``: of a probability of the pixels' levels;
-    - ``density``: of a density on [0, 1]^D;
-    - ``bound``: an upper bound, in the mean, on one of the two: on the second if ``spread``.
+    - ``exact``: from a probability of the pixels' levels;
+    - ``density``: from a density on [0, 1]^D;
+    - ``bound``: an upper bound, in expectation, on the first, or on the second if ``spread``.
 
     Args:
         nats: maps images (N, C, H, W) in [-1, 1] and labels (N,) or None to nats (N,).
         kind: one of the three.
-        levels: values of a channel that the model knows; images with another number of levels are refused.
-        spread: levels over whose shares of [0, 1] ``nats`` spreads the pixels by noise, so that a density bounds their
-            probability (Theis et al. 2016, arXiv 1511.01844, section 3.1); 0: pixels stay as they are.
-        how: how the number is made, in a phrase for the protocol: ``IWAE, k=5000``.
+        levels: number of values of a channel that the model knows; images with another number of levels are refused.
+        spread: number of levels whose intervals of [0, 1] ``nats`` fills with uniform noise, so that the density bounds
+            the probability of the levels (Theis et al. 2016, arXiv 1511.01844, section 3.1); 0: the pixels stay as they
+            are.
+        how: how the number is computed, for the protocol: ``IWAE, k=5000``.
     """
 
     nats: Callable[[Tensor, Tensor | None], Tensor]

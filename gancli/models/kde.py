@@ -1,10 +1,7 @@
 """Kernel density estimation: Rosenblatt 1956; Parzen 1962, On Estimation of a Probability Density Function and Mode.
 
 p(x) = 1/N sum_i K_h(x - x_i) over the training images x_i, pixels on [0, 1]. There is nothing to train: `gancli train`
-fits it before the first step (Model.fit_data), the nll loss finds no network to update, and the run is over.
-A Gaussian or box gives a density of continuous pixels. On data.dequantise=uniform, levels plus noise, it bounds the
-probability of the levels; of levels as they are, it can be compared with no probability. On binary images the
-Aitchison-Aitken kernel gives one. Deviation: drawn pixels outside [0, 1] are clipped.
+fits the model before the first step (Model.fit_data), the nll loss finds no network to update, and the run ends.
 
     gancli train model=kde data=digits
 """
@@ -27,19 +24,19 @@ RULES = ("loo", "scott", "silverman")
 
 
 class KDE(Explicit):
-    """A kernel on every training image, kept as bytes; of dequantised data, on the middle of their levels' shares.
+    """A kernel on every training image, which is kept as bytes; dequantised levels are centred in their interval.
 
     Args:
         spec: shape and levels of the images.
         kernel: gaussian, box, or (binary images) aitchison_aitken.
-        bandwidth: standard deviation, side of the cube, or probability of a flip; or a rule to choose it by: ``loo``,
-            the largest leave-one-out likelihood over the kernel's grid, ``scott`` or ``silverman``, the normal
-            reference rules with the pixels' root mean variance, made for few dimensions.
-        queries: training images that loo leaves out in turn, evenly spaced.
-        chunk: training images compared with at a time.
+        bandwidth: standard deviation, side of the cube, or probability of a flip; or a rule that chooses it: ``loo``
+            maximises the leave-one-out likelihood over the kernel's grid; ``scott`` and ``silverman`` are the normal
+            reference rules, made for few dimensions, with the root mean variance of the pixels.
+        queries: number of evenly spaced training images that loo leaves out in turn.
+        chunk: number of training images per comparison.
 
     Raises:
-        UsageError: no such kernel or rule, a bandwidth out of range, or a kernel for other data.
+        UsageError: the kernel or rule is unknown, the bandwidth is out of range, or the kernel does not suit the data.
     """
 
     sampled = ()
@@ -76,7 +73,7 @@ class KDE(Explicit):
         """Keep the training images and choose the bandwidth.
 
         Raises:
-            UsageError: a single image, from which no rule can tell a bandwidth.
+            UsageError: there is only one image, too few for any rule.
         """
         self.pixels = pixels.flatten(1).to(self.device, copy=True)
         if not isinstance(self.rule, str):
@@ -103,10 +100,10 @@ class KDE(Explicit):
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
-        """Draw the missing part from the exact conditional: that of a training image, chosen by what is there.
+        """Sample the missing part from the exact conditional: choose a training image by the known part.
 
         Raises:
-            UsageError: what is there lies outside of every training image's kernel.
+            UsageError: the known part lies outside every training image's kernel.
         """
         there, x, h = ~self._flat(mask), (image.double().flatten(1) + 1) / 2, float(self.bandwidth)
         weights = torch.cat(
@@ -117,7 +114,7 @@ class KDE(Explicit):
             1,
         )
         if not weights.isfinite().any(1).all():
-            raise UsageError("an image to complete is impossible: no training image's kernel holds what is there")
+            raise UsageError("an image cannot be completed: its known part lies outside every training image's kernel")
         cumulative = weights.softmax(1).cumsum(1)
         noise = torch.rand(len(x), 1, dtype=x.dtype, device=x.device, generator=generator) * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, noise).squeeze(1).clamp(max=len(self.pixels) - 1)
@@ -131,11 +128,11 @@ class KDE(Explicit):
         return whole - part
 
     def _flat(self, mask: Tensor) -> Tensor:
-        """Return which of an image's numbers a mask of its pixels, (H, W), means: (C * H * W,) bool."""
+        """Expand a mask of pixels, (H, W), to one of all values of an image, (C * H * W,) bool."""
         return mask.expand(self.spec.shape).flatten()
 
     def _points(self, pixels: Tensor, noise: Generator | None = None) -> Tensor:
-        """Return bytes as points of [0, 1], float64; levels that are spread out at their middles, or by noise."""
+        """Map bytes to [0, 1], float64; dequantised levels to the middle of their interval, or at random with noise."""
         if not self.spec.dequantised:
             return pixels.double() / 255
         levels = self.spec.levels
@@ -146,7 +143,7 @@ class KDE(Explicit):
     def _log_sums(self, x: Tensor, bandwidths: Tensor, own: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         """Return log sum_i K_h(x - x_i) for each bandwidth, (H, N), by an online logsumexp over chunks of images.
 
-        ``own``, (N,), are the rows that x were taken from, to leave them out; ``seen``, (D,), the ones looked at.
+        ``own``, (N,): the rows of x in the training images, to be left out. ``seen``, (D,): the values to compare.
         """
         sums = x.new_full((len(bandwidths), len(x)), -math.inf)
         for start in range(0, len(self.pixels), self.chunk):
@@ -161,26 +158,26 @@ class KDE(Explicit):
         return sums
 
     def _leave_one_out(self) -> float:
-        """Return the bandwidth of the grid under which left-out training images are likeliest."""
+        """Return the bandwidth of the grid that maximises the likelihood of left-out training images."""
         n = len(self.pixels)
         own = torch.linspace(0, n - 1, min(n, self.queries), device=self.device).round().long()
         noise = torch.Generator(self.device).manual_seed(0)
         sums = torch.cat(
             [
                 self._log_sums(self._points(self.pixels[rows], noise), self.kernel.grid, rows)
-                for rows in own.split(256)  # times chunk bounds the memory
+                for rows in own.split(256)  # 256 * chunk bounds the memory
             ],
             1,
         )
         best = int(sums.mean(1).argmax())
         if best in (0, len(self.kernel.grid) - 1):
             log.warning(
-                "the best bandwidth lies at an end of the grid tried; a number, model.bandwidth=..., may be better"
+                "the best bandwidth lies at an end of the search grid: a number, model.bandwidth=..., may be better"
             )
         return float(self.kernel.grid[best])
 
     def _reference_rule(self) -> float:
-        """Return sigma N^(-1/(D+4)) (Scott), or that with N (D+2)/4 for N (Silverman), as scipy and scikit-learn do."""
+        """Return sigma N^(-1/(D+4)) (Scott), or with N (D+2)/4 for N (Silverman), as in scipy and scikit-learn."""
         values = self._points(self.pixels)
         sigma = values.var(0).mean().sqrt().item()
         n = len(values) * (1.0 if self.rule == "scott" else (self.dim + 2) / 4)
@@ -190,7 +187,7 @@ class KDE(Explicit):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         saved = state_dict.get(f"{prefix}pixels")
-        if saved is not None:  # as many images as were fitted
+        if saved is not None:  # the size depends on the number of training images
             self.pixels = self.pixels.new_empty(len(saved), self.dim)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -199,6 +196,6 @@ def _check(kernel: str, bandwidth: float | str) -> None:
     if isinstance(bandwidth, str):
         rules = RULES if kernel == "gaussian" else RULES[:1]
         if bandwidth not in rules:
-            raise UsageError(f"model.bandwidth={bandwidth}: with kernel={kernel}, a number or {', '.join(rules)}")
+            raise UsageError(f"model.bandwidth={bandwidth}: kernel={kernel} takes a number or {', '.join(rules)}")
     elif not 0 < bandwidth < (0.5 if kernel == "aitchison_aitken" else math.inf):
         raise UsageError(f"model.bandwidth={bandwidth}: must be above 0, and below 1/2 for aitchison_aitken")

@@ -1,11 +1,11 @@
 """LMConv: Jain, Abbeel & Pathak 2020, Locally Masked Convolution for Autoregressive Models, arXiv:2006.12486.
 
-The network is PixelCNN++'s without its second stream and its strides (section 4.1): gated residual blocks of
-concatenated ELUs on the way up and, with skip connections, on the way down; dilated convolutions between the stages;
-normalisation over the channels of each pixel. Its convolutions are masked at each place by an order of the pixels.
-Trained under an order drawn for each batch; the likelihood of an image is the mean of its probabilities under all of
-them. A region is completed exactly by the orders that put it last. Checked against the authors' code
-(ajayjain/lmconv): what is normalised, the numbers of blocks, the channel of ones. Deviation: no dropout.
+The network is PixelCNN++'s without the second stream and the strides (section 4.1): gated residual blocks with
+concat-ELU on the way up and, with skip connections, on the way down; dilated convolutions between the stages;
+normalisation over the channels of each pixel. The masks of the convolutions differ from place to place and follow an
+order of the pixels. Training draws an order for each batch; the likelihood of an image is the mean of its probabilities
+under all orders. Orders that put a region last complete it exactly. Checked against the authors' code
+(ajayjain/lmconv): the normalised quantities, the numbers of blocks, the channel of ones. Deviation: no dropout.
 
     gancli train model=lmconv data=mnist
 """
@@ -38,17 +38,16 @@ class LMConv(Autoregressive):
 
     Args:
         spec: shape and levels of the images.
-        likelihood: called with ``levels=`` to build the likelihood; for colour images it must order
-            the colours itself.
+        likelihood: called with ``levels=`` to build the likelihood; for colour images it must order the colours itself.
         curve: raster | s_curve | hilbert, the first order.
-        orders: how many of the curve's eight images under flips and transposition; the model is their mixture.
+        orders: how many of the curve's eight flips and transpositions to use; the model is their mixture.
         width: channels.
         blocks: residual blocks in a stage.
-        stages: stages on the way up, as many on the way down.
+        stages: stages on the way up, and as many on the way down.
         sampler: see Autoregressive.
 
     Raises:
-        UsageError: no such curve; too many orders; colours that the network would have to order.
+        UsageError: the curve is unknown, there are too many orders, or the likelihood does not order the colours.
     """
 
     ranks: Tensor  # (orders, H * W) int64, each pixel's position in each order
@@ -68,23 +67,23 @@ class LMConv(Autoregressive):
         if curve not in CURVES:
             raise UsageError(f"model.curve={curve}: allowed are {', '.join(CURVES)}{did_you_mean(curve, CURVES)}")
         if not 1 <= orders <= 8:
-            raise UsageError(f"model.orders={orders}: a curve has 1 to 8 images under flips and transposition")
+            raise UsageError(f"model.orders={orders}: must be 1 to 8, as a curve has 8 flips and transpositions")
         if self.likelihood.groups(spec.channels) > 1:
             raise UsageError(
-                f"model=lmconv orders pixels, not the {spec.channels} colours of one: "
+                f"model=lmconv orders pixels, but not the {spec.channels} colours of a pixel: "
                 "add likelihood@model.likelihood=logistic_mixture data.binarise=null"
             )
         self.orders = symmetries(CURVES[curve], spec.height, spec.width)[:orders]  # (orders, H * W), on the CPU
         self.register_buffer("ranks", ranks(self.orders), persistent=False)
         read, channels = self.reader()
         self.net = Network(channels, width, blocks, stages, self.likelihood.channels(spec.channels), read)
-        self.current = self.orders[0]  # that sampling follows, (H * W,)
+        self.current = self.orders[0]  # the order that sampling follows, (H * W,)
 
     def order(self) -> Tensor:
         return self.current
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map images to parameters under the order that sampling follows: the first, but for ``following``."""
+        """Map images to parameters under the order of sampling: the first one, unless ``following`` sets another."""
         return self.params(image, ranks(self.current))
 
     def params(self, image: Tensor, rank: Tensor) -> Tensor:
@@ -93,19 +92,19 @@ class LMConv(Autoregressive):
         return self.net(image)
 
     def follow(self, rank: Tensor) -> None:
-        """Let every layer see what comes before under this order, (H * W,)."""
+        """Set every layer's masks to the order with these ranks, (H * W,)."""
         follow(self.net, rank.to(self.device), self.spec.height, self.spec.width)
 
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """The log of the mean of the orders' probabilities (section 4.2)."""
+        """Return the log of the mean probability over all orders (section 4.2)."""
         image = self.likelihood.snap(image)
         each = torch.stack([-self.likelihood.nll(self.params(image, rank), image) for rank in self.ranks])
         return each.logsumexp(0) - math.log(len(each))
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """Under an order drawn for the batch (section 4.2): in the mean at least the mixture's nats."""
+        """Return the nats under an order drawn for the batch (section 4.2); their mean is at least the mixture's."""
         image = self.likelihood.snap(image)
-        drawn = torch.randint(len(self.ranks), (1,), device=self.device)  # stays there: no step waits for it
+        drawn = torch.randint(len(self.ranks), (1,), device=self.device)  # on the device, so no step waits
         return self.likelihood.nll(self.params(image, self.ranks.index_select(0, drawn)[0]), image)
 
     @contextmanager
@@ -113,7 +112,7 @@ class LMConv(Autoregressive):
         """Sample in this order, (H * W,) on the CPU."""
         before, self.current = self.current, order
         try:
-            self.follow(ranks(order))  # for the samplers that ask the layers what they read
+            self.follow(ranks(order))  # for samplers that ask the layers which pixels they read
             yield
         finally:
             self.current = before
@@ -121,10 +120,10 @@ class LMConv(Autoregressive):
     def from_noise(
         self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
-        """Turn noise into images; each draws its order from the first number of its noise, and then uses the rest.
+        """Map noise to images; each image's order is drawn with the first number of its noise, which is then reused.
 
-        Of ``given`` pixels every order comes first, so that all others see them; orders then count by how probable
-        they find those pixels. The images are so drawn from the mixture's conditional distribution, exactly.
+        Every order puts ``given`` pixels first, so that all others see them, and is drawn in proportion to the
+        probability it gives them. The images thus follow the mixture's conditional distribution exactly.
         """
         noise = noise.to(next(self.parameters()).dtype)
         orders, weights = self.orders, noise.new_full((len(noise), len(self.orders)), 1 / len(self.orders))
@@ -158,28 +157,28 @@ class LMConv(Autoregressive):
 
 
 def _choose(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose by weights (N, K) that sum to 1; return choices (N,), and the noise with what is left of that number."""
+    """Sample from weights (N, K) that sum to 1; return choices (N,), and the noise with its first number refreshed."""
     upper = weights.cumsum(1)
     first = noise[:, 0, 0, 0, None]
     chosen = (upper[:, :-1] <= first).sum(1, keepdim=True)
     weight, left = weights.gather(1, chosen), upper.gather(1, chosen)
     noise = noise.clone()
-    # Given the choice the number is uniform on the choice's share of [0, 1): stretched, it serves again.
+    # Given the choice, the number is uniform on that choice's part of [0, 1); it is stretched to [0, 1) and reused.
     rest = (first - (left - weight)) / weight
     noise[:, 0, 0, 0] = rest[:, 0].clamp(0, 1 - torch.finfo(noise.dtype).eps)
     return chosen[:, 0], noise
 
 
 class Network(nn.Module):
-    """Gated residual blocks up and down, from images to parameters.
+    """Gated residual blocks up and down that map images to parameters.
 
     Args:
-        channels: of the image.
-        width: of the blocks.
-        blocks: in each stage; one more in all but the first on the way down, which so take up all skips.
-        stages: up, and down.
+        channels: channels of the image.
+        width: channels of the blocks.
+        blocks: blocks per stage; all stages down but the first have one more, so that they use all skips.
+        stages: number of stages up, and of stages down.
         outputs: parameters per pixel.
-        read: gives the channels of images whose levels are nominal.
+        read: embeds images with nominal levels.
     """
 
     def __init__(
@@ -187,7 +186,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.read = read
-        # A channel of ones tells a pixel of value zero from one that is masked or outside.
+        # A channel of ones distinguishes pixels of value zero from masked pixels and padding.
         self.first = LocallyMaskedConv2d(channels + 1, width, image=True)
         self.up = nn.ModuleList(nn.ModuleList(Block(width) for _ in range(blocks)) for _ in range(stages))
         self.down = nn.ModuleList(
@@ -195,7 +194,7 @@ class Network(nn.Module):
         )
         self.between = nn.ModuleList(
             LocallyMaskedConv2d(width, width, dilation=2) for _ in range(2 * (stages - 1))
-        )  # those of the way up, then those of the way down
+        )  # first on the way up, then on the way down
         self.last = MaskedConv2d(width, outputs)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -203,7 +202,7 @@ class Network(nn.Module):
         if self.read is not None:
             image = self.read(image)
         x = normalise(self.first(torch.cat([image, torch.ones_like(image[:, :1])], 1)))
-        skips, stages = [], len(self.up)  # as the blocks of both ways read them
+        skips, stages = [], len(self.up)  # inputs of the blocks on both ways
         for i, stage in enumerate(self.up):
             assert isinstance(stage, nn.ModuleList)
             for block in stage:
@@ -222,9 +221,9 @@ class Network(nn.Module):
 
 
 class Block(nn.Module):
-    """A gated residual block: 3x3, 3x3 to twice the channels, a sigmoid gate; ``skip`` joins in the middle by a 1x1.
+    """A gated residual block: 3x3, 3x3 to twice the channels, sigmoid gate; ``skip`` is added midway through a 1x1.
 
-    It adds to ``x``; ``active`` and ``skip`` have been through concat_elu.
+    The result is added to ``x``; ``active`` and ``skip`` have been through concat_elu.
     """
 
     def __init__(self, width: int, skip: bool = False) -> None:

@@ -1,11 +1,11 @@
 """The first GAN: Goodfellow et al. 2014, Generative Adversarial Networks (the MNIST nets of its code release).
 
-Generator: 100 uniform latents of unit variance -> ReLU 1200 -> ReLU 1200 -> sigmoid pixels; weights U(-.05, .05), the
-output bias set to the logit of the training pixels' means. Discriminator: maxout 240x5 -> maxout 240x5 -> one logit;
-weights U(-.005, .005); dropout keeps 0.8 of the inputs and 0.5 of the hidden units, in the generator's step too.
+Generator: 100 uniform latents of unit variance -> ReLU 1200 -> ReLU 1200 -> sigmoid pixels; weights U(-.05, .05); the
+output bias is set to the logit of the training pixels' means. Discriminator: maxout 240x5 -> maxout 240x5 -> one logit;
+weights U(-.005, .005). Dropout keeps 0.8 of its inputs and 0.5 of its hidden units, also in the generator's step.
 
-Deviations: the pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator returns
-its logit (the losses hold the sigmoid); colour and other sizes only change the number of pixels.
+Deviations: pixels cross gancli in [-1, 1] and are mapped to the paper's [0, 1] inside; the discriminator returns a
+logit (the losses apply the sigmoid); colours and other sizes only change the number of pixels.
 
     gancli train model=mlp_gan data=mnist
 """
@@ -22,7 +22,7 @@ from gancli.nn.maxout import Maxout
 
 
 class MLPGAN(Adversarial):
-    """Two fully connected networks that know nothing of images.
+    """Two fully connected networks, which treat an image as a vector.
 
     Args:
         spec: shape of the images.
@@ -30,11 +30,11 @@ class MLPGAN(Adversarial):
         generator_hidden: units of each of the two ReLU layers.
         discriminator_hidden: units of each of the two maxout layers.
         pieces: linear filters per maxout unit.
-        drop_input: share of the discriminator's inputs that dropout zeroes.
-        drop_hidden: share of its hidden units that dropout zeroes.
+        drop_input: fraction of the discriminator's inputs that dropout zeroes.
+        drop_hidden: fraction of its hidden units that dropout zeroes.
 
     Raises:
-        ValueError: a size below 1, or a share outside [0, 1].
+        ValueError: a size is below 1, or a fraction is outside [0, 1].
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MLPGAN(Adversarial):
         uniform_(self.discriminator, 0.005)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the generator at the mean image: output bias = logit of each pixel's mean over ``pixels``."""
+        """Start the generator at the mean image: set the output bias to the logit of each pixel's mean."""
         mean = (pixels.double().mean(0) / 255).clamp(1e-3, 1 - 1e-3)  # a pixel that is always black has no finite logit
         assert isinstance(self.generator, nn.Sequential)
         last = self.generator[-1]

@@ -1,13 +1,13 @@
 """pix2pix: Isola, Zhu, Zhou & Efros 2017, Image-to-Image Translation with Conditional Adversarial Networks.
 
 Section 6.1: a U-Net C64-C128-C256-C512-C512-C512-C512-C512 down to one pixel and back, with skip connections, batch
-norm (not in the first and the innermost layer), leaky ReLU .2 down and ReLU up, dropout .5 in the first three decoder
-layers; a PatchGAN of 70 pixels that sees source and picture together. All weights N(0, .02). Adam with learning rate
-2e-4 and beta1 .5, batches of one. The noise is the dropout, which stays on at test time, and batch norm takes the
-statistics of the test batch (section 3.3; for one picture at a time that is instance norm).
+norm (except in the first and the innermost layer), leaky ReLU .2 on the way down, ReLU on the way up, and dropout .5 in
+the first three decoder layers; a PatchGAN with patches of 70 pixels that sees source and output together. All weights
+N(0, .02). Adam with learning rate 2e-4 and beta1 .5, batches of one. The noise is the dropout, which stays on at test
+time; batch norm uses the statistics of the test batch (section 3.3; for single images this is instance norm).
 
-Deviations: as many halvings as the sides allow, at most 8; below 128 pixels the patches shrink with the picture; no
-bias before a norm, which takes it out again; the learning rate is linear to zero in the second half, as in the authors'
+Deviations: as many halvings as the sides allow, at most 8; below 128 pixels the patches shrink with the image; no bias
+before a norm, which would cancel it; the learning rate falls linearly to zero in the second half, as in the authors'
 PyTorch release.
 
     gancli train model=pix2pix data=paired data.root=~/facades data.size=256
@@ -27,18 +27,18 @@ DROPPED = 3  # decoder layers with dropout
 
 
 class Pix2Pix(Paired):
-    """A U-Net and a conditional PatchGAN for pictures whose sides can be halved twice or more.
+    """A U-Net and a conditional PatchGAN for images whose sides can be halved twice or more.
 
     Args:
         spec: shape of the images.
-        width: channels of the generator's first layer; they double up to 8 times as many.
-        dropout: probability, in the first three decoder layers.
+        width: channels of the generator's first layer; they double up to 8 times that number.
+        dropout: probability in the first three decoder layers.
         discriminator_width: channels of the discriminator's first layer.
         discriminator_layers: 1 to 4, for patches of 16, 34, 70 or 142 pixels; None: see layers_for().
 
     Raises:
-        UsageError: data without pairs, or pictures that are too small.
-        ValueError: a number outside its range.
+        UsageError: the data has no pairs, or the images are too small.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Pix2Pix(Paired):
         self.generators = nn.ModuleDict({"a2b": UNet(spec.source_channels, spec.channels, widths, dropout)})
         both = spec.source_channels + spec.channels
         self.discriminators = nn.ModuleDict({"b": patchgan(both, discriminator_width, layers, norm)})
-        self.notes = (f"the discriminator of {layers} layers judges patches of {receptive_field(layers)} pixels",)
+        self.notes = (f"the discriminator with {layers} layers judges patches of {receptive_field(layers)} pixels",)
         self.apply(dcgan_)
 
     def translate(self, source: Tensor, direction: str = "a2b", generator: Generator | None = None) -> Tensor:
@@ -69,7 +69,7 @@ class Pix2Pix(Paired):
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm that knows no averages: it takes the statistics of whatever batch it is given, at test time too."""
+    """Batch norm without running averages: it uses the statistics of the current batch, also at test time."""
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
@@ -78,16 +78,16 @@ class UNet(nn.Module):
 
     Args:
         inputs: channels of the source.
-        outputs: channels of the picture.
+        outputs: channels of the output.
         widths: channels after each halving, two or more.
-        dropout: probability, in the first decoder layers.
+        dropout: probability in the first decoder layers.
     """
 
     def __init__(self, inputs: int, outputs: int, widths: list[int], dropout: float) -> None:
         super().__init__()
         last = len(widths) - 1
         pairs = list(zip([inputs, *widths], widths))
-        # The innermost layer of a square picture is one pixel: a norm would make it zero.
+        # The innermost layer of a square image has one pixel, which a norm would set to zero.
         self.down = nn.ModuleList(_down(i, o, first=n == 0, normed=0 < n < last) for n, (i, o) in enumerate(pairs))
         up = []
         for n, (after, before) in enumerate(reversed(list(zip([outputs, *widths], widths)))):

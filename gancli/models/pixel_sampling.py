@@ -16,7 +16,7 @@ from gancli.nn.stepper import Stepper
 
 log = logging.getLogger("gancli")
 
-MOST_BYTES = 256 * 2**20  # of a pixel sampler that is kept for the next batch
+MOST_BYTES = 256 * 2**20  # the largest pixel sampler that is kept for the next batch
 
 
 class Given(NamedTuple):
@@ -27,9 +27,9 @@ class Given(NamedTuple):
 
 
 class PixelSampler:
-    """Samples images step by step, each pixel from the parameters that the stepper returns for it.
+    """Samples images pixel by pixel from the parameters that the stepper returns.
 
-    On a GPU all steps are captured as one CUDA graph, which further batches replay.
+    On a GPU, all steps are captured as one CUDA graph, which later batches replay.
 
     Args:
         stepper: evaluates the network and stores the pixels.
@@ -69,7 +69,7 @@ class PixelSampler:
         if given is not None:
             self.image.copy_(self.stepper.rows(given.image))
             self.mask.copy_(self.stepper.rows(given.mask.to(noise.device).expand(len(noise), 1, -1, -1)))
-        if not noise.is_cuda or self.stepper.recorded() is None:  # the whole network for every pixel is not captured
+        if not noise.is_cuda or self.stepper.recorded() is None:  # whole-network evaluations are not captured
             self._draw()
         elif self.graph is None:
             self.graph = self._capture(label)
@@ -91,7 +91,7 @@ class PixelSampler:
                 self.stepper.put(step, drawn)
 
     def _capture(self, label: Tensor | None) -> torch.cuda.CUDAGraph:
-        """Capture all steps, after one warm-up run that lets the libraries initialise."""
+        """Capture all steps after a warm-up run in which the libraries initialise."""
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -113,11 +113,11 @@ def fixed_point(
     channels: int,
     temperature: float,
 ) -> Tensor:
-    """Return the images that are a fixed point of the network's sampling from the noise, (n, C, H, W).
+    """Return the images that sampling with this noise maps to themselves, (n, C, H, W).
 
-    Each round samples all pixels at once, given the images of the last round (Jacobi iteration, Song et al. 2021).
-    After round k at least the first k pixels (or colours) in order are final, usually far more. It takes at most
-    H * W * colours + 1 rounds and gives the images of sequential sampling. The number of rounds is logged.
+    Each round samples all pixels at once, given the previous round's images (Jacobi iteration, Song et al. 2021). After
+    round k, at least the first k pixels (or colours) in order are final, usually far more. It takes at most H * W *
+    colours + 1 rounds and gives the same images as sequential sampling. The number of rounds is logged.
     """
     image = noise.new_zeros(len(noise), channels, *noise.shape[2:])
     rounds = 0
@@ -136,17 +136,17 @@ def fixed_point(
 
 
 class Kept:
-    """Plans and the last pixel sampler, kept for a model's next batch; copies of the model start empty."""
+    """The plans and the last pixel sampler, kept for the model's next batch; copies of the model start empty."""
 
     def __init__(self) -> None:
         self.plans: dict[tuple, Plan] = {}
         self.last: tuple[tuple, PixelSampler] | None = None
 
     def pixel_sampler(self, key: tuple, make: Callable[[], PixelSampler]) -> PixelSampler:
-        """Return the last pixel sampler if its key is the same, else call ``make``."""
+        """Return the last pixel sampler if it has this key, else call ``make``."""
         if self.last is not None and self.last[0] == key:
             return self.last[1]
-        self.last = None  # frees its memory before another is made
+        self.last = None  # free its memory before another one is made
         pixel_sampler = make()
         if pixel_sampler.stepper.nbytes() < MOST_BYTES:
             self.last = key, pixel_sampler
@@ -155,7 +155,7 @@ class Kept:
     def stepper(
         self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool
     ) -> Cached:
-        """Return the cached evaluation of a network, planned at most once for each order.
+        """Return a stepper with a cached evaluation of the network, which is planned once for each order.
 
         Raises:
             UsageError: the network cannot be evaluated at single pixels.
@@ -168,8 +168,8 @@ class Kept:
             return Cached(self.plans[key], network, len(image), image.shape[1], label)
         except (TraceError, IndexError, RuntimeError, TypeError) as error:
             raise UsageError(
-                f"{type(network).__name__} has no cached sampler, since it is not made of pixelwise operations and "
-                f"Local layers alone ({str(error).splitlines()[0]}): use sampler=naive"
+                f"{type(network).__name__} has no cached sampler, since it does not consist of pixelwise operations "
+                f"and Local layers only ({str(error).splitlines()[0]}): use sampler=naive"
             ) from error
 
     def __deepcopy__(self, memo: dict) -> "Kept":
@@ -180,7 +180,7 @@ class Kept:
 
 
 def check_recorded(recorded: Tensor, params: Tensor, sampler: str) -> None:
-    """Compare the parameters used in sampling with those of the whole network on the finished images.
+    """Compare the parameters that sampling used with those of the whole network on the finished images.
 
     Raises:
         UsageError: they differ by more than rounding errors.
@@ -190,5 +190,5 @@ def check_recorded(recorded: Tensor, params: Tensor, sampler: str) -> None:
     if not error <= 1e4 * torch.finfo(params.dtype).eps:
         raise UsageError(
             f"sampler={sampler}: the cached network differs from the whole one by {error:.2g} of its largest output; "
-            "some layer is not pixelwise (batch normalisation, say), or a mask is wrong: use sampler=naive"
+            "some layer is not pixelwise (such as batch norm), or a mask is wrong: use sampler=naive"
         )

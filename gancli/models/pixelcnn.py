@@ -1,10 +1,10 @@
 """PixelCNN: van den Oord, Kalchbrenner & Kavukcuoglu 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759.
 
 Section 3.5 and Figure 5: a 7x7 convolution with mask A, residual blocks (ReLU, 1x1 to half the channels, ReLU, 3x3,
-ReLU, 1x1 back) with mask B, then twice ReLU and a 1x1, and the logits. Every layer is masked by colour, the 1x1 ones
-and the head too. As in the paper, pixels up and to the right are in part not seen: the blind spot of stacked 3x3 masks.
-Deviations: ReLU also before the logits' 1x1, which would else be one linear map with the layer before it; and with a
-likelihood that orders the colours itself (a logistic mixture), a pixel's colours are not ordered by the masks.
+ReLU, 1x1 back) with mask B, then ReLU and a 1x1, twice, and the logits. Every layer is masked by colour, including the
+1x1 layers and the head. As in the paper, some pixels above and to the right are not seen: the blind spot of stacked 3x3
+masks. Deviations: there is another ReLU before the logits' 1x1, which would otherwise form one linear map with the
+layer before it; and with a likelihood that orders the colours itself (a logistic mixture), the masks do not order them.
 
     gancli train model=pixelcnn data=mnist
 """
@@ -26,14 +26,14 @@ class PixelCNN(Autoregressive):
     Args:
         spec: shape and levels of the images.
         likelihood: called with ``levels=`` to build the likelihood.
-        width: channels h inside the blocks; 2h between them. At least one for each colour that masks order.
+        width: channels h inside the blocks; 2h between them. At least one for each colour that the masks order.
         blocks: residual blocks.
         head: channels of the two 1x1 layers before the logits.
         kernel: width of the first layer, odd.
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
-        UsageError: fewer channels than colours, or an even kernel.
+        UsageError: there are fewer channels than colours, or the kernel is even.
     """
 
     def __init__(
@@ -81,6 +81,6 @@ class Block(nn.Module):
 
 
 def readout(inputs: int, width: int, outputs: int, groups: int) -> list[nn.Module]:
-    """Return the head that the paper's networks share: ReLU and a 1x1, three times."""
+    """Return the head that the paper's networks share: three times ReLU and a 1x1."""
     sizes = [(inputs, width), (width, width), (width, outputs)]
     return [layer for a, b in sizes for layer in (nn.ReLU(), MaskedConv2d(a, b, groups=groups))]

@@ -1,11 +1,11 @@
 """PixelCNN++: Salimans, Karpathy, Chen & Kingma 2017, arXiv:1701.05517, and the authors' code, openai/pixel-cnn.
 
-A U-net of shifted convolutions in two streams: u sees the rows above, ul those and the pixels to the left. Gated
-residual blocks with concat-ELU and dropout, at resolutions 1, 1/2, 1/4 and back, with a shortcut from every layer to
-its mirror image. A constant channel tells padding from black. Weights are normalised, w = g v / |v|, and g and the bias
-are set by the first images so that every layer starts with unit variance (Salimans & Kingma 2016).
-As in the code, blocks after the first stage of the way up have one layer more, and a class adds a bias in each block.
-Deviations: any number of resolutions; sampling rounds each channel before the next is conditioned on it.
+A U-Net of shifted convolutions in two streams: u sees the rows above; ul sees those and the pixels to the left. Gated
+residual blocks with concat-ELU and dropout at resolutions 1, 1/2, 1/4 and back, with a skip connection from every layer
+to its mirror image. A constant channel distinguishes padding from black. Weights are normalised, w = g v / |v|; g and
+the bias are set on the first images so that every layer starts with unit variance (Salimans & Kingma 2016). As in the
+code, blocks after the first stage of the way up have one more layer, and the class adds a bias in each block.
+Deviations: any number of resolutions; sampling rounds each channel before the next one is conditioned on it.
 
     gancli train model=pixelcnn_pp data=cifar10
 """
@@ -27,24 +27,24 @@ from gancli.nn.window import WindowConv2d, WindowTransposed2d
 
 fx.wrap("concat_elu")
 
-INIT_IMAGES = 16  # of the data-dependent initialisation, as in the authors' code
+INIT_IMAGES = 16  # for the data-dependent initialisation, as in the authors' code
 
 
 class PixelCNNpp(Autoregressive):
-    """Two streams down and up again, for images whose sides divide by 2 once for each further resolution.
+    """Two streams down and up again, for images whose sides are divisible by 2^(scales - 1).
 
     Args:
         spec: shape, levels and classes of the images.
         likelihood: called with ``levels=`` to build the likelihood; it must order the colours itself.
         width: channels.
-        resnets: residual blocks per resolution and way.
-        scales: resolutions.
-        drop: share of the hidden channels' values that dropout zeroes in training.
+        resnets: residual blocks per resolution on each way.
+        scales: number of resolutions.
+        drop: fraction of the hidden values that dropout zeroes in training.
         conditional: whether to condition on the class.
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
-        UsageError: sizes that do not divide, a likelihood that leaves the colours to the network, no classes.
+        UsageError: the sides are not divisible, the likelihood does not order the colours, or the data has no classes.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class PixelCNNpp(Autoregressive):
         super().__init__(spec, likelihood, sampler)
         if self.likelihood.groups(spec.channels) > 1:
             raise UsageError(
-                f"likelihood {type(self.likelihood).__name__} leaves the order of colours to the network, which "
-                "pixelcnn_pp does not know: use likelihood@model.likelihood=logistic_mixture, or data.channels=1"
+                f"likelihood {type(self.likelihood).__name__} does not order the colours, and neither does "
+                "pixelcnn_pp: use likelihood@model.likelihood=logistic_mixture, or data.channels=1"
             )
         for key, value in (("width", width), ("resnets", resnets), ("scales", scales)):
             if value < 1:
@@ -71,8 +71,8 @@ class PixelCNNpp(Autoregressive):
         unit = 2 ** (scales - 1)
         if spec.height % unit or spec.width % unit:
             raise UsageError(
-                f"model.scales={scales}: images of {spec.height}x{spec.width} do not divide by {unit}; take fewer "
-                "scales, or resize with data.size=32"
+                f"model.scales={scales}: the sides of {spec.height}x{spec.width} images are not divisible by {unit}; "
+                "use fewer scales, or resize with data.size=32"
             )
         classes = spec.num_classes if conditional else 0
         outputs = self.likelihood.channels(spec.channels)
@@ -97,14 +97,14 @@ class PixelCNNpp(Autoregressive):
 
 
 class Normed(WindowConv2d):
-    """A convolution over a window with normalised weights, one gain for each output."""
+    """A convolution over a window with normalised weights and a gain per output."""
 
     def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         nn.init.normal_(self.weight, std=0.05)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
-        self.scale = scale  # of the outputs' standard deviation at first
+        self.scale = scale  # the initial standard deviation of the outputs
         self.gain = nn.Parameter(torch.full((len(self.weight),), scale))
 
     def kernel(self) -> Tensor:
@@ -112,11 +112,11 @@ class Normed(WindowConv2d):
 
 
 class NormedTransposed(WindowTransposed2d, Normed):
-    """The transposed convolution likewise."""
+    """A transposed convolution with normalised weights and a gain per output."""
 
 
 def _standardise(layer: Normed, inputs: object, output: Tensor) -> Tensor:
-    """Give the layer the gain and bias that standardise this output, and return it standardised."""
+    """Set the layer's gain and bias so that they standardise this output; return the standardised output."""
     mean, std = output.mean((0, 2, 3)), (output.var((0, 2, 3), correction=0) + 1e-10).sqrt()
     factor = layer.scale / std
     layer.gain.mul_(factor)
@@ -126,7 +126,7 @@ def _standardise(layer: Normed, inputs: object, output: Tensor) -> Tensor:
 
 
 class UNet(nn.Module):
-    """Both streams: from an image (N, C, H, W) to parameters (N, outputs, H, W)."""
+    """Both streams: maps images (N, C, H, W) to parameters (N, outputs, H, W)."""
 
     def __init__(
         self, c: int, width: int, resnets: int, scales: int, drop: float, outputs: int, classes: int,
@@ -205,7 +205,7 @@ class Pair(nn.Module):
 
 
 class Resnet(nn.Module):
-    """A gated residual block; ``side`` channels of another input come in by a 1x1."""
+    """A gated residual block; ``side`` channels of another input enter through a 1x1."""
 
     def __init__(self, width: int, kernel: tuple[int, int], side: int, drop: float, classes: int) -> None:
         super().__init__()

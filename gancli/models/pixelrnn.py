@@ -1,10 +1,10 @@
 """PixelRNN: van den Oord, Kalchbrenner & Kavukcuoglu 2016, Pixel Recurrent Neural Networks, arXiv:1601.06759.
 
-The Row LSTM (section 3.1) and the Diagonal BiLSTM (section 3.2) of the paper whose PixelCNN is in pixelcnn.py: a 7x7
-convolution with mask A, residual LSTM layers (section 3.3, Figure 5) and the same head. Layers are masked by colour
-(section 3.4). The Row LSTM sees a triangle of the past, the Diagonal BiLSTM all of it but for one pixel: the end of
-the row above, further right than the first layer reaches, since mask A hides it from the features of its own place.
-States outside of the image are learned. Deviations: as in pixelcnn.py.
+The paper's Row LSTM (section 3.1) and Diagonal BiLSTM (section 3.2); its PixelCNN is in pixelcnn.py. A 7x7 convolution
+with mask A, residual LSTM layers (section 3.3, Figure 5) and the same head. Layers are masked by colour (section 3.4).
+The Row LSTM sees a triangle of the past. The Diagonal BiLSTM sees all of it except one pixel: the last of the row
+above, if it is beyond the first layer's reach, since mask A hides it from the features at its own position. States
+outside the image are learned. Deviations: as in pixelcnn.py.
 
     gancli train model=row_lstm data=mnist
     gancli train model=diagonal_bilstm data=mnist
@@ -33,14 +33,14 @@ class PixelRNN(Autoregressive):
     Args:
         spec: shape and levels of the images.
         likelihood: called with ``levels=`` to build the likelihood.
-        width: channels h of the LSTMs; 2h between them. A multiple of the colours that masks order.
+        width: channels h of the LSTMs; 2h between them. A multiple of the number of colours that the masks order.
         layers: LSTM layers.
         head: channels of the two 1x1 layers before the logits.
         kernel: width of the first layer, odd.
         sampler: naive | cache | jacobi; all draw the same images. The cache holds the states of the row above.
 
     Raises:
-        UsageError: channels that do not divide among the colours, or an even kernel.
+        UsageError: the channels cannot be divided among the colours, or the kernel is even.
     """
 
     SAMPLERS = tuple(name for name in Autoregressive.SAMPLERS if name != "wavefront")
@@ -60,7 +60,7 @@ class PixelRNN(Autoregressive):
         super().__init__(spec, likelihood, sampler)
         groups, c = self.likelihood.groups(spec.channels), spec.channels
         if width < 1 or width % groups:
-            raise UsageError(f"model.width={width}: must be a multiple of {groups}, as many channels for each colour")
+            raise UsageError(f"model.width={width}: must be a multiple of {groups}, the number of ordered colours")
         if head < groups:
             raise UsageError(f"model.head={head}: must be {groups} or more, a channel for each colour in order")
         if kernel % 2 == 0:
@@ -90,7 +90,7 @@ class DiagonalBiLSTM(PixelRNN):
 
 
 class Residual(nn.Module):
-    """An LSTM from 2h to h channels, a 1x1 back to 2h, and the input added (Figure 5, right)."""
+    """An LSTM from 2h to h channels, a 1x1 back to 2h, and a residual connection (Figure 5, right)."""
 
     def __init__(self, layer: lstm.RowLSTM | lstm.DiagonalBiLSTM, width: int, groups: int) -> None:
         super().__init__()
@@ -101,9 +101,9 @@ class Residual(nn.Module):
 
 
 class _Recurrent(Stepper):
-    """One pixel at a time: the first layer from the image, the LSTMs from their memories, the rest at the pixel.
+    """Evaluates one pixel at a time: the first layer from the image, the LSTMs from their states, the rest pointwise.
 
-    Whatever begins a picture happens in its first step, weights included, so that a captured graph holds it too.
+    The first step does all the setup of an image, including the weights, so that a captured graph contains it too.
     """
 
     def __init__(self, net: nn.Sequential, image: Tensor, channels: int) -> None:
@@ -113,11 +113,11 @@ class _Recurrent(Stepper):
         assert isinstance(first, MaskedConv2d) and first.bias is not None
         self.conv, self.bias = first, first.bias
         self.pixels = list(torch.arange(self.height * self.width).split(1))
-        self.seen = (first.mask.amax((0, 1)) > 0).nonzero().T.to(image.device)  # (2, T): places in the kernel
-        self.taps = first.taps(self.height, self.width)[0].to(image.device)  # (H * W, T), -1 for the zeros at the end
+        self.seen = (first.mask.amax((0, 1)) > 0).nonzero().T.to(image.device)  # (2, T), positions in the kernel
+        self.taps = first.taps(self.height, self.width)[0].to(image.device)  # (H * W, T); -1: the zeros at the end
         self.taps[self.taps < 0] = len(self.pixels)
         self.values = image.new_zeros(len(self.pixels), self.n, image.shape[1])
-        self.known = image.new_zeros(len(self.pixels) + 1, self.n, first.in_channels)  # the values as they are read
+        self.known = image.new_zeros(len(self.pixels) + 1, self.n, first.in_channels)  # as the layers read them
         self.found = image.new_zeros(len(self.pixels), self.n, channels)
 
     def params(self, step: int, colour: int = 0) -> Tensor:
@@ -157,6 +157,6 @@ class _Recurrent(Stepper):
 
 
 def _pointwise(conv: MaskedConv2d) -> tuple[Tensor, Tensor]:
-    """Return bias and matrix (inputs, outputs) of a 1x1 layer."""
+    """Return the bias and the matrix (inputs, outputs) of a 1x1 layer."""
     assert conv.bias is not None
     return conv.bias, (conv.weight * conv.mask)[:, :, 0, 0].T

@@ -1,10 +1,11 @@
 """The projection discriminator: Miyato & Koyama 2018, cGANs with Projection Discriminator.
 
-A discriminator that is told the class y adds an inner product to its score: f(x, y) = psi(h) + <v_y, h>, where h are
-the features of x, summed over the pixels, psi is linear, and v_y is a row of a table, spectrally normalised as all of
-the discriminator. The generator's batch norms have a scale and a shift per class. Networks and recipe are those of
-sngan_resnet: hinge loss, Adam 2e-4 with betas (0, .9), 5 discriminator updates per generator update, which draws twice
-as many images. Generated images are of uniformly drawn classes, as in the authors' release.
+The discriminator adds an inner product with the class y to its score: f(x, y) = psi(h) + <v_y, h>, where h are the
+features of x, summed over the pixels, psi is linear, and v_y is a row of an embedding table. All of its layers,
+including the table, are spectrally normalised. The generator's batch norms have a scale and a shift per class. Networks
+and recipe are those of sngan_resnet: hinge loss, Adam with learning rate 2e-4 and betas (0, .9), 5 discriminator
+updates per generator update, which draws twice as many images. The classes of generated images are drawn uniformly, as
+in the authors' release.
 
 Deviations: those of sngan_resnet; the paper's own experiments are on ImageNet at 128 pixels.
 
@@ -26,16 +27,16 @@ from gancli.nn.spectral import spectral_
 
 
 class Projection(NormalPrior):
-    """Residual networks for 8 to 128 pixels that are told the class.
+    """Class-conditional residual networks for 8 to 128 pixels.
 
     Args:
         spec: shape and classes of the images.
         latent_dim: number of normal latents.
         width: channels of the generator's blocks.
-        discriminator_width: channels of the discriminator's.
+        discriminator_width: channels of the discriminator's blocks.
 
     Raises:
-        UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
+        UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
         ValueError: ``width`` is below 1.
     """
 
@@ -55,13 +56,13 @@ class Projection(NormalPrior):
         return self.discriminator(image, label)
 
     def target_labels(self, label: Tensor | None) -> Tensor:
-        """Sample classes uniformly, whatever their frequencies in the data."""
+        """Sample classes uniformly, regardless of their frequencies in the data."""
         assert label is not None  # the model is conditional
         return torch.randint_like(label, self.spec.num_classes)
 
 
 class Discriminator(sngan_resnet.Discriminator):
-    """SN-GAN's, and a table with a row of ``width`` numbers per class."""
+    """SN-GAN's discriminator with an embedding of ``width`` numbers per class."""
 
     def __init__(self, channels: int, width: int, stages: int, classes: int) -> None:
         super().__init__(channels, width, stages)
@@ -69,6 +70,6 @@ class Discriminator(sngan_resnet.Discriminator):
         nn.init.xavier_uniform_(self.table.weight)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """(N, channels, H, W) in [-1, 1], (N,) -> (N,) logits; the label is not optional here."""
+        """(N, channels, H, W) in [-1, 1], (N,) -> (N,) logits; the label is required."""
         h = self.features(image)
         return self.linear(h).squeeze(1) + (self.table(label) * h).sum(1)

@@ -15,7 +15,7 @@ from gancli.models.base import Model
 def draw(
     model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Sample n images in batches, with their labels; the result depends only on seed, batch size and labels.
+    """Sample n images in batches, with their labels; the result depends only on the seed, batch size and labels.
 
     Args:
         model: the model to sample from.
@@ -30,7 +30,7 @@ def draw(
     Points are (b, D, 1, 1) float32.
 
     Raises:
-        TrainingDiverged: an image is not finite; converted to bytes, it would look like any other.
+        TrainingDiverged: an image is not finite, which its bytes would not show.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
@@ -43,7 +43,7 @@ def draw(
 
 
 def class_labels(model: Model, n: int, label: int | None = None) -> Tensor | None:
-    """Return n labels, (n,) int64: all ``label``, or the classes in turn; None for unconditional models.
+    """Return n labels, (n,) int64: ``label`` for all, or the classes in turn; None for unconditional models.
 
     Raises:
         UsageError: the label is out of range, or the model is unconditional.
@@ -67,28 +67,28 @@ def labels_like(model: Model, data: Images, n: int, *, seed: int) -> Tensor | No
     """Sample n labels, (n,) int64, with the class frequencies of a split; None for unconditional models.
 
     Raises:
-        UsageError: the split has no classes, or not as many as the model.
+        UsageError: the split has no classes, or not the same number as the model.
     """
     if not model.conditional:
         return None
     if data.labels is None or data.spec.num_classes != model.spec.num_classes:
         raise UsageError(
-            f"{type(model).__name__} draws as often of each class as {data.name} has it, and {data.name} has "
-            f"{data.spec.num_classes} classes where the model knows {model.spec.num_classes}: choose its own data"
+            f"{type(model).__name__} samples with the class frequencies of {data.name}, but {data.name} has "
+            f"{data.spec.num_classes} classes and the model {model.spec.num_classes}: choose the model's own data"
         )
     rows = torch.randint(len(data), (n,), generator=torch.Generator().manual_seed(seed))
     return torch.from_numpy(data.labels)[rows]
 
 
 def columns(model: Model, n: int) -> int | None:
-    """Return how wide a grid of n images with class_labels() is: a column per class; None: a square, as of no classes.
+    """Return the number of columns of a grid of n images with class_labels(): one per class.
 
-    A square, too, where there are more classes than images.
+    None stands for a square, used if there are no classes or more classes than images.
     """
     classes = model.spec.num_classes
     return classes if model.conditional and n >= classes else None
 
 
 def finished(model: Model, images: Tensor) -> Tensor:
-    """Return images as bytes, which is what files hold and metrics see; points as they are."""
+    """Return images as bytes, the form that files and metrics use; points stay as they are."""
     return images if model.spec.points else quantise(images)

@@ -1,13 +1,13 @@
 """SN-GAN: Miyato, Kataoka, Koyama & Yoshida 2018, Spectral Normalization for Generative Adversarial Networks.
 
-The paper's standard CNN (SNDCGAN): 128 normal latents, a dense layer and 4x4 transposed convolutions with batch norm,
-then a 3x3 one; the discriminator alternates 3x3 convolutions and 4x4 ones of stride 2, leaky ReLU .1, without batch
-norm: each weight matrix (outputs in rows) is divided by its largest singular value, found by power iteration. Setting C
-of the paper: Adam with learning rate 2e-4 and betas (.5, .999), one discriminator update per generator update, the
-non-saturating loss (loss=hinge is their other one). Weights N(0, .02).
+The paper's standard CNN (SNDCGAN). Generator: 128 normal latents, a dense layer, 4x4 transposed convolutions with batch
+norm, and a 3x3 convolution. Discriminator: alternating 3x3 convolutions and 4x4 ones of stride 2, leaky ReLU .1, no
+batch norm; each weight matrix (outputs in rows) is divided by its largest singular value, found by power iteration.
+Setting C of the paper: Adam with learning rate 2e-4 and betas (.5, .999), one discriminator update per generator
+update, the non-saturating loss (loss=hinge is the paper's other loss). Weights N(0, .02).
 
-Deviations: as many x2 stages as DCGAN has at that size (the paper: three); one power iteration per forward in training
-mode, of which the discriminator has two per update.
+Deviations: as many x2 stages as DCGAN has at that size (the paper: three); one power iteration per forward pass in
+training mode, and so two per discriminator update.
 
     gancli train model=sngan data=cifar10
 """
@@ -41,7 +41,7 @@ class SNGAN(NormalPrior):
     def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
-        widths.append(2 * widths[-1])  # of the seed
+        widths.append(2 * widths[-1])  # the seed's
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)
         self.discriminator = discriminator(spec.channels, widths, seed, minibatch_std)
         dcgan_(self)

@@ -1,13 +1,13 @@
-"""SN-GAN's residual networks: Miyato et al. 2018, Spectral Normalization for GANs, its ResNet for 32 pixels.
+"""SN-GAN's residual networks: Miyato et al. 2018, Spectral Normalization for GANs, the ResNet for 32 pixels.
 
-128 normal latents; generator: a dense layer, residual blocks of 256 channels with batch norm; discriminator: residual
-blocks of 128 without, ReLU, the sum over all pixels, a dense layer without bias; spectral normalisation of all its
-layers. Hinge loss, Adam with learning rate 2e-4 falling linearly to 0 and betas (0, .9), 5 discriminator updates on 64
-images each per generator update, which draws 128 (loss.generator_batch=2).
+Generator: 128 normal latents, a dense layer, residual blocks of 256 channels with batch norm. Discriminator: residual
+blocks of 128 channels without batch norm, ReLU, the sum over all pixels, a dense layer without bias; all of its layers
+are spectrally normalised. Hinge loss, Adam with betas (0, .9) and learning rate 2e-4, which falls linearly to 0, 5
+discriminator updates on 64 images each per generator update, which draws 128 (loss.generator_batch=2).
 
 Deviations: as many x2 stages as DCGAN has at that size (the release: 32 pixels, three), and the discriminator halves
-once less; images are not dequantised by uniform noise. A run is as long as images= says; the release's 50,000
-generator updates are images=16M.
+the image one time fewer; images are not dequantised by uniform noise. The run's length is set by images=; the release's
+50,000 generator updates are images=16M.
 
     gancli train model=sngan_resnet data=cifar10
 """
@@ -29,7 +29,7 @@ class SNGANResNet(NormalPrior):
         spec: shape of the images.
         latent_dim: number of normal latents.
         width: channels of the generator's blocks.
-        discriminator_width: channels of the discriminator's.
+        discriminator_width: channels of the discriminator's blocks.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.

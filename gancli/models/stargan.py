@@ -1,15 +1,15 @@
 """StarGAN: Choi et al. 2018, Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation.
 
-Appendix: one generator, which is told the target domain by maps of ones and zeros beside the picture (one map per
-domain), with two halvings, six residual blocks and instance norm; one discriminator without norm, of 4x4 convolutions
-of stride 2 that double from 64 channels on, with two heads: real or generated per patch, and which domain. The
-Wasserstein loss with gradient penalty 10, n_critic 5, Adam with learning rate 1e-4 and beta1 .5, batches of 16, linear
-to zero in the second half of the run.
+Appendix: one generator, which gets the target domain as maps of ones and zeros beside the image (one map per domain),
+with two halvings, six residual blocks and instance norm; one discriminator without norm, made of 4x4 convolutions of
+stride 2 whose channels double from 64 on, with two heads: real or generated per patch, and the domain. The Wasserstein
+loss with gradient penalty 10, n_critic 5, Adam with beta1 .5 and learning rate 1e-4, which falls linearly to zero in
+the second half of the run, batches of 16.
 
-Deviations: domains exclude each other (as in the paper's RaFD; its CelebA attributes combine); as many layers in the
-discriminator as leave two pixels (the paper's six do so at 128); instance norm keeps no running statistics, which in
-the authors' release makes the picture at test time another than the one that was trained; and the learning rate reaches
-zero, as the paper says (the release takes off a thousandth of what it should, every thousandth update).
+Deviations: domains exclude each other (as in the paper's RaFD; its CelebA attributes combine); the discriminator has as
+many layers as leave two pixels (the paper's six do so at 128); instance norm keeps no running statistics (with those of
+the authors' release, the generator acts differently at test time than in training); and the learning rate reaches zero,
+as the paper says (every thousandth update, the release subtracts a thousandth of what it should).
 
     gancli train model=stargan data=shapes data.label=colour
 """
@@ -30,12 +30,12 @@ class StarGAN(MultiDomain):
         spec: shape of the images and number of domains.
         width: channels of the generator's first layer.
         blocks: residual blocks.
-        halvings: layers of stride 2 before the blocks, and after them; 2 in the paper.
+        halvings: layers of stride 2 before the blocks, and as many after them; 2 in the paper.
         discriminator_width: channels of the discriminator's first layer.
 
     Raises:
-        UsageError: data without classes, or pictures that are too small.
-        ValueError: a number outside its range.
+        UsageError: the data has no classes, or the images are too small.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class StarGAN(MultiDomain):
     def move(self, image: Tensor, label: Tensor) -> Tensor:
         domains = torch.arange(self.spec.num_classes, device=label.device)
         maps = (label[:, None] == domains).to(image)[:, :, None, None].expand(-1, -1, *image.shape[2:])
-        return self.generators["all"](torch.cat([image, maps], 1))  # label maps behind the picture
+        return self.generators["all"](torch.cat([image, maps], 1))  # label maps after the image
 
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
         return self.discriminators["all"](image)
 
 
 class Discriminator(nn.Module):
-    """Convolutions without norm, and two heads.
+    """Convolutions without norm and two heads.
 
     Args:
         spec: shape of the images and number of domains.
         width: channels of the first layer.
-        layers: halvings.
+        layers: number of halvings.
     """
 
     def __init__(self, spec: ImageSpec, width: int, layers: int) -> None:
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         self.domain = nn.Conv2d(widths[-1], spec.num_classes, seed, bias=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> logits per patch, (N, 1, H', W'), and of the domains, (N, num_classes)."""
+        """(N, C, H, W) -> logits per patch, (N, 1, H', W'), and domain logits, (N, num_classes)."""
         inner = self.body(image)
         return self.real(inner), self.domain(inner).flatten(1)
 
@@ -89,7 +89,7 @@ class Discriminator(nn.Module):
 def generator(spec: ImageSpec, width: int, blocks: int, halvings: int) -> nn.Sequential:
     """(N, C + num_classes, H, W) -> (N, C, H, W) in (-1, 1); sides are multiples of 2^halvings.
 
-    Padded with zeros: from reflected pictures the authors got artefacts.
+    The padding is zero, since the authors saw artefacts with reflection padding.
     """
     widths = [width * 2**i for i in range(halvings + 1)]
     layers = [nn.Conv2d(spec.channels + spec.num_classes, width, 7, 1, 3, bias=False), *_normed(width)]

@@ -4,12 +4,12 @@
 weights, Wasserstein loss with a gradient penalty of weight .1 (10 in the paper), 5 critic updates per generator update,
 Adam with learning rate 1e-4 and betas (.5, .9), batches of 256, 100,000 generator updates.
 
-`model=toy_gan`, gancli's own recipe, shows within minutes on one core what the other takes hours for: narrower nets,
-the non-saturating loss with R1 (Mescheder et al. 2018), a larger learning rate, averaged weights.
+`model=toy_gan`, gancli's own recipe, shows in minutes on one core what the release's recipe shows in hours: narrower
+nets, the non-saturating loss with R1 (Mescheder et al. 2018), a larger learning rate, averaged weights.
 
-Deviations: the discriminator's output has no bias, since the Wasserstein loss does not depend on one; hidden layers
-start with random biases, or every ReLU of the first would bend at the origin; pictures, too, can be drawn, and end in a
-tanh.
+Deviations: the discriminator's output has no bias, since the Wasserstein loss does not depend on it; hidden layers
+start with random biases, since otherwise every ReLU of the first layer would have its kink at the origin; the generator
+can also make images, and then ends in a tanh.
 
     gancli train model=toy_gan data=grid25
 """
@@ -49,7 +49,7 @@ class ToyGAN(NormalPrior):
 
 
 def perceptron(inputs: int, width: int, depth: int, outputs: int) -> list[nn.Module]:
-    """Return linear layers with ReLUs between them, (N, inputs) -> (N, outputs): He-uniform weights."""
+    """Return linear layers with ReLUs between them and He-uniform weights, (N, inputs) -> (N, outputs)."""
     sizes = [inputs, *[width] * depth, outputs]
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes, sizes[1:]):

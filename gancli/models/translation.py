@@ -31,7 +31,7 @@ class Translation(Model):
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__(spec)
         if not self._fits(spec):
-            raise UsageError(f"{type(self).__name__} learns from other data: choose, for instance, {self.needs}")
+            raise UsageError(f"{type(self).__name__} cannot learn from this data: choose, for instance, {self.needs}")
 
     def _fits(self, spec: ImageSpec) -> bool:
         return spec.source_channels > 0
@@ -50,12 +50,12 @@ class Translation(Model):
     ) -> Tensor:
         """Translate the first n images of ``source`` in the first direction."""
         if source is None:
-            raise UsageError(f"{type(self).__name__} translates pictures: name a folder of them with source=...")
+            raise UsageError(f"{type(self).__name__} translates images: name a folder of them with source=...")
         return self.translate(source[:n], self.directions[0], generator)
 
 
 class Cyclic(Translation):
-    """A generator for each direction between domains a and b, and a discriminator of each domain's pictures."""
+    """A generator for each direction between domains a and b, and a discriminator for each domain."""
 
     directions = ("a2b", "b2a")
 
@@ -100,7 +100,7 @@ class MultiDomain(Translation):
 
     @abstractmethod
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return one logit per patch, (N, 1, H', W'), and the logits of the domains, (N, num_classes)."""
+        """Return one logit per patch, (N, 1, H', W'), and the domain logits, (N, num_classes)."""
 
     def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
         return self.move(source, torch.full((len(source),), int(direction), device=source.device))

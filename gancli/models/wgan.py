@@ -1,12 +1,12 @@
 """WGAN: Arjovsky, Chintala & Bottou 2017, Wasserstein GAN.
 
-The networks of DCGAN (section 4.1 and the authors' release), of which the second is a critic: its score has no bound
-and no meaning but its slope. Weights N(0, .02), 100 normal latents. Algorithm 1: critic weights clipped to [-.01, .01],
-RMSProp with learning rate 5e-5, 5 critic updates per generator update; the release has 100 of them for the first 25
-generator updates and at every 500th (loss.warmup=25 loss.warmup_every=500).
+The networks of DCGAN (section 4.1 and the authors' release), with the discriminator as a critic: its score is
+unbounded, and only its slope is meaningful. Weights N(0, .02), 100 normal latents. Algorithm 1: critic weights clipped
+to [-.01, .01], RMSProp with learning rate 5e-5, 5 critic updates per generator update. The release makes 100 critic
+updates for each of the first 25 generator updates and for every 500th (loss.warmup=25 loss.warmup_every=500).
 
-Deviations: clipped after each critic update, as algorithm 1 says (the release: before it). The critic's output has no
-bias: the Wasserstein loss does not depend on one.
+Deviations: weights are clipped after each critic update, as in algorithm 1 (the release clips before it); the critic's
+output has no bias, since the Wasserstein loss does not depend on it.
 
     gancli train model=wgan data=mnist
 """

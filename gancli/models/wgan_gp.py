@@ -1,11 +1,12 @@
 """WGAN-GP: Gulrajani, Ahmed, Arjovsky, Dumoulin & Courville 2017, Improved Training of Wasserstein GANs.
 
-The DCGAN-shaped networks of the release's gan_cifar.py: 128 normal latents, a dense layer, 5x5 convolutions of stride
-2, batch norm in the generator and none in the critic (section 4: the penalty is one per sample). He-uniform weights,
-gradient penalty with weight 10, Adam with learning rate 1e-4 and betas (.5, .9), 5 critic updates per generator update.
+The DCGAN-like networks of the release's gan_cifar.py: 128 normal latents, a dense layer, 5x5 convolutions of stride 2,
+batch norm in the generator and none in the critic (section 4: the penalty is per sample). He-uniform weights, gradient
+penalty with weight 10, Adam with learning rate 1e-4 and betas (.5, .9), 5 critic updates per generator update.
 
 Deviations: as many x2 stages as DCGAN has at that size (the release: 32 pixels, three); 64 channels next to the image,
-which the release's comment prefers to its own 128; the critic's output has no bias, since the loss depends on none.
+which a comment in the release prefers to its own 128; the critic's output has no bias, since the loss does not depend
+on it.
 
     gancli train model=wgan_gp data=mnist
 """

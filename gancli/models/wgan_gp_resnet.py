@@ -1,13 +1,13 @@
-"""WGAN-GP's residual networks: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, those for CIFAR-10.
+"""WGAN-GP's residual networks: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, the ResNets for CIFAR-10.
 
-128 normal latents; both networks of residual blocks of 128 channels, the generator with batch norm, the critic without;
-the critic's score is a dense layer on the mean over all pixels. Gradient penalty with weight 10, Adam with learning
-rate 2e-4 falling linearly to 0 and betas (0, .9), 5 critic updates on 64 images each per generator update, which draws
-128 (loss.generator_batch=2).
+128 normal latents; both networks have residual blocks of 128 channels, with batch norm in the generator and without in
+the critic; the critic's score is a dense layer on the mean over all pixels. Gradient penalty with weight 10, Adam with
+betas (0, .9) and learning rate 2e-4, which falls linearly to 0, 5 critic updates on 64 images each per generator
+update, which draws 128 (loss.generator_batch=2).
 
-Deviations: as many x2 stages as DCGAN has at that size (the release: 32 pixels, three), and the critic halves once
-less; images are not dequantised by uniform noise; the critic's output has no bias, since the loss depends on none. A
-run is as long as images= says; the release's 100,000 generator updates are images=32M.
+Deviations: as many x2 stages as DCGAN has at that size (the release: 32 pixels, three), and the critic halves the image
+one time fewer; images are not dequantised by uniform noise; the critic's output has no bias, since the loss does not
+depend on it. The run's length is set by images=; the release's 100,000 generator updates are images=32M.
 
     gancli train model=wgan_gp_resnet data=cifar10
 """

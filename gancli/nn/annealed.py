@@ -1,4 +1,4 @@
-"""Numbers that change over a run, read by the share of the run that is done.
+"""Numbers that change over a run, as functions of the share of the run that is done.
 
 gancli train model=dcgan 'optimizer.lr={from: 2e-4, to: 1e-5, shape: cosine, start: .5}'
 """
@@ -57,7 +57,7 @@ class Annealed:
         return cls(node["from"], node["to"], **{key: node[key] for key in KEYS[2:] if key in node})
 
     def __call__(self, share: Share) -> Share:
-        """Return the value at a share of the run: a float for a float, a 0-dim tensor, without a wait, for a tensor."""
+        """Return the value at a share of the run: a float for a float, a 0-dim tensor for a tensor (no host sync)."""
         done = (share - self.start) / (self.until - self.start)
         done = min(max(done, 0.0), 1.0) if isinstance(done, (int, float)) else done.clamp(0.0, 1.0)
         if self.shape == "step":
@@ -77,7 +77,7 @@ Number = float | Annealed
 
 
 def value(number: Any, share: Any) -> Any:
-    """Return a number at a share of the run, of a sequence the tuple; what does not change is returned as it is."""
+    """Return a number, or the tuple for a sequence, at a share of the run; constants are returned unchanged."""
     if isinstance(number, (list, tuple)) and changes(number):
         return tuple(value(each, share) for each in number)
     return number(share) if isinstance(number, Annealed) else number
@@ -89,7 +89,7 @@ def changes(number: Any) -> bool:
 
 
 def from_config(node: Any) -> Any:
-    """Build the numbers that are mappings, ``{from: 1, to: 0.1}``, in a list or by themselves; the rest is as it was.
+    """Build the numbers given as mappings, ``{from: 1, to: 0.1}``, alone or in a list; leave the rest unchanged.
 
     Raises:
         ValueError: what Annealed refuses.

@@ -57,7 +57,7 @@ def moved(image: Tensor, matrix: Tensor) -> Tensor:
         matrix: (N, 3, 3), maps output to input coordinates (x, y, 1), in pixels from the centre.
     """
     height, width = image.shape[2:]
-    unit = width / 2, height / 2, 1.0  # affine_grid measures in half sides
+    unit = width / 2, height / 2, 1.0  # affine_grid uses units of half a side
     rows = [torch.stack([matrix[:, i, j] * (unit[j] / unit[i]) for j in range(3)], -1) for i in range(2)]
     grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=False)
     return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
@@ -151,7 +151,7 @@ def colour(image: Tensor, p: Tensor) -> Tensor:
     flipped = some(some.choice(2), 0.0) * (-2 / 3)
     matrix = circulant(1 + flipped, flipped, flipped) @ matrix
     if image.shape[1] == 3:
-        angle = some(some.uniform(-math.pi, math.pi), 0.0)  # about the axis of the greys
+        angle = some(some.uniform(-math.pi, math.pi), 0.0)  # about the grey axis
         shared, turned = (1 - angle.cos()) / 3, angle.sin() / math.sqrt(3)
         matrix = circulant(angle.cos() + shared, shared - turned, shared + turned) @ matrix
         saturation = some(2 ** some.normal(1.0), 1.0)

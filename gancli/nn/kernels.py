@@ -15,7 +15,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the distance that log() takes for each pair. (N, D), (M, D) float64 -> (N, M)."""
+        """Return the distance of each pair, as log() expects it. (N, D), (M, D) float64 -> (N, M)."""
 
     @abstractmethod
     def log(self, distance: Tensor, h: float, dim: int) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:
-    """One-hot encode (N,) integers as (N, classes) float32, without the host synchronisation of torch's own."""
+    """One-hot encode (N,) integers as (N, classes) float32, without the host synchronisation of PyTorch's one_hot."""
     return (label[:, None] == torch.arange(classes, device=label.device)).float()
 
 

@@ -1,16 +1,16 @@
-"""The input layer of networks that read codes: levels without an order."""
+"""The input layer of networks that read codes, which are unordered levels."""
 
 from torch import Tensor, nn
 
 
 class LevelEmbedding(nn.Module):
-    """A learned vector for each level, where levels are codes, of which none lies between two others.
+    """A learned embedding of each level, for codes, whose levels have no order.
 
-    Codes travel as images do, on a grid in [-1, 1]. The layer is pixelwise, and keeps a channel's numbers together.
+    Like images, codes lie on a grid in [-1, 1]. The layer is pixelwise; a channel's embedding stays contiguous.
 
     Args:
-        levels: values that a channel takes.
-        width: numbers for each of them.
+        levels: number of values that a channel takes.
+        width: dimensions of the embedding.
     """
 
     def __init__(self, levels: int, width: int) -> None:

@@ -1,4 +1,4 @@
-"""Distributions of a pixel given a network's output: exact probabilities of levels, in forms that stay finite."""
+"""Distributions of a pixel given a network's output: exact, numerically stable probabilities of levels."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,29 +15,29 @@ class Likelihood(ABC):
     """A probability of images whose channels take ``levels`` values, evenly spaced over [-1, 1].
 
     Parameters are (N, channels(C), ...), images and noise (N, C, ...) and (N, noise_channels(C), ...) with the same
-    trailing dimensions: a map (H, W) or a list of pixels (P,). Arithmetic is float32 or wider, whatever autocast says.
+    trailing dimensions: a map (H, W) or a list of pixels (P,). Arithmetic is float32 or wider, also under autocast.
 
     Args:
-        levels: values that a channel takes, 2 or more (256: 8 bits).
+        levels: number of values that a channel takes, 2 or more (256: 8 bits).
     """
 
-    density: ClassVar[bool] = False  # nll() is that of a density, not of a probability of levels
-    ordered: ClassVar[bool] = False  # neighbouring levels are alike, which codes (ImageSpec.nominal) are not
-    bound: ClassVar[bool] = False  # nll() is not below the true one, which is not known
+    density: ClassVar[bool] = False  # whether nll() is that of a density rather than of a probability of levels
+    ordered: ClassVar[bool] = False  # whether neighbouring levels are similar, unlike codes (ImageSpec.nominal)
+    bound: ClassVar[bool] = False  # whether nll() is only an upper bound
 
     def __init__(self, levels: int) -> None:
         self.levels = levels
 
     @abstractmethod
     def channels(self, c: int) -> int:
-        """Return the parameters per pixel for images of c channels."""
+        """Return the number of parameters per pixel for images of c channels."""
 
     def groups(self, c: int) -> int:
-        """Return how many conditionals a pixel takes: c where the network itself must order the colours, else 1."""
+        """Return the number of conditionals per pixel: c if the network has to order the colours, else 1."""
         return c
 
     def noise_channels(self, c: int) -> int:
-        """Return the uniform numbers that sampling one pixel of c channels takes."""
+        """Return how many uniform numbers it takes to sample one pixel of c channels."""
         return c
 
     @abstractmethod
@@ -46,26 +46,26 @@ class Likelihood(ABC):
 
     @abstractmethod
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        """Turn uniform noise in [0, 1) into images on the grid in [-1, 1]: a function of its arguments alone."""
+        """Map uniform noise in [0, 1) to images on the grid in [-1, 1], deterministically."""
 
     @abstractmethod
     def mean(self, params: Tensor, c: int) -> Tensor:
         """Return the expected image of c channels, (N, c, ...) in [-1, 1], which need not lie on the grid."""
 
     def tempered(self, params: Tensor, temperature: float) -> Tensor:
-        """Return parameters of a distribution that is narrower below temperature 1 and wider above: p^(1/T) here."""
+        """Return parameters of a distribution that is narrower for temperatures below 1, wider above: p^(1/T) here."""
         return params / temperature
 
     def level(self, image: Tensor) -> Tensor:
-        """Return the nearest level of each value in [-1, 1], 0 .. levels-1 as whole floating-point numbers."""
+        """Return the nearest level of each value in [-1, 1]: 0 .. levels - 1, as floats."""
         return ((image + 1) * ((self.levels - 1) / 2)).round().clamp(0, self.levels - 1)
 
     def value(self, level: Tensor) -> Tensor:
-        """Return the place of a level in [-1, 1], bit for bit as the loader scales 8-bit pixels."""
+        """Return the value of a level in [-1, 1], bit for bit as the loader scales 8-bit pixels."""
         return level / ((self.levels - 1) / 2) - 1
 
     def snap(self, image: Tensor) -> Tensor:
-        """Move each value to the nearest point of the grid (3-bit levels stored as bytes lie up to 0.004 beside it)."""
+        """Round each value to the nearest grid point (3-bit levels stored as bytes are off by up to 0.004)."""
         return self.value(self.level(image))
 
 
@@ -80,7 +80,7 @@ class Bernoulli(Likelihood):
         super().__init__(levels)
         if levels != 2:
             raise UsageError(
-                f"likelihood Bernoulli is for binary images and the data has {levels} levels: "
+                f"likelihood Bernoulli is for binary images, but the data has {levels} levels: "
                 "add data.binarise=dynamic or choose likelihood@model.likelihood=categorical"
             )
 
@@ -99,7 +99,7 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """A softmax over all levels for each channel (van den Oord et al. 2016, section 3.3): 256 ways for 8 bits.
+    """A softmax over all levels for each channel (van den Oord et al. 2016, section 3.3): 256-way for 8 bits.
 
     Parameters are colour-major: all logits of the first channel, then those of the next.
     """
@@ -118,7 +118,7 @@ class Categorical(Likelihood):
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
         cdf = self._split(params).softmax(2).cumsum(2)
-        # The last entry may be rounded to less than 1, so it does not count.
+        # The last entry may be rounded to less than 1, so it is left out.
         level = (cdf[:, :, :-1] <= noise.unsqueeze(2)).sum(2)
         return self.value(level.to(noise.dtype))
 
@@ -129,17 +129,18 @@ class Categorical(Likelihood):
 class DiscretizedLogisticMixture(Likelihood):
     """A mixture of logistics integrated over each level's bin (Salimans et al. 2017, PixelCNN++, eq. 1 to 3).
 
-    With p = (x - mu + w) / s and q = (x - mu - w) / s, w half a bin: P(x) = sigma(p) - sigma(q), and the outer levels
-    take the tails. Written as sigma(p) sigma(-q) (1 - exp(-2w/s)), which neither cancels nor needs the authors' switch
-    to a density below 1e-5. A component is shared by the channels of a pixel, whose means are linear in the earlier
-    channels (eq. 3, with the printed gamma * b read as gamma * g). Deviations: sampling rounds each channel before the
-    next is conditioned on it, as the likelihood does (the authors' does not), and log-scales stay below 20.
+    With p = (x - mu + w) / s and q = (x - mu - w) / s, where w is half a bin, P(x) = sigma(p) - sigma(q), and the outer
+    levels take the tails. It is computed as sigma(p) sigma(-q) (1 - exp(-2w/s)), which neither cancels nor needs the
+    authors' switch to a density below 1e-5. The channels of a pixel share a component; their means are linear in the
+    earlier channels (eq. 3, with the printed gamma * b read as gamma * g). Deviations: sampling rounds each channel
+    before the next one is conditioned on it, as the likelihood does (the authors' sampling does not), and log-scales
+    stay below 20.
 
     Parameters: K weights, C x K means, C x K log-scales, C(C-1)/2 x K coefficients, 10 K in all for RGB.
 
     Args:
-        levels: values that a channel takes.
-        components: logistics K in the mixture.
+        levels: number of values that a channel takes.
+        components: number K of logistics in the mixture.
     """
 
     ordered = True
@@ -153,10 +154,10 @@ class DiscretizedLogisticMixture(Likelihood):
         return self.components * (1 + 2 * c + c * (c - 1) // 2)
 
     def groups(self, c: int) -> int:
-        return 1  # the coefficients order the colours, the network need not
+        return 1  # the coefficients order the colours, so the network need not
 
     def noise_channels(self, c: int) -> int:
-        return 1 + c  # which component, then a uniform for each channel
+        return 1 + c  # one for the component, then one per channel
 
     def nll(self, params: Tensor, image: Tensor) -> Tensor:
         x = self.snap(image.to(_wide(params).dtype))
@@ -166,10 +167,10 @@ class DiscretizedLogisticMixture(Likelihood):
         return -(log_softmax(weights, 1) + log_p).logsumexp(1).flatten(1).sum(1)
 
     def mean(self, params: Tensor, c: int) -> Tensor:
-        """Return the mean over components of each one's exact mean over levels, each colour given the earlier means.
+        """Return the mean over components of their exact means over levels, each colour given the earlier means.
 
-        Exact for one channel. The means of later colours are linear in the earlier ones (eq. 3), but for the clipping
-        to [-1, 1] at the outer levels, which is why it is an approximation for RGB.
+        It is exact for one channel. For RGB it is an approximation: the means of later colours are linear in the
+        earlier ones (eq. 3) only up to the clipping to [-1, 1] at the outer levels.
         """
         weights, means, log_scales, coefficients = self._split(params, c)
         value = self.value(torch.arange(self.levels, dtype=means.dtype, device=means.device))
@@ -182,11 +183,11 @@ class DiscretizedLogisticMixture(Likelihood):
         return (weights.softmax(1).unsqueeze(1) * x).sum(2)
 
     def _log_bin(self, x: Tensor, mu: Tensor, log_scale: Tensor) -> Tensor:
-        """Return the log of the logistic's mass in the bin of x, shapes broadcast."""
+        """Return the log of the logistic's mass in the bin of x; shapes are broadcast."""
         half, inverse = 1 / (self.levels - 1), torch.exp(-log_scale)
         upper, lower = logsigmoid((x - mu + half) * inverse), logsigmoid(-(x - mu - half) * inverse)
         between = upper + lower + torch.log(-torch.expm1(-2 * half * inverse))
-        level = self.level(x)  # whole numbers: a threshold on x would be wrong from 11 bits on
+        level = self.level(x)  # compared as integers: a threshold on x fails from 11 bits on
         return torch.where(level == 0, upper, torch.where(level == self.levels - 1, lower, between))
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ class DiscretizedLogisticMixture(Likelihood):
         return x.to(noise.dtype)
 
     def tempered(self, params: Tensor, temperature: float) -> Tensor:
-        """Sharpen the choice of the component, and narrow the logistics to temperature times their scale."""
+        """Sharpen the choice of the component and multiply the scales of the logistics by the temperature."""
         parts = params.unflatten(1, (-1, self.components))
         c = next(c for c in range(1, parts.shape[1] + 1) if self.channels(c) == params.shape[1])
         weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
@@ -226,5 +227,5 @@ def _mean(means: Tensor, coefficients: Tensor, x: Tensor, i: int) -> Tensor:
 
 
 def _wide(params: Tensor) -> Tensor:
-    """Return float32, or float64 as it is."""
+    """Convert to float32, but leave float64 unchanged."""
     return params.to(torch.promote_types(params.dtype, torch.float32))

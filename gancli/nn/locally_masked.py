@@ -26,7 +26,7 @@ class LocallyMaskedConv2d(nn.Conv2d, Local):
     """
 
     bias: nn.Parameter
-    mask: Tensor  # (kernel^2, H, W) bool: the visible taps at each pixel; set by follow()
+    mask: Tensor  # (kernel^2, H, W) bool, the visible taps at each pixel, set by follow()
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, dilation: int = 1, image: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation)

@@ -136,7 +136,7 @@ class DiagonalBiLSTM(nn.Module):
         super().__init__()
         self.width = width
         self.here = nn.ModuleList(InputToState(inputs, width, groups) for _ in range(2))  # left to right; mirrored
-        self.states = nn.Parameter(torch.empty(2, 2 * width, 4 * width))  # from the left's and the above's hidden state
+        self.states = nn.Parameter(torch.empty(2, 2 * width, 4 * width))  # from the hidden states left and above
         nn.init.uniform_(self.states, -((2 * width) ** -0.5), (2 * width) ** -0.5)
         self.start = nn.Parameter(torch.zeros(2, 2, width))  # hidden and cell state outside, of each direction
 
@@ -164,11 +164,11 @@ class DiagonalBiLSTM(nn.Module):
 
 
 class _DiagonalMemory(Memory):
-    """Compute the left-to-right states pixel by pixel, the right-to-left ones row by row, once a row is complete."""
+    """Compute left-to-right states pixel by pixel and right-to-left states row by row, once a row is complete."""
 
     def __init__(self, layer: DiagonalBiLSTM, n: int, columns: int) -> None:
         width, self.columns = layer.width, columns
-        here = [each for each in layer.here if isinstance(each, InputToState)]  # all of them
+        here = [each for each in layer.here if isinstance(each, InputToState)]  # all are; for the type checker
         self.inputs_to_gates, self.bias = [i.matrix() for i in here], [i.bias() for i in here]
         self.from_left, self.from_above = layer.states.detach().split(width, 1)  # (2, h, 4 h) each
         self.start = layer.start.detach()[:, :, None].expand(-1, -1, n, -1)  # (hidden and cell, directions, n, h)

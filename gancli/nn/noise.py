@@ -20,7 +20,7 @@ class NoiseDropout(nn.Module):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"p={p} must be 0 or more, and below 1")
+            raise ValueError(f"p={p} must be 0 or more and below 1")
         self.p = p
         self.generator: Generator | None = None
 

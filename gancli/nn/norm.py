@@ -16,7 +16,7 @@ class ConditionalBatchNorm2d(nn.Module):
     Mean and variance are taken over the whole batch. Scales are initialised with 1, shifts with 0.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         classes: number of classes.
     """
 

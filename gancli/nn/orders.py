@@ -21,7 +21,7 @@ def s_curve(height: int, width: int) -> Tensor:
 def hilbert(height: int, width: int) -> Tensor:
     """Return the order of a Hilbert curve from the upper left, generalised to rectangles by recursive halving.
 
-    Sides of odd length may need one diagonal step; for equal sides that are powers of two it is Hilbert's curve.
+    Sides of odd length may need one diagonal step; for equal sides that are powers of two, it is the Hilbert curve.
     """
     path = _curve(0j, complex(width), complex(0, height))
     return torch.tensor([int(p.imag) * width + int(p.real) for p in path])
@@ -51,7 +51,7 @@ CURVES: dict[str, Callable[[int, int], Tensor]] = {"raster": raster, "s_curve": 
 
 
 def symmetries(curve: Callable[[int, int], Tensor], height: int, width: int) -> Tensor:
-    """Return the eight images of a curve under flips and transposition, itself first. (8, H * W)."""
+    """Return the eight flips and transpositions of a curve, the curve itself first. (8, H * W)."""
     found = []
     for transposed in (False, True):
         order = curve(width, height) if transposed else curve(height, width)
@@ -65,7 +65,7 @@ def symmetries(curve: Callable[[int, int], Tensor], height: int, width: int) -> 
 
 
 def last(order: Tensor, missing: Tensor) -> Tensor:
-    """Move the pixels of ``missing``, (H * W,) bool, to the end of an order, keeping it otherwise."""
+    """Move the pixels of ``missing``, (H * W,) bool, to the end of an order, which is otherwise kept."""
     late = missing[order]
     return torch.cat([order[~late], order[late]])
 

@@ -1,4 +1,4 @@
-"""PatchGAN: a discriminator that classifies every patch of a picture (Isola et al. 2017, section 3.2.2)."""
+"""PatchGAN: a discriminator that classifies every patch of an image (Isola et al. 2017, section 3.2.2)."""
 
 from collections.abc import Callable
 
@@ -20,10 +20,10 @@ def patchgan(channels: int, width: int, layers: int, norm: Norm) -> nn.Sequentia
         norm: constructs a normalisation layer.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
     if not 1 <= layers <= 4 or width < 1:
-        raise ValueError(f"layers={layers} must be from 1 to 4, and width={width} 1 or more")
+        raise ValueError(f"layers={layers} must be from 1 to 4 and width={width} 1 or more")
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
     net: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for i, (before, after) in enumerate(zip(widths, widths[1:]), 1):
@@ -35,19 +35,19 @@ def patchgan(channels: int, width: int, layers: int, norm: Norm) -> nn.Sequentia
 def receptive_field(layers: int) -> int:
     """Return the side of the receptive field of a logit, in pixels: 16, 34, 70 or 142 for 1 to 4 layers."""
     field = 1
-    for stride in (1, 1, *[2] * layers):  # from the logits back to the picture
+    for stride in (1, 1, *[2] * layers):  # from the logits back to the image
         field = (field - 1) * stride + 4
     return field
 
 
 def layers_for(side: int) -> int:
-    """Return the largest number of layers, 1 to 3, whose receptive field is at most 3/5 of the picture.
+    """Return the largest number of layers, 1 to 3, whose receptive field is at most 3/5 of the image.
 
-    That is 3 from 128 pixels on, as in the papers, 2 for 64 and 1 for 32.
+    That is 3 from 128 pixels on, as in the papers, 2 for 64 pixels and 1 for 32.
     """
     return max(n for n in (1, 2, 3) if n == 1 or receptive_field(n) <= 0.6 * side)
 
 
 def smallest(layers: int) -> int:
-    """Return the smallest side of a picture, in pixels, for which every norm sees more than one value per channel."""
+    """Return the smallest side of an image, in pixels, for which every norm sees more than one value per channel."""
     return 3 * 2**layers

@@ -10,7 +10,7 @@ from torch.nn.functional import elu_
 
 
 def concat_elu(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """Concatenate the ELU of x and of -x along the channels (PixelCNN++). ``out`` excludes gradients."""
+    """Concatenate the ELU of x and of -x along the channels (PixelCNN++). With ``out``, there is no gradient."""
     return elu_(torch.cat([x, -x], 1, out=out))
 
 

@@ -1,7 +1,7 @@
-"""The residual networks of WGAN-GP and SN-GAN, which share the full pre-activation blocks of He et al. 2016.
+"""The residual networks of WGAN-GP and SN-GAN, with the full pre-activation blocks of He et al. 2016.
 
 Gulrajani et al. 2017 (appendix, 32 pixels) and Miyato et al. 2018 (the same with other widths). Convolutions of the
-residual branches are He-uniform, all others Glorot-uniform, biases zero.
+residual branches are He-uniform, all other weights Glorot-uniform, and biases zero.
 """
 
 import math
@@ -29,7 +29,7 @@ def branch(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class UpBlock(nn.Module):
-    """Norm, ReLU, x2, 3x3, norm, ReLU, 3x3; beside it x2 and a 1x1 convolution."""
+    """Norm, ReLU, x2, 3x3, norm, ReLU, 3x3; the shortcut is x2 and a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, and /2 by averaging if ``down``; beside it a 1x1 convolution, where the shape changes.
+    """ReLU, 3x3, ReLU, 3x3, and /2 by averaging if ``down``; the shortcut is a 1x1 convolution if the shape changes.
 
-    ``first``: no ReLU on the image, and the shortcut averages before its convolution.
+    ``first``: no ReLU is applied to the image, and the shortcut averages before its convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool = False) -> None:
@@ -97,7 +97,7 @@ class Trunk(nn.Sequential):
     For 32 pixels these are the four blocks of the papers. There is no normalisation.
 
     Raises:
-        ValueError: a width below 1.
+        ValueError: ``width`` is below 1.
     """
 
     def __init__(self, channels: int, width: int, stages: int) -> None:

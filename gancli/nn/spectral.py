@@ -9,12 +9,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 def spectral_(net: nn.Module) -> None:
     """Divide the weight of every convolution, linear layer and embedding by its largest singular value.
 
-    One power iteration per forward in training mode, none in eval mode; its vectors are saved with the weights. Call
-    it after the initialisation, since it replaces the weights by parametrizations.
+    There is one power iteration per forward pass in training mode and none in eval mode; its vectors are saved with the
+    weights. Call this after the initialisation, since it replaces the weights by parametrizations.
     """
     for layer in list(net.modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):
             spectral_norm(layer)
-            # An average of unit vectors is none: a moving average of the network copies them instead (training/ema.py).
+            # An average of unit vectors is not a unit vector, so the moving average copies them (training/ema.py).
             parametrization: Any = layer.get_submodule("parametrizations.weight.0")
             parametrization.copied = ("_u", "_v")

@@ -1,1 +1,1 @@
-"""What a person looks at: grids, figures, pictures of points."""
+"""Pictures to look at: grids, figures, plots of points."""

@@ -1,4 +1,4 @@
-"""What every view is: a way of looking at a model. One view is one file here and one yaml in conf/view/."""
+"""The interface of views, which are ways of looking at a model. A view is a file here and a yaml in conf/view/."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +18,14 @@ LISTED = 20  # classes in a message
 
 
 class Picture(NamedTuple):
-    """One picture of a view, and the images it shows by themselves.
+    """One picture of a view, and the single images that it shows.
 
     Args:
-        image: the picture, (H, W, 3) uint8, with its row and column heads; None: there is one file per image only.
-        raw: what the model drew: images (N, C, H, W) uint8, points (N, D) float32, or an iterator over images
-            (C, H, W) uint8 of different sizes. None: nothing but the picture.
+        image: the picture, (H, W, 3) uint8, with its row and column heads; None: there are only files of single images.
+        raw: the model's output: images (N, C, H, W) uint8, points (N, D) float32, or an iterator over images
+            (C, H, W) uint8 of different sizes. None: there is only the picture.
         labels: class of each image, (N,) int64.
-        names: file name of each image without its ending, sub-folders included; empty: images are numbered.
+        names: file name of each image without its suffix, including sub-folders; empty: images are numbered.
     """
 
     image: np.ndarray | None
@@ -36,13 +36,13 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class RunData:
-    """The data a model was trained on, as a view sees them; they are read when a view first asks for a split.
+    """The data that a model was trained on, read when a view first uses a split.
 
     Args:
         open: returns the source.
-        classes: names of the classes or domains; empty: classes go by their numbers.
-        images: number of images the model has seen.
-        held_out: split of the images that are shown where a view needs real ones.
+        classes: names of the classes or domains; empty: classes have only numbers.
+        images: number of images that the model has seen.
+        held_out: the split of the real images that views show.
     """
 
     open: Callable[[], Source]
@@ -56,7 +56,7 @@ class RunData:
         return self.open()
 
     def split(self, name: str) -> Images:
-        """Return a split. Raises UsageError where the data have no such split."""
+        """Return a split. Raises UsageError if the data has no such split."""
         return self.source.split(name)
 
     def class_number(self, given: Any) -> int | None:
@@ -69,7 +69,7 @@ class RunData:
             return given
         if given in self.classes:
             return list(self.classes).index(given)
-        known = f"; known are {', '.join(self.classes[:LISTED])}" if self.classes else "; classes go by their numbers"
+        known = f"; known are {', '.join(self.classes[:LISTED])}" if self.classes else "; use a class number"
         more = ", ..." if len(self.classes) > LISTED else ""
         raise UsageError(f"label={given}: no such class{did_you_mean(str(given), self.classes)}{known}{more}")
 
@@ -77,7 +77,7 @@ class RunData:
 class View(ABC):
     """A way of looking at a model. Arguments of the constructor are the view's parameters, which config checks."""
 
-    needs: ClassVar[str]  # the models it suits, as a message names them: "a model of images"
+    needs: ClassVar[str]  # the models it suits, for messages: "a model of images"
 
     @classmethod
     @abstractmethod
@@ -86,20 +86,20 @@ class View(ABC):
 
     @abstractmethod
     def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
-        """Draw the pictures of a model, a function of its weights and the arguments alone.
+        """Draw the pictures of a model, which depend only on its weights and the arguments.
 
         Args:
-            model: in eval mode, suited by the view.
-            data: what the model was trained on.
-            n: images to draw; a view of chosen images has a number of its own.
-            seed: of the latents or the noise.
-            batch_size: images that are drawn at a time.
+            model: a model that the view suits, in eval mode.
+            data: the data that the model was trained on.
+            n: number of images to draw; views of chosen images have their own number.
+            seed: seed of the latents or the noise.
+            batch_size: number of images that are drawn at a time.
 
         Returns:
-            Pictures by name: ``""`` for the only one, else what becomes the end of a file name, such as ``a2b``.
+            Pictures by name: ``""`` for a single one, else the end of its file name, such as ``a2b``.
 
         Raises:
-            UsageError: a parameter that the model or the data cannot serve.
+            UsageError: a parameter does not fit the model or the data.
         """
 
 
@@ -109,16 +109,16 @@ def arrange(
     """Return one picture of drawn images (N, C, H, W) uint8 in a grid, or of points (N, D, 1, 1) over real ones.
 
     Args:
-        model: drew them.
-        data: hold the real points.
-        raw: what was drawn.
+        model: the model that drew them.
+        data: holds the real points.
+        raw: the images or points.
         labels: class of each, (N,) int64.
         columns: images per row; None for a square.
     """
     if not model.spec.points:
         raw = raw.cpu()
         return {"": Picture(make_grid(raw, columns), raw, labels)}
-    from gancli.views.scatter import picture  # imports matplotlib, which takes as long as the rest of the start
+    from gancli.views.scatter import picture  # here, since importing matplotlib doubles the start-up time
 
     real = data.split("train")
     image = picture(model, raw, real.pixels, f"{real.name} after {data.images:,} points")

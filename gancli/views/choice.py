@@ -1,4 +1,4 @@
-"""Which views there are, and those of a model."""
+"""The available views, and the views of a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from gancli.views.base import RunData, View
 
 
 def build(chosen: Any, *, trust: Sequence[str] = ()) -> View:
-    """Build a view from its config, or from the name of an option in conf/view/ with the values there.
+    """Build a view from its config, or from the name of an option in conf/view/ with its values.
 
     Raises:
-        UsageError: no such option, or a target that is not to be trusted.
+        UsageError: the option is unknown, or the target is not trusted.
     """
     if isinstance(chosen, str):
         options = config.options("view")
@@ -28,7 +28,7 @@ def check_suits(view: View, model: Model, *, trust: Sequence[str] = ()) -> None:
     """Refuse a view that cannot show a model.
 
     Raises:
-        UsageError: naming the views that can.
+        UsageError: the view cannot show the model; the message names the views that can.
     """
     if view.suits(model):
         return
@@ -37,16 +37,16 @@ def check_suits(view: View, model: Model, *, trust: Sequence[str] = ()) -> None:
     }
     fitting = ", ".join(name for name, kind in kinds.items() if kind.suits(model))
     raise UsageError(
-        f"{type(view).__name__} shows {view.needs}, and {type(model).__name__} is none; its views are: {fitting} "
+        f"{type(view).__name__} shows {view.needs}, which {type(model).__name__} is not; its views are: {fitting} "
         "(view=...)"
     )
 
 
 def of_model(model: Model, names: Sequence[str] | None, *, trust: Sequence[str] = ()) -> dict[str, View]:
-    """Return views by name: those named, or, for None, the model's own.
+    """Return views by name: the given ones, or, for None, the model's own.
 
     Raises:
-        UsageError: no such view, or one that cannot show the model.
+        UsageError: a view is unknown or cannot show the model.
     """
     views = {name: build(name, trust=trust) for name in (model.own_views() if names is None else names)}
     for view in views.values():
@@ -55,23 +55,23 @@ def of_model(model: Model, names: Sequence[str] | None, *, trust: Sequence[str] 
 
 
 def held_out(data: Mapping[str, Any]) -> str:
-    """Return the split of a data config that real images are shown of: validation if it holds one out, else test."""
+    """Return the split from which real images are shown: validation if the data config holds one out, else test."""
     return "validation" if data.get("validation", 0) else "test"
 
 
 def run_data(data: Mapping[str, Any], classes: Sequence[str], images: int, *, trust: Sequence[str] = ()) -> RunData:
-    """Return the data of a checkpoint, not yet read.
+    """Return the data of a checkpoint, which is read later.
 
     Args:
-        data: their config.
-        classes: names of the classes, as the checkpoint has them.
-        images: number of images its model has seen.
-        trust: packages outside gancli whose classes may be built.
+        data: the config of the data.
+        classes: names of the classes in the checkpoint.
+        images: number of images that the model has seen.
+        trust: packages outside gancli whose classes may be instantiated.
     """
     return RunData(lambda: config.build_data(data, trust=trust)[0], classes, images, held_out(data))
 
 
 def _trusted(trust: Sequence[str]) -> dict[str, Any]:
-    """Return the options whose targets may be imported; a user's own need ``trust``."""
+    """Return the options whose targets may be imported; a user's own options need ``trust``."""
     nodes = config.options("view")
     return {name: node for name, node in nodes.items() if config.targets.is_trusted(str(node["_target_"]), trust)}

@@ -1,4 +1,4 @@
-"""Images with a part missing, and what a model makes of it.
+"""Images with a missing part, and a model's completions.
 
 gancli sample ckpt=latest view=completion view.mask=top
 gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the probability of each completion
@@ -29,14 +29,14 @@ HALVES = {  # the missing part: rows and columns as shares of the image
     "right": ((0, 1), (1 / 2, 1)),
     "center": ((1 / 4, 3 / 4), (1 / 4, 3 / 4)),
 }
-GREY = 0.0  # of missing pixels in a grid, on [-1, 1]
-SHOWN = 8  # images, where none are named
+GREY = 0.0  # value of missing pixels in a grid, in [-1, 1]
+SHOWN = 8  # number of images if none are named
 
 
 class Completed(NamedTuple):
     """Images and their completions."""
 
-    names: list[str]  # of the images
+    names: list[str]  # names of the images
     image: Tensor  # (N, C, H, W) in [-1, 1], whole
     mask: Tensor  # (H, W) bool, true where a pixel is missing
     label: Tensor | None  # (N,) int64
@@ -44,17 +44,17 @@ class Completed(NamedTuple):
 
 
 class Completion(View):
-    """A row per image: as it is, with its missing part grey, and its completions.
+    """A row per image: the image, the image with its missing part grey, and its completions.
 
     Args:
-        mask: what is missing: bottom, top, left, right, center, or a picture file, white where pixels are missing.
-        image: numbers of images in a split of the run's data, or a picture file; None: the first eight.
-        completions: how many of each image.
-        split: where numbers count; None: validation if the run held one out, else test.
-        label: number or name of the class of the images, for a conditional model; None: as the data say.
+        mask: the missing part: bottom, top, left, right, center, or an image file, white where pixels are missing.
+        image: numbers of images in a split of the run's data, or an image file; None: the first eight.
+        completions: number of completions of each image.
+        split: the split that the numbers refer to; None: validation if the run held one out, else test.
+        label: number or name of the class of the images, for a conditional model; None: the class in the data.
 
     Raises:
-        ValueError: no completions.
+        ValueError: ``completions`` is below 1.
     """
 
     needs = "a model that completes images"
@@ -83,7 +83,7 @@ class Completion(View):
         """Draw the completions.
 
         Raises:
-            UsageError: no such mask, image, split or class, or an image of another size.
+            UsageError: the mask, image, split or class does not exist, or an image has another size.
         """
         assert isinstance(model, Explicit)
         mask = missing_part(self.mask, model.spec).to(model.device)
@@ -101,7 +101,7 @@ class Completion(View):
         return Picture(panel(found.image, found.mask, found.done), raw, labels, names)
 
     def _images(self, model: Explicit, data: RunData) -> tuple[list[str], Tensor, Tensor | None]:
-        """Return names, images (N, C, H, W) in [-1, 1] and labels: of a file, or of the run's own data by number."""
+        """Return names, images (N, C, H, W) in [-1, 1] and labels, from a file or by number from the run's data."""
         names, pixels, labels = self._from_file(model.spec) if isinstance(self.image, str) else self._from_data(data)
         label = None
         if model.conditional:
@@ -119,7 +119,7 @@ class Completion(View):
         pixels = read_picture(str(self.image), spec.channels)
         if pixels.shape != spec.shape:
             have, want = ("x".join(map(str, each)) for each in (pixels.shape, spec.shape))
-            raise UsageError(f"image={self.image} is {have} and the model's images are {want}; save it in that size")
+            raise UsageError(f"image={self.image} is {have}, but the model's images are {want}: save it in that size")
         return [Path(str(self.image)).stem], pixels[None], None
 
     def _from_data(self, data: RunData) -> tuple[list[str], np.ndarray, np.ndarray | None]:
@@ -128,16 +128,16 @@ class Completion(View):
         given: Any = range(min(SHOWN, len(images))) if self.image is None else self.image
         rows: list[int] = [given] if isinstance(given, int) else list(given)
         if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
-            raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name a picture")
+            raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name an image file")
         labels = None if images.labels is None else images.labels[rows]
         return [f"{split}-{row:06d}" for row in rows], images.pixels[rows], labels
 
 
 def missing_part(mask: str, spec: ImageSpec) -> Tensor:
-    """Return which pixels are missing, (H, W) bool: a word of HALVES, or what is white in a picture.
+    """Return which pixels are missing, (H, W) bool: a part named in HALVES, or the white pixels of an image file.
 
     Raises:
-        UsageError: neither, or a picture of another size or without white.
+        UsageError: the mask is neither, or the file has another size or no white pixels.
     """
     found = torch.zeros(spec.height, spec.width, dtype=torch.bool)
     if mask in HALVES:
@@ -148,12 +148,12 @@ def missing_part(mask: str, spec: ImageSpec) -> Tensor:
     if not Path(mask).expanduser().is_file():
         words = ", ".join(HALVES)
         raise UsageError(
-            f"mask={mask}: allowed are {words}, and a picture, white where missing{did_you_mean(mask, HALVES)}"
+            f"mask={mask}: allowed are {words}, or an image file, white where missing{did_you_mean(mask, HALVES)}"
         )
     found = torch.from_numpy(read_picture(mask, 1)[0] >= 128)
     if found.shape != (spec.height, spec.width):
         have, want = ("x".join(map(str, each)) for each in (found.shape, (spec.height, spec.width)))
-        raise UsageError(f"mask={mask} has {have} pixels and the model's images {want}; save it in that size")
+        raise UsageError(f"mask={mask} has {have} pixels, but the model's images {want}: save it in that size")
     if not found.any():
         raise UsageError(f"mask={mask}: nothing is white, so nothing is missing")
     return found
@@ -184,7 +184,7 @@ def completions(
 
 
 def panel(image: Tensor, mask: Tensor, done: Tensor) -> np.ndarray:
-    """Make a picture of a row per image: as it is, with its missing part grey, and the completions."""
+    """Make a picture with a row per image: the image, the image with its missing part grey, and the completions."""
     holes = torch.where(mask, GREY, image)
     rows = torch.cat([image[:, None], holes[:, None], done], 1)
     return make_grid(quantise(rows.flatten(0, 1)), rows.shape[1])
@@ -195,4 +195,4 @@ def read_picture(path: str, channels: int) -> np.ndarray:
         with Image.open(Path(path).expanduser()) as picture:
             return to_array(flatten(picture, channels))
     except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise UsageError(f"{path} cannot be read as a picture ({error}); image= takes a file or a number") from None
+        raise UsageError(f"{path} cannot be read as an image ({error}): image= takes a file or a number") from None

@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, LogLocator
 
 from gancli.files import replacing
 
-# The palette of Okabe and Ito, which colour-blind readers can distinguish; black, for references, comes last.
+# The palette of Okabe and Ito, which is safe for colour-blind readers; black, for references, comes last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 STYLE: dict[Any, Any] = {  # Any: matplotlib's stubs spell out every key
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -47,7 +47,7 @@ def panels(
 
 
 def source(figure: Figure, text: str) -> None:
-    """Write the source of the figure's formula or setting in small print at its foot."""
+    """Write the source of the figure's formula or setting in small print at the bottom."""
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.99, ha="right")
 
 
@@ -76,7 +76,7 @@ def pixels(figure: Figure) -> np.ndarray:
     """Render a figure of ``panels()`` and return its pixels, (H, W, 3) uint8."""
     with mpl.rc_context(STYLE):
         figure.canvas.draw()
-    assert isinstance(figure.canvas, FigureCanvasAgg)  # as panels() sets it
+    assert isinstance(figure.canvas, FigureCanvasAgg)  # set by panels()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 

@@ -13,7 +13,7 @@ from gancli.views.base import Picture, RunData, View, arrange
 
 
 class Grid(View):
-    """Samples in a square; of a conditional model in a column per class.
+    """Samples in a square, or with a column per class for a conditional model.
 
     Args:
         label: number or name of the only class to draw; None: all classes in turn.

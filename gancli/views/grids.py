@@ -1,4 +1,4 @@
-"""Pictures out of batches: quantisation, grids, PNG files."""
+"""Pictures from batches: quantisation, grids, PNG files."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from torch import Tensor
 from gancli.files import replacing
 
 _LETTERS = 12  # height of the letters in a margin, pixels
-FRAMES, SECONDS = 100, 10  # of an animation, at most and about
-TILE = 56  # smaller images are enlarged to about so many pixels, or a grid of 8x8 digits could not be read
+FRAMES, SECONDS = 100, 10  # maximum frames and approximate length of an animation
+TILE = 56  # smaller images are enlarged to about this many pixels, so that a grid of 8x8 digits is legible
 
 
 def make_grid(
@@ -23,14 +23,14 @@ def make_grid(
     names: Sequence[str] = (),
     heads: Sequence[str] = (),
 ) -> np.ndarray:
-    """Tile (N, C, H, W) uint8 images into one (H', W', 3) uint8 picture, row by row, on a white ground.
+    """Tile (N, C, H, W) uint8 images into one (H', W', 3) uint8 picture, row by row, on a white background.
 
     Args:
         images: N images of 1 or 3 channels.
         columns: images per row; None for a square.
         gap: pixels between images.
-        names: what is written to the left of the rows.
-        heads: what is written above the columns.
+        names: text to the left of the rows.
+        heads: text above the columns.
     """
     images = images.cpu().expand(-1, 3, -1, -1) if images.shape[1] == 1 else images.cpu()
     zoom = max(1, round(TILE / max(images.shape[-2:])))
@@ -47,11 +47,11 @@ def make_grid(
 
 
 def _lettered(picture: np.ndarray, pitch: tuple[int, int], names: Sequence[str], heads: Sequence[str]) -> np.ndarray:
-    """Write the names of rows and columns, of so many pixels each, on a margin."""
+    """Write the names of rows and columns in a margin; ``pitch`` is their size in pixels."""
     font = ImageFont.load_default(_LETTERS)
     wide = [round(font.getlength(text)) + _LETTERS // 2 for text in (*names, *heads)]
     left = max(wide[: len(names)], default=0)
-    turned = any(width > pitch[1] for width in wide[len(names) :])  # too wide for its column: upright
+    turned = any(width > pitch[1] for width in wide[len(names) :])  # too wide for a column, so written vertically
     top = (max(wide[len(names) :]) if turned else 2 * _LETTERS) if heads else 0
     page = Image.new("RGB", (picture.shape[1] + left, picture.shape[0] + top), "white")
     page.paste(Image.fromarray(picture), (left, top))
@@ -67,24 +67,24 @@ def _lettered(picture: np.ndarray, pitch: tuple[int, int], names: Sequence[str],
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """Turn one (C, H, W) uint8 image of 1 or 3 channels into a picture."""
+    """Convert one (C, H, W) uint8 image of 1 or 3 channels to a PIL image."""
     array = image.cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
 def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
-    """Write a PNG whole or not at all."""
+    """Write a PNG atomically."""
     with replacing(path) as temporary:
         (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(temporary, format="png")
 
 
 def animate(folder: Path, ending: str = "") -> Path | None:
-    """Make one GIF of a folder's numbered pictures, ``run.gif``, and return it; None: there are not two to show.
+    """Make a GIF of a folder's numbered pictures, ``run.gif``, and return its path, or None for fewer than two.
 
-    Of those whose names have an ending, such as ``-a2b``, it is ``run-a2b.gif``.
+    For pictures whose names have an ending, such as ``-a2b``, the GIF is ``run-a2b.gif``.
 
-    Of many, as many as FRAMES are taken evenly, the first and the last among them; those of another size than the last,
-    from before a change of ``samples.n``, are left out.
+    If there are more than FRAMES, that many evenly spaced ones are used, including the first and the last. Pictures of
+    another size than the last, from before a change of ``samples.n``, are left out.
     """
     files = sorted(file for file in folder.glob("[0-9]*.png") if file.stem.lstrip("0123456789") == ending)
     files = [files[round(i * (len(files) - 1) / (FRAMES - 1))] for i in range(FRAMES)] if len(files) > FRAMES else files

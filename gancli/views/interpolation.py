@@ -10,18 +10,18 @@ from gancli.models.base import Adversarial, Model
 from gancli.models.sampling import class_labels, finished
 from gancli.views.base import Picture, RunData, View, arrange
 
-STEPS = 10  # images per row, unless typed
+STEPS = 10  # default number of images per row
 
 
 class Interpolation(View):
-    """A row per pair of latents, from one to the other; n images make n // steps rows, one at least.
+    """A row per pair of latents, from one to the other; n images make n // steps rows, at least one.
 
     Args:
-        steps: images per row, the two ends among them.
-        label: number or name of the class of all rows; None: each row is of the next class.
+        steps: images per row, including both ends.
+        label: number or name of the class of all rows; None: each row has the next class.
 
     Raises:
-        ValueError: fewer than two steps.
+        ValueError: there are fewer than two steps.
     """
 
     needs = "a model with latents"
@@ -49,10 +49,10 @@ def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels
     """Interpolate between pairs of latents.
 
     Args:
-        model: has the latents.
-        rows: pairs.
+        model: the model with the latents.
+        rows: number of pairs.
         steps: images per pair.
-        seed: of the latents.
+        seed: seed of the latents.
         labels: class of each row, (rows,) int64; None: the model is unconditional.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures of a view as files: each as a PNG, and what it shows one by one, as one array, or not at all."""
+"""Writes the pictures of a view to files: each as a PNG, and its images as files, as one array, or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +17,14 @@ from gancli.views.grids import save_png, to_pil
 def write(out: Path, pictures: Mapping[str, Picture], kind: str) -> int:
     """Write pictures into a folder and return how many images or points they show.
 
-    Every picture becomes ``grid.png``, or ``grid-<name>.png``. What it shows becomes, by ``kind``,
+    Every picture becomes ``grid.png``, or ``grid-<name>.png``. Depending on ``kind``, its images or points become
 
-    - png: numbered files, or files of their own names; points are rows of ``points.csv``,
+    - png: numbered files, or files with their own names; points are rows of ``points.csv``,
     - npz: ``images.npz`` with ``images`` (N, H, W, C) uint8 and ``labels`` (N,) int64 if there are any, or
       ``points.npz`` with ``points`` (N, D) float32,
     - grid: nothing.
 
-    Images that are read one by one are always png: see check_format().
+    Images that are read one by one are always written as png: see check_format().
     """
     return sum(_write(out, name, picture, kind) for name, picture in pictures.items())
 
@@ -49,13 +49,13 @@ def _write(out: Path, name: str, picture: Picture, kind: str) -> int:
 
 
 def check_format(pictures: Mapping[str, Picture], kind: str) -> None:
-    """Refuse a format that pictures cannot be written in.
+    """Refuse a format that does not suit the pictures.
 
     Raises:
-        UsageError: the images have sizes of their own.
+        UsageError: the images have different sizes.
     """
     if kind != "png" and any(picture.image is None for picture in pictures.values()):
-        raise UsageError(f"format={kind}: pictures of a folder keep their own sizes and names; use format=png")
+        raise UsageError(f"format={kind}: images of a folder keep their own sizes and names; use format=png")
 
 
 def _named(stem: str, name: str) -> str:

@@ -1,6 +1,6 @@
-"""Points over real ones, with what the discriminator says of the plane.
+"""Generated points over real ones, with the discriminator's score in the plane.
 
-gancli sample ckpt=latest view=points n=2500    # of a run on data=ring8, say
+gancli sample ckpt=latest view=points n=2500    # for a run on data=ring8, for instance
 """
 
 from gancli.models.base import Model

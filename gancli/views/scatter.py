@@ -1,6 +1,6 @@
-"""Pictures of points: real and generated ones, the discriminator's score and its gradient; in one dimension, densities.
+"""Plots of real and generated points with the discriminator's score and its gradient; in one dimension, of densities.
 
-They take the place of image grids wherever the data are points.
+They take the place of image grids if the data are points.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from gancli.views import figures
 
 REAL, GENERATED, SLOPE = figures.COLOURS[0], figures.COLOURS[1], "0.25"
 SHOWN = 2500  # real points in a picture
-GRID, ARROWS, LEVELS = 81, 21, 14  # points per side at which the score is drawn, and its gradient; lines of equal score
-SIZE = (6.4, 5.6)  # inches, the same for every picture of a run: they become the frames of one animation
+GRID, ARROWS, LEVELS = 81, 21, 14  # points per side for the score and for its gradient; contour lines
+SIZE = (6.4, 5.6)  # inches, the same for all pictures of a run, since they become the frames of one animation
 
 
 class Window(NamedTuple):
-    """The part of the plane, or of the line, that a picture shows."""
+    """The part of the plane or line that a picture shows."""
 
     low: np.ndarray  # (D,)
     high: np.ndarray  # (D,)
@@ -34,11 +34,11 @@ class Field(NamedTuple):
 
     at: np.ndarray  # (n, ..., D) points
     score: np.ndarray  # (n, ...)
-    gradient: np.ndarray  # (n, ..., D) of the score in the point
+    gradient: np.ndarray  # (n, ..., D), of the score with respect to the point
 
 
 def window(points: np.ndarray, margin: float = 0.25) -> Window:
-    """Return what holds all points (N, D), with a margin of a share of its side; in the plane it is a square."""
+    """Return a window that holds all points (N, D), with a relative margin; in the plane it is a square."""
     low, high = points.min(0), points.max(0)
     half = (0.5 + margin) * (high - low).max()
     middle = (low + high) / 2
@@ -46,7 +46,7 @@ def window(points: np.ndarray, margin: float = 0.25) -> Window:
 
 
 def field(model: Adversarial, where: Window, n: int) -> Field:
-    """Evaluate the discriminator at n points per side, in eval mode; nothing of the model is changed."""
+    """Evaluate the discriminator at n points per side, in eval mode, without changing the model."""
     sides = [torch.linspace(float(a), float(b), n) for a, b in zip(where.low, where.high)]
     at = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1)  # (n, ..., D)
     points = at.flatten(0, -2)[..., None, None].to(model.device).requires_grad_()
@@ -58,8 +58,8 @@ def field(model: Adversarial, where: Window, n: int) -> Field:
 
 
 def picture(model: Model, drawn: Tensor, real: np.ndarray, title: str) -> np.ndarray:
-    """Draw generated points (N, D, 1, 1) over real ones (M, D, 1, 1), with what an adversarial model's discriminator
-    says of the plane: (H, W, 3) uint8."""
+    """Draw generated points (N, D, 1, 1) over real ones (M, D, 1, 1), with the score of an adversarial model's
+    discriminator: (H, W, 3) uint8."""
     real, points = real[:SHOWN].reshape(len(real[:SHOWN]), -1), _host(drawn.flatten(1))
     where = window(real)
     draw = {1: line, 2: plane}.get(real.shape[1], plane)
@@ -67,7 +67,7 @@ def picture(model: Model, drawn: Tensor, real: np.ndarray, title: str) -> np.nda
 
 
 def plane(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title: str) -> Figure:
-    """Draw points (N, D) and (M, D) of a plane, or the first two coordinates of more."""
+    """Draw points (N, D) and (M, D) in the plane of their first two coordinates."""
     figure, ((axes,),) = figures.panels(size=SIZE)
     if _judged(model) and real.shape[1] == 2:
         landscape(axes, field(model, where, GRID), field(model, where, ARROWS))
@@ -78,7 +78,7 @@ def plane(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, titl
 
 
 def dots(axes: Axes, drawn: np.ndarray, real: np.ndarray, where: Window) -> None:
-    """Draw generated points (N, 2) over real ones (M, 2), and say how many of the former lie outside of the window."""
+    """Draw generated points (N, 2) over real ones (M, 2); the legend counts those outside the window."""
     outside = int(((drawn < where.low) | (drawn > where.high)).any(1).sum())
     name = f"{len(drawn):,} generated" + (f" ({outside:,} outside)" if outside else "")
     for points, colour, text, size in ((real, REAL, f"{len(real):,} real", 5), (drawn, GENERATED, name, 4)):
@@ -87,7 +87,7 @@ def dots(axes: Axes, drawn: np.ndarray, real: np.ndarray, where: Window) -> None
 
 
 def landscape(axes: Axes, score: Field, slope: Field) -> None:
-    """Draw lines of equal score with a scale beside them, and the direction in which the score grows."""
+    """Draw contour lines of the score with a colour bar, and arrows along its gradient."""
     low, high = np.quantile(score.score, (0.02, 0.98))
     levels = np.linspace(low, max(high, low + 1e-6), LEVELS)
     x, y = score.at[..., 0], score.at[..., 1]
@@ -97,7 +97,9 @@ def landscape(axes: Axes, score: Field, slope: Field) -> None:
     scale = axes.inset_axes((1.03, 0, 0.035, 1))
     axes.figure.colorbar(filled, scale, label="score D(x), arrows: its gradient", format="%.2g")
     size = np.linalg.norm(slope.gradient, axis=-1, keepdims=True)
-    arrows = slope.gradient / np.maximum(size, max(float(np.quantile(size, 0.5)), 1e-12))  # the steeper half: length 1
+    arrows = slope.gradient / np.maximum(
+        size, max(float(np.quantile(size, 0.5)), 1e-12)
+    )  # length 1 in the steeper half
     axes.quiver(
         slope.at[..., 0], slope.at[..., 1], arrows[..., 0], arrows[..., 1],
         color=SLOPE, alpha=0.55, scale=ARROWS * 1.3, width=0.0025,
@@ -114,7 +116,7 @@ def line(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title
         (real, REAL, "real", "stepfilled"),
         (drawn, GENERATED, "generated", "step"),
     ):
-        # A share of all points and not of those in the window: what lies outside is missing from the curve.
+        # Densities are relative to all points, not only to those in the window.
         weights = np.full(len(points), 1 / len(points) / (edges[1] - edges[0]))
         top.hist(
             points[:, 0],
@@ -134,7 +136,7 @@ def line(model: Model, drawn: np.ndarray, real: np.ndarray, where: Window, title
 
 
 def _judged(model: Model) -> TypeGuard[Adversarial]:
-    """Return whether there is one score for each place; a conditional discriminator has one for each class."""
+    """Return whether each location has one score; a conditional discriminator has one per class."""
     return isinstance(model, Adversarial) and not model.conditional
 
 
@@ -144,7 +146,7 @@ def _host(x: Tensor) -> np.ndarray:
 
 @contextmanager
 def _in_eval(network: nn.Module) -> Iterator[None]:
-    """Keep dropout out, and the power iteration of spectral normalisation from running on."""
+    """Turn off dropout and stop the power iteration of spectral normalisation."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Translations of pictures: those of the run's data beside their sources, or a folder of one's own, names kept.
+"""Translations of images: of the run's data next to their sources, or of the user's folder with its file names.
 
 gancli sample ckpt=latest
 gancli sample ckpt=latest source=photos/ direction=b2a out=translated/
@@ -25,21 +25,21 @@ from gancli.models.translation import Cyclic, MultiDomain, Translation
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
-COLUMNS = 10  # pictures in a row, at most
+COLUMNS = 10  # maximum number of images in a row
 
 
 class Translations(View):
-    """Rows of source, translation, reconstruction and identity (what the way back makes of the source), and of the
-    true translation where it is known, a picture for each direction; of several domains one picture, with a row per
-    source and a column per domain.
+    """One picture per direction, with rows for the source, the translation, the reconstruction, the identity (the
+    source translated by the way back) and, if known, the true translation; for several domains a single picture, with
+    a row per source and a column per domain.
 
-    With ``source``, the translation of every picture there, each at its own size: sides that the network cannot take
-    are continued by reflection and cut off again. Files keep their sub-folders and their names but for the ending.
+    With ``source``, every image there is translated at its own size: sides that the network cannot take are padded by
+    reflection, and the result is cropped. Files keep their sub-folders and names, except for the suffix.
 
     Args:
-        source: folder or zip of pictures; None: the first ten of the test split.
-        direction: a2b or b2a; of several domains the number or name of the target. None: all of them, or with
-            ``source`` the first.
+        source: folder or zip of images; None: the first ten of the test split.
+        direction: a2b or b2a; for several domains, the number or name of the target. None: all directions, or with
+            ``source`` the first one.
     """
 
     needs = "a model that translates"
@@ -64,7 +64,7 @@ class Translations(View):
 
 
 def _shown(data: RunData) -> Images:
-    """Return the split that pictures are shown of: test, or what there is."""
+    """Return the split whose images are shown: test if there is one."""
     for split in ("test", "validation"):
         try:
             return data.split(split)
@@ -77,14 +77,14 @@ def _shown(data: RunData) -> Images:
 def panels(
     model: Translation, images: Images, n: int, generator: torch.Generator, only: str | None = None
 ) -> dict[str, Picture]:
-    """Return pictures of the translations of a split's first n images by direction; ``domains`` of several domains.
+    """Return pictures of the translations of a split's first n images, by direction (``domains`` if there are several).
 
     Args:
-        model: translates.
+        model: the translation model.
         images: the split.
-        n: pictures of each direction.
-        generator: of the noise.
-        only: the one direction to show, as translate() knows it; None: all.
+        n: number of images per direction.
+        generator: generator of the noise.
+        only: the only direction to show, by its name for translate(); None: all.
     """
     if isinstance(model, MultiDomain):
         return {"domains": _domains(model, images, n, generator, only)}
@@ -124,15 +124,15 @@ def _panel(model: Translation, direction: Direction, n: int, generator: torch.Ge
 
 
 def check_direction(model: Translation, direction: str | None, domains: Sequence[str] = ()) -> str:
-    """Return a direction as translate() knows it; None is the first one, unless there are several domains.
+    """Return a direction's name for translate(); None is the first one, unless there are several domains.
 
     Args:
-        model: knows its directions.
+        model: the model with the directions.
         direction: one of them, or the name of the target domain.
-        domains: names of several domains.
+        domains: the names of the domains if there are several.
 
     Raises:
-        UsageError: the model knows no such direction.
+        UsageError: the model has no such direction.
     """
     known = model.directions
     if isinstance(model, MultiDomain):
@@ -142,9 +142,9 @@ def check_direction(model: Translation, direction: str | None, domains: Sequence
     elif direction is None:
         return known[0]
     if direction is None or direction not in known:
-        what = "its domains" if isinstance(model, MultiDomain) else "the directions"
+        what = "the domains" if isinstance(model, MultiDomain) else "the directions"
         raise UsageError(
-            f"direction={direction}: {type(model).__name__} knows {what} {', '.join(known)}"
+            f"direction={direction}: {type(model).__name__} has {what} {', '.join(known)}"
             f"{did_you_mean(str(direction), known)}"
         )
     return direction
@@ -152,33 +152,33 @@ def check_direction(model: Translation, direction: str | None, domains: Sequence
 
 @torch.no_grad()
 def translate(model: Translation, pixels: Tensor, direction: str, generator: torch.Generator | None = None) -> Tensor:
-    """Translate one picture (1, C, H, W) of any size that reflection can continue to what the network takes."""
+    """Translate one image (1, C, H, W) of any size that reflection can pad to a size that the network takes."""
     height, width = pixels.shape[2:]
     down, right = -height % model.multiple, -width % model.multiple
     if down >= height or right >= width or min(height, width) < 8:
         raise UsageError(
-            f"a picture of {height}x{width} is too small: sides are multiples of {model.multiple} from 8 pixels on, or "
-            "more than half of one"
+            f"an image of {height}x{width} is too small: its sides must have at least 8 pixels and more than "
+            f"half of {model.multiple}"
         )
     found = model.translate(pad(pixels, (0, right, 0, down), mode="reflect"), direction, generator)
     return found[:, :, :height, :width]
 
 
 def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str], Iterator[Tensor]]:
-    """Return the names of pictures without their endings, and the pictures, (1, C, H, W) in [-1, 1], one at a time, in
+    """Return the names of images without their suffixes, and the images, (1, C, H, W) in [-1, 1], one at a time, with
     the channels of their domain.
 
     Raises:
-        UsageError: no such folder, no pictures, or, while they are read, one that cannot be read.
+        UsageError: there is no such folder or it has no images; during iteration, an image cannot be read.
     """
     spec = model.spec
     channels = spec.source_channels if direction == "a2b" else spec.channels
     root = Path(source).expanduser()
     if not root.exists():
-        raise UsageError(f"source={source}: no such folder or zip; name one with pictures to translate")
+        raise UsageError(f"source={source}: no such folder or zip; name one with images to translate")
     entries = open_files(root, Asked("source")).entries()
     if not entries:
-        raise UsageError(f"source={source}: no pictures in it")
+        raise UsageError(f"source={source} contains no images")
     stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
     count = Counter(stems)  # a.jpg and a.png must not become one file
     names = [stem if count[stem] == 1 else entry.name for stem, entry in zip(stems, entries)]

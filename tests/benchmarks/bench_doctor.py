@@ -3,7 +3,7 @@
     make bench            # or: python tests/benchmarks/bench_doctor.py [steps]
 
 Both are timed in one process and in turns, so that a busy machine slows both alike. Off it costs nothing: a step has
-the same operations with and without it (tests/test_doctor_vitals.py).
+the same operations with and without it (tests/training/doctor/test_measurements.py).
 """
 
 import statistics

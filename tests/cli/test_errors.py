@@ -44,7 +44,7 @@ WRONG = [
     ("train batch_size=0", "batch_size=0: must be 1 or more"),
     ("train batch_size=[1]", "batch_size=[1]: expected a whole number"),
     ("train batch_size=64 accumulate=3", "accumulate=3 must divide batch_size=64"),
-    ("train eval.every=1k eval.best=kid", "eval.best=kid is no single value of eval.metrics=[fid,is] to choose by"),
+    ("train eval.every=1k eval.best=kid", "eval.best=kid is not a single value of eval.metrics=[fid,is]"),
     ("train eval.split=tset", "eval.split=tset: expected one of train, validation, test; did you mean 'test'?"),
     ("train trust=abc", "trust: expected a list"),
     ("train optimizer.lr=abc", "optimizer.lr: expected float, got 'abc'"),

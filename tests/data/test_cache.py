@@ -1,4 +1,4 @@
-"""The cache that images are decoded into, and what happens when it fails: ``pytest tests/test_data_cache.py``."""
+"""The cache that images are decoded into, and what happens when it fails."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every ``conf/data/*.yaml`` fits the class it names: ``pytest tests/test_data_conf.py``."""
+"""Every ``conf/data/*.yaml`` fits the class it names."""
 
 import importlib
 import inspect
@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from gancli.data.source import Source
 
-# Not here: points that are drawn, and sets made of other sets (test_points.py, test_stacked.py, test_data_domains.py).
+# Not here: points that are drawn, and sets made of other sets (test_points.py, test_stacked.py, test_domains.py).
 OTHERS = {
     "Gaussians1D",
     "Line",

@@ -75,7 +75,7 @@ def test_a_probability_of_levels_refuses_it():
         KDE(ImageSpec(1, 1, 2, levels=2, dequantised=True), kernel="aitchison_aitken")
     images = Quantised(Digits(), dequantise="uniform")
     scorer = Scorer(["nll"], images.split("test"), Pixels(), batch_size=50, device=CPU, splits=images.split)
-    with pytest.raises(UsageError, match="was not made for data.dequantise=uniform"):
+    with pytest.raises(UsageError, match="does not support data.dequantise=uniform"):
         scorer.check(HeldOut(lambda x, y: x, "exact", 256), "thing", labelled=False)
 
 

@@ -1,4 +1,4 @@
-"""Folders and zips of images: ``pytest tests/test_data_folder.py``."""
+"""Folders and zips of images."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The loader: order, resume, both kinds alike, no host sync: ``pytest tests/test_data_loader.py``."""
+"""The loader: order, resume, both kinds alike, no host sync."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the right uint8 array: ``pytest tests/test_data_pixels.py``."""
+"""Every kind of picture becomes the right uint8 array."""
 
 import io
 import struct

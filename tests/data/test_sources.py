@@ -1,4 +1,4 @@
-"""digits, fake, and the hold-out that every source shares: ``pytest tests/test_data_sources.py``."""
+"""digits, fake, and the hold-out that every source shares."""
 
 import numpy as np
 import pytest

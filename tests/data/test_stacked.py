@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import NoHostSync, compose
-from test_torchvision import write_mnist
+from pictures import write_mnist
 
 from gancli.config import build_data
 from gancli.data.digits import Digits
@@ -97,5 +97,5 @@ def test_the_shipped_data_is_made_of_mnist(tmp_path, monkeypatch):
 def test_what_cannot_be_stacked_or_is_not_is_refused():
     with pytest.raises(UsageError, match="digits must be grey and labelled"):
         Stacked(Digits(channels=3)).split("train")
-    with pytest.raises(UsageError, match="features=stacked is for stacked images, and digits are none"):
+    with pytest.raises(UsageError, match="features=stacked needs stacked images, which digits does not have"):
         StackedClassifier().prepare(lambda: Digits().split("train"), CPU)

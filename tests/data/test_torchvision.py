@@ -1,11 +1,10 @@
-"""The standard sets from tiny files in their real formats: ``pytest tests/test_data_torchvision.py``."""
+"""The standard sets from tiny files in their real formats."""
 
 import gzip
 import hashlib
 import os
 import pickle
 import socket
-import struct
 import urllib.error
 import urllib.request
 import zipfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from pictures import noise, write_mnist
 from PIL import Image
 
 from gancli.data.digits import Digits
@@ -33,23 +33,6 @@ def offline(monkeypatch, tmp_path) -> None:
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setenv("GANCLI_CACHE", str(tmp_path / "cache"))
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.RandomState(seed).randint(0, 256, shape, dtype=np.uint8)
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes())
-
-
-def write_mnist(root: Path, folder: str = "MNIST") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    data = {"train": (noise(40, 28, 28), noise(40) % 10), "t10k": (noise(12, 28, 28, seed=1), noise(12, seed=1) % 10)}
-    for part, (images, labels) in data.items():
-        write_idx(root / folder / "raw" / f"{part}-images-idx3-ubyte", images)
-        write_idx(root / folder / "raw" / f"{part}-labels-idx1-ubyte", labels)
-    return data
 
 
 def dump(path: Path, content: object) -> str:

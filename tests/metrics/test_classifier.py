@@ -1,7 +1,4 @@
-"""The classifier behind features=classifier: good, cached, repeatable, and without side effects on a run.
-
-pytest tests/test_metrics_classifier.py
-"""
+"""The classifier behind features=classifier: good, cached, repeatable, and without side effects on a run."""
 
 import logging
 import random

@@ -1,7 +1,4 @@
-"""Moments and the Frechet distance against closed forms, a slow twin and other ways to compute them.
-
-pytest tests/test_metrics_fid.py
-"""
+"""Moments and the Frechet distance against closed forms, a slow twin and other ways to compute them."""
 
 import numpy as np
 import pytest

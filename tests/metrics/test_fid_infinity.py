@@ -1,7 +1,4 @@
-"""The extrapolated FID: nearer to the truth than FID, and the very line of its definition.
-
-pytest tests/test_metrics_fid_infinity.py
-"""
+"""The extrapolated FID: nearer to the truth than FID, and the very line of its definition."""
 
 import numpy as np
 import pytest

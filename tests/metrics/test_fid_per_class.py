@@ -1,7 +1,4 @@
-"""FID within classes: a slow twin, what only it sees, and what is refused or infinite.
-
-pytest tests/test_metrics_fid_per_class.py
-"""
+"""FID within classes: a slow twin, what only it sees, and what is refused or infinite."""
 
 import json
 import math
@@ -98,7 +95,7 @@ def test_pictures_in_class_folders_from_the_command(tmp_path, monkeypatch) -> No
 
 def test_models_without_classes_and_data_without_labels_are_refused(tmp_path) -> None:
     run(tmp_path / "run", "images=8", "features.epochs=1")
-    with pytest.raises(UsageError, match="fid_per_class needs to know of what class.*model=cgan"):
+    with pytest.raises(UsageError, match="fid_per_class needs the class of each image.*model=cgan"):
         evaluate(compose("eval", [f"ckpt='{tmp_path / 'run'}'", "runtime=cpu", "metrics=[fid_per_class]", "n=12"]))
     with pytest.raises(UsageError, match="needs labelled data"):
         FIDPerClass().check(None, FakeImages(n=10, size=8, channels=1, num_classes=0).split("train"))

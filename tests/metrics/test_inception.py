@@ -1,7 +1,4 @@
-"""Inception features: agreement with pytorch-fid's command and torch-fidelity on one random network; weights offline.
-
-pytest tests/test_metrics_inception.py
-"""
+"""Inception features: agreement with pytorch-fid's command and torch-fidelity on one random network; no downloads."""
 
 import hashlib
 import inspect

@@ -1,7 +1,4 @@
-"""KID against torch-fidelity in float64, and its unbiasedness.
-
-pytest tests/test_metrics_kid.py
-"""
+"""KID against torch-fidelity in float64, and its unbiasedness."""
 
 import numpy as np
 import pytest

@@ -111,13 +111,16 @@ def test_frechet_distance_of_points_is_that_of_their_gaussians():
     "overrides, says",
     [
         (["data=swiss_roll", "eval.metrics=[modes]", "eval.best=modes"], "modes needs a mixture of modes"),
-        (["data=swiss_roll", "features=modes"], "swiss_roll is no mixture of modes; choose features=points"),
-        (["data=ring8", "features=classifier"], "features=classifier are not for ring8, which are points"),
-        (["data=ring8", "features=inception"], "features=inception are not for ring8, which are points"),
-        (["data=digits", "features=points"], "features=points are not for digits, which are pictures"),
+        (["data=swiss_roll", "features=modes"], "swiss_roll is not a mixture of modes: choose features=points"),
+        (["data=ring8", "features=classifier"], "features=classifier do not suit ring8, which are points"),
+        (["data=ring8", "features=inception"], "features=inception do not suit ring8, which are points"),
+        (["data=digits", "features=points"], "features=points do not suit digits, which are images"),
         (["data=ring8", "eval.metrics=[classes]", "eval.best=classes"], "eval.best=classes|classes needs a classifier"),
-        (["data=ring8", "eval.metrics=[modes,parzen]"], "parzen is about pixels"),
-        (["data=two_moons", "eval.metrics=[fid,is]"], "is needs classes, and features=points of two_moons know none"),
+        (["data=ring8", "eval.metrics=[modes,parzen]"], "parzen needs 8-bit pixels"),
+        (
+            ["data=two_moons", "eval.metrics=[fid,is]"],
+            "is needs class logits, but features=points of two_moons have none",
+        ),
     ],
 )
 def test_what_does_not_apply_is_refused_in_one_line(overrides, says, tmp_path):

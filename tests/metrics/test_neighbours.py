@@ -1,7 +1,4 @@
-"""Precision, recall, density, coverage and AuthPct against prdc, torch-fidelity and differences taken one by one.
-
-pytest tests/test_metrics_neighbours.py
-"""
+"""Precision, recall, density, coverage and AuthPct against prdc, torch-fidelity and differences taken one by one."""
 
 import numpy as np
 import pytest

@@ -56,7 +56,7 @@ def test_not_a_number_stays():
 
 
 @pytest.mark.parametrize(
-    "likelihood, text", [(None, "thing has none"), (HeldOut(brightness, "exact", 2), "256 levels per channel")]
+    "likelihood, text", [(None, "but thing has none"), (HeldOut(brightness, "exact", 2), "256 levels per channel")]
 )
 def test_what_has_no_likelihood_or_one_of_other_images_is_refused(likelihood, text):
     source = Digits()
@@ -78,7 +78,7 @@ def test_training_keeps_the_best_by_validation_nats_and_eval_gives_the_same_numb
     card = json.loads((tmp_path / "eval" / "000000000400-pixels.json").read_text())
     assert card["protocol"]["levels"] == "2 levels, drawn once with seed 0"
     assert card["protocol"]["images_generated"] is None and card["floor"] == {}
-    with pytest.raises(UsageError, match="256 levels per channel and the PixelCNN"):
+    with pytest.raises(UsageError, match="256 levels per channel, but the PixelCNN"):
         score(tmp_path, "data=fake", "data.size=8", "data.channels=1", "data.n_test=20")
 
 

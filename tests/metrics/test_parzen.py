@@ -1,7 +1,4 @@
-"""Parzen likelihood against a twin in plain loops, and on MNIST against the number that was measured.
-
-pytest tests/test_metrics_parzen.py
-"""
+"""Parzen likelihood against a twin in plain loops, and on MNIST against the number that was measured."""
 
 import math
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""The spread told from one set of images against the spread of many sets, and what the card says of it.
-
-pytest tests/test_metrics_resampling.py
-"""
+"""The spread told from one set of images against the spread of many sets, and what the card says of it."""
 
 import json
 from dataclasses import replace
@@ -10,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import compose
-from test_scorer import drawn, scorer, stream
+from noise import drawn, scorer, stream
 
 from gancli.data.digits import Digits
 from gancli.data.source import Images

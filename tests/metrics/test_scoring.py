@@ -1,7 +1,4 @@
-"""What a model brings along: the kind of its likelihood, metrics and scorings of other packages.
-
-pytest tests/metrics/test_scoring.py
-"""
+"""What a model brings along: the kind of its likelihood, metrics and scorings of other packages."""
 
 import json
 import math

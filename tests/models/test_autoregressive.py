@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_likelihoods import chi_square_is_plausible
+from pixel_models import all_images, chi_square_is_plausible, make, sees
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
@@ -25,30 +25,6 @@ NETWORKS: dict[str, Callable[..., Autoregressive]] = {
     "pixelcnn_pp": partial(PixelCNNpp, width=5, resnets=1, scales=1),
 }
 STRIDED = partial(PixelCNNpp, width=5, resnets=1, scales=2)  # for sides that divide by 2
-
-
-def make(network: Callable[..., Autoregressive], spec: ImageSpec, likelihood, seed: int = 0, **kwargs):
-    """A small float64 network with random weights and biases, smooth, so that no dead unit hides a leak."""
-    torch.manual_seed(seed)
-    model = network(spec, likelihood, **kwargs).double().eval()
-    for parameter in model.parameters():
-        fan = parameter[0].numel() if parameter.dim() > 1 else 1
-        nn.init.normal_(parameter, std=1 / max(fan, 2) ** 0.5)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, name, nn.ELU())
-    return model
-
-
-def sees(model: Autoregressive, row: int, column: int, group: int = 0, label: Tensor | None = None) -> Tensor:
-    """Which inputs the parameters of one pixel's colour depend on, (C, H, W) of bools, by the Jacobian in float64."""
-    image = torch.rand(1, *model.spec.shape, dtype=torch.float64) * 2 - 1
-    groups = model.likelihood.groups(model.spec.channels)
-    jacobian = torch.autograd.functional.jacobian(
-        lambda x: model(x, label)[0, :, row, column].unflatten(0, (groups, -1))[group], image
-    )
-    return jacobian[:, 0].abs().amax(0) > 0
 
 
 @pytest.mark.parametrize("network", ["gated_pixelcnn", "pixelcnn_pp"])
@@ -111,12 +87,6 @@ def assert_tabled(layer: WindowConv2d, x: Tensor) -> None:
     columns = padded[:, :, taps].permute(0, 2, 3, 1).flatten(2)  # (N, H * W, T * inputs)
     found = (columns @ matrix + bias).transpose(1, 2).unflatten(2, grid)
     assert torch.allclose(found, layer(x))
-
-
-def all_images(spec: ImageSpec) -> Tensor:
-    grid = itertools.product(range(spec.levels), repeat=spec.channels * spec.height * spec.width)
-    levels = torch.tensor(list(grid), dtype=torch.float64).view(-1, *spec.shape)
-    return levels / ((spec.levels - 1) / 2) - 1
 
 
 SUMS = {
@@ -215,7 +185,7 @@ def test_a_layer_that_is_not_pixelwise_is_found_out():
     with pytest.raises(UsageError, match="cache.* differs from the whole one"):
         model.from_noise(model.noise(2).double(), sampler="cache")
     model = make(partial(Mean, width=6, blocks=1, head=6, kernel=3), ImageSpec(1, 4, 4, levels=2), Bernoulli)
-    with pytest.raises(UsageError, match="not made of pixelwise operations.*use sampler=naive"):
+    with pytest.raises(UsageError, match="does not consist of pixelwise operations.*use sampler=naive"):
         model.from_noise(model.noise(2).double())
 
 
@@ -267,8 +237,8 @@ def test_temperature_sharpens_what_is_drawn():
         (NETWORKS["gated_pixelcnn"], ImageSpec(3, 4, 4), partial(Categorical), None),
         (partial(GatedPixelCNN, kernel=4), ImageSpec(1, 4, 4, levels=2), Bernoulli, "model.kernel=4: must be odd"),
         (partial(GatedPixelCNN, width=2), ImageSpec(3, 4, 4), Categorical, "must be 3 or more"),
-        (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has none"),
-        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "5x4 do not divide by 2"),
+        (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has no classes"),
+        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "5x4 images are not divisible by 2"),
         (STRIDED, ImageSpec(3, 4, 4), Categorical, "use likelihood@model.likelihood=logistic_mixture"),
     ],
 )

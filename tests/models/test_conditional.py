@@ -99,7 +99,7 @@ def test_the_loaders_labels_reach_both_networks(monkeypatch):
 
 
 def test_data_without_classes_is_refused_in_one_line():
-    with pytest.raises(UsageError, match="CGAN draws images of a class.*data=mnist.*model=dcgan") as error:
+    with pytest.raises(UsageError, match="CGAN is class-conditional.*data=mnist.*model=dcgan") as error:
         build(compose("train", overrides("cgan", "data.num_classes=0")))
     assert "\n" not in str(error.value)
 
@@ -133,7 +133,7 @@ def test_scored_images_have_the_frequencies_of_the_split():
     assert counts[0] == counts[2] == 0 and counts[3].item() == pytest.approx(6000, abs=5 * (8000 * 3 / 16) ** 0.5)
     assert torch.equal(labels, labels_like(Flat(), data([3, 3, 3, 1]), 8000, seed=0))
     assert not torch.equal(labels, labels_like(Flat(), data([3, 3, 3, 1]), 8000, seed=1))
-    with pytest.raises(UsageError, match="few has 5 classes where the model knows 4"):
+    with pytest.raises(UsageError, match="few has 5 classes and the model 4"):
         labels_like(Flat(), data([0, 1], classes=5), 2, seed=0)
 
 
@@ -223,7 +223,7 @@ def test_labels_reach_the_score(trained, monkeypatch):
     test = FakeImages(n=60, n_test=20, num_classes=10, size=8, channels=1).split("test")
     assert torch.equal(torch.cat(seen), labels_like(checkpoint.rebuild(trained), test, 100, seed=5))
     other = ["data=fake", "data.num_classes=0", "data.size=8", "data.channels=1", "features=classifier"]
-    with pytest.raises(UsageError, match="has 0 classes where the model knows 10"):
+    with pytest.raises(UsageError, match="has 0 classes and the model 10"):
         evaluate.evaluate(scored([*options, "metrics=[parzen]", *other]))
 
 

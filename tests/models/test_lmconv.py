@@ -6,8 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_likelihoods import chi_square_is_plausible
-from test_pixelcnn import all_images
+from pixel_models import all_images, chi_square_is_plausible
 from torch import nn
 
 from gancli.data.spec import ImageSpec

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_autoregressive import all_images, make
+from pixel_models import all_images, make
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -78,8 +78,8 @@ def test_levels_in_order_are_read_as_they_are(network):
 
 
 def test_likelihoods_that_need_an_order_refuse_codes():
-    with pytest.raises(UsageError, match="codes without one.*categorical"):
+    with pytest.raises(UsageError, match="unordered codes.*categorical"):
         PixelCNN(CODES, DiscretizedLogisticMixture)
-    with pytest.raises(UsageError, match="one channel, and these have 3"):
+    with pytest.raises(UsageError, match="one channel, but these have 3"):
         PixelCNN(replace(CODES, channels=3), Categorical)
     assert embeddings(PixelCNN(replace(CODES, levels=2), Bernoulli))  # of two levels no one lies between others

@@ -1,11 +1,10 @@
 """PixelCNN: what each pixel sees, that its probabilities sum to one, and that all samplers draw the same images."""
 
-import itertools
 from functools import partial
 
 import pytest
 import torch
-from test_likelihoods import chi_square_is_plausible
+from pixel_models import LIKELIHOODS, all_images, chi_square_is_plausible, documented, sees
 from torch import nn
 
 from gancli.data.spec import ImageSpec
@@ -14,12 +13,6 @@ from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.incremental import Plan
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
 from gancli.nn.masked import MaskedConv2d, mask
-
-LIKELIHOODS = {
-    "binary": (ImageSpec(1, 7, 6, levels=2), Bernoulli),
-    "rgb softmax": (ImageSpec(3, 5, 6, levels=4), Categorical),
-    "rgb mixture": (ImageSpec(3, 5, 6), partial(DiscretizedLogisticMixture, components=2)),
-}
 
 
 def make(spec: ImageSpec, likelihood, seed: int = 0, **kwargs) -> PixelCNN:
@@ -31,42 +24,6 @@ def make(spec: ImageSpec, likelihood, seed: int = 0, **kwargs) -> PixelCNN:
             nn.init.normal_(layer.bias)
             nn.init.normal_(layer.weight, std=1.5 / layer.weight[0].numel() ** 0.5)
     return model
-
-
-def smooth(module: nn.Module) -> None:
-    """Put ELU for ReLU, whose dead units could hide a leak."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.ReLU):
-            setattr(module, name, nn.ELU())
-        else:
-            smooth(child)
-
-
-def sees(model: PixelCNN, row: int, column: int, group: int = 0) -> torch.Tensor:
-    """Which inputs the parameters of one pixel's colour depend on, (C, H, W) of bools, by the Jacobian in float64."""
-    smooth(model)
-    image = torch.rand(1, *model.spec.shape, dtype=torch.float64) * 2 - 1
-    groups = model.likelihood.groups(model.spec.channels)
-
-    def params(x):
-        return model(x)[0, :, row, column].unflatten(0, (groups, -1))[group]
-
-    jacobian = torch.autograd.functional.jacobian(params, image)
-    return jacobian[:, 0].abs().amax(0) > 0
-
-
-def documented(spec: ImageSpec, row: int, column: int, kernel: int, blocks: int) -> torch.Tensor:
-    """The receptive field by a walk over taps: the first layer's past, then blocks of 3x3 with the pixel itself."""
-    half = kernel // 2
-    steps = [(0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1)]
-    first = [(dy, dx) for dy in range(-half, 1) for dx in range(-half, half + 1) if dy < 0 or dx < 0]
-    places = {(row, column)}
-    for taps in [steps] * blocks + [first]:
-        places = {(r + dy, c + dx) for r, c in places for dy, dx in taps if r + dy >= 0 and 0 <= c + dx < spec.width}
-    field = torch.zeros(spec.height, spec.width, dtype=torch.bool)
-    for place in places:
-        field[place] = True
-    return field
 
 
 @pytest.mark.parametrize("row,column", [(0, 0), (5, 4), (8, 8), (8, 0)])
@@ -121,12 +78,6 @@ def test_every_convolution_is_masked():
         convs = [m for m in make(spec, likelihood).modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
         assert len(convs) == 1 + 3 * 2 + 3 and all(isinstance(m, MaskedConv2d) for m in convs)
         assert [m.image for m in convs] == [True] + [False] * 9
-
-
-def all_images(spec: ImageSpec) -> torch.Tensor:
-    grid = itertools.product(range(spec.levels), repeat=spec.channels * spec.height * spec.width)
-    levels = torch.tensor(list(grid), dtype=torch.float64).view(-1, *spec.shape)
-    return levels / ((spec.levels - 1) / 2) - 1
 
 
 @pytest.mark.parametrize(

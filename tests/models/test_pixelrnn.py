@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_likelihoods import chi_square_is_plausible
-from test_pixelcnn import LIKELIHOODS, all_images, documented, sees
+from pixel_models import LIKELIHOODS, all_images, chi_square_is_plausible, documented, sees
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError

@@ -1,7 +1,4 @@
-"""Evaluation end to end on a tiny run: the right numbers, the whole protocol, nothing lost and nothing late.
-
-pytest tests/test_evaluate.py
-"""
+"""Evaluation end to end on a tiny run: the right numbers, the whole protocol, nothing lost and nothing late."""
 
 import io
 import json

@@ -1,7 +1,4 @@
-"""Every metric of every family of models, of the last, the best and all checkpoints, and of pictures of others.
-
-pytest tests/verbs/test_evaluate_families.py
-"""
+"""Every metric of every family of models, of the last, the best and all checkpoints, and of pictures of others."""
 
 import csv
 import json
@@ -36,14 +33,14 @@ FAMILIES = {
     "domains": ("stargan", ["data.num_classes=2", "data.n_test=60", *LABELLED]),
 }
 EXPLICIT = ("autoregressive", "density")
-CLASSES = "needs to know of what class"
+CLASSES = "needs the class of each image"
 # (family, metric) -> what gancli says to it; every other pair is scored.
 REFUSED = {
-    **{(family, "nll"): "needs a model that knows its likelihood" for family in FAMILIES if family not in EXPLICIT},
+    **{(family, "nll"): "needs a model with a likelihood" for family in FAMILIES if family not in EXPLICIT},
     **{(family, "modes"): "modes" for family in FAMILIES if family != "points"},
     **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "autoregressive", "density")},
     ("points", "fid_per_class"): "fid_per_class",
-    ("points", "parzen"): "parzen is about pixels",
+    ("points", "parzen"): "parzen needs 8-bit pixels",
     ("points", "classes"): "classes",
 }
 

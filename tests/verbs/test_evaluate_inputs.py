@@ -1,7 +1,4 @@
-"""What can be scored besides one checkpoint, and what stands on the card: pictures, all of a run, seeds, references.
-
-pytest tests/test_evaluate_inputs.py
-"""
+"""What can be scored besides one checkpoint, and what stands on the card: pictures, all of a run, seeds, references."""
 
 import csv
 import json
@@ -216,7 +213,7 @@ def test_any_single_value_may_choose_the_best_checkpoint(tmp_path) -> None:
     kept = torch.load(tmp_path / "kid" / "checkpoints" / "best.pt", weights_only=True)["metrics"]["best"]
     lines = [json.loads(line) for line in (tmp_path / "kid" / "metrics.jsonl").read_text().splitlines()]
     assert kept == min(line["eval/kid"] for line in lines if "eval/kid" in line)
-    with pytest.raises(UsageError, match="precision_recall is no single value.*allowed: precision, recall$"):
+    with pytest.raises(UsageError, match="precision_recall is not a single value.*allowed: precision, recall$"):
         run(tmp_path / "none", *settings, "eval.metrics=[precision_recall]", "eval.best=precision_recall")
     assert METRICS["kid"].values["kid"] is False
     also = {"all_right": True}

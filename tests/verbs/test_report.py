@@ -1,7 +1,4 @@
-"""Reports over run folders written by hand: who is grouped with whom, which numbers stand where, what is refused.
-
-pytest tests/test_report.py
-"""
+"""Reports over run folders written by hand: who is grouped with whom, which numbers stand where, what is refused."""
 
 import csv
 import json
@@ -141,7 +138,7 @@ def test_seeds_are_folded_and_what_differs_are_columns(sweep, capsys) -> None:
     printed = capsys.readouterr().out
     assert "| mlp_gan | lsgan | 3 |" in printed and "real images (n = 180)" in printed
     assert "1,000 generated images against 360 real ones of digits test" in printed
-    assert "of 3 checkpoints the one with the lowest FID on the validation split" in printed
+    assert "the one of 3 checkpoints with the lowest FID on the validation split" in printed
 
 
 def test_every_run_keeps_its_own_line(sweep) -> None:
@@ -284,7 +281,7 @@ def test_best_is_chosen_on_validation_and_never_on_what_is_reported(tmp_path, ca
     reported(runs=folder)
     (row,) = read(folder)
     assert float(row["fid_last_mean"]) == 30 and "fid_best_mean" not in row
-    assert "chosen on another split than validation: run" in capsys.readouterr().out
+    assert "chosen on a split other than validation: run" in capsys.readouterr().out
     for images, fid in ((1000, 3.0), (2000, 1.0), (3000, 2.0)):  # now evaluated there: gancli eval which=all
         score(folder, images, fid, name="-v", split="validation")
     reported(runs=folder)
@@ -319,7 +316,7 @@ def test_a_repeated_seed_is_no_further_seed(sweep, capsys) -> None:
     again = make_run(sweep / "again", model="dcgan", loss="hinge", seed=1)
     score(again, 3000, 77.0)
     reported(runs=sweep)
-    assert "repetitions of a seed, left out for a newer run: 01" in capsys.readouterr().out
+    assert "older runs of a repeated seed, left out: 01" in capsys.readouterr().out
     row = read(sweep)[0]
     assert row["seeds"] == "3" and float(row["fid_last_mean"]) == pytest.approx(fmean([60, 77, 60 + 2**1.5]))
 

@@ -183,7 +183,7 @@ def test_several_domains_have_a_way_to_each_and_one_picture(tmp_path):
     files = sorted(path.relative_to(tmp_path / "2") for path in (tmp_path / "2").rglob("*.png"))
     assert files and all((tmp_path / "2" / f).read_bytes() == (tmp_path / "blue" / f).read_bytes() for f in files)
     for typed in ("view.direction=bleu", "view.direction=null"):
-        with pytest.raises(UsageError, match="its domains 0, 1, 2, 3, red, green, blue, yellow"):
+        with pytest.raises(UsageError, match="the domains 0, 1, 2, 3, red, green, blue, yellow"):
             sample(compose("sample", [*words, typed]))
 
 
@@ -244,7 +244,7 @@ def test_sample_says_what_is_wrong(trained, tmp_path):
 
     refused("did you mean 'a2b'|a2b, b2a", f"view.source={tmp_path / 'photos'}", "view.direction=a2c")
     refused("a2b, b2a", "view.direction=a2c")
-    refused("format=npz: pictures of a folder", f"view.source={tmp_path / 'photos'}", "format=npz")
+    refused("format=npz: images of a folder", f"view.source={tmp_path / 'photos'}", "format=npz")
     refused("no such folder", f"view.source={tmp_path / 'none'}")
     (tmp_path / "photos" / "bad.png").write_text("no picture")
     refused("bad.png cannot be read", f"view.source={tmp_path / 'photos'}")
@@ -261,11 +261,11 @@ def test_sampling_without_a_source_and_other_models_with_one(tmp_path):
     train(compose("train", overrides("dcgan", "images=16")), tmp_path / "run")
     with pytest.raises(
         UsageError,
-        match="Translations shows a model that translates, and DCGAN is none; its views are: grid, interpolation",
+        match="Translations shows a model that translates, which DCGAN is not; its views are: grid, interpolation",
     ):
         sample(compose("sample", [f"ckpt={tmp_path / 'run'}", "view=translation", "runtime=cpu"]))
     for data, fitting in ((SHAPES, "cyclegan"), (["data=edges"], "pix2pix")):
-        with pytest.raises(UsageError, match=f"MLPGAN learns pictures of one: choose model={fitting}"):
+        with pytest.raises(UsageError, match=f"MLPGAN learns images of one: choose model={fitting}"):
             train(compose("train", ["model=mlp_gan", *data, "runtime=cpu"]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

@@ -85,7 +85,7 @@ def test_the_views_that_a_model_names_exist_and_are_read_from_its_source(name):
 def test_a_view_that_does_not_suit_is_refused_with_those_that_do(trained, tmp_path):
     for typed, says in (("completion", "completes images"), ("points", "a model of points")):
         cfg = compose("sample", [f"ckpt={trained}", f"view={typed}", f"out={tmp_path / 'out'}", "runtime=cpu"])
-        with pytest.raises(UsageError, match=f"{says}, and CGAN is none; its views are: grid, interpolation"):
+        with pytest.raises(UsageError, match=f"{says}, which CGAN is not; its views are: grid, interpolation"):
             sample(cfg)
     with pytest.raises(UsageError, match="did you mean 'grid'"):
         choice.build("gird")

@@ -1,1 +1,1 @@
-"""What can be scored: images of a prior, the directions of a translation, pictures that someone else made."""
+"""What can be scored: images of a prior, the directions of a translation, existing image files."""

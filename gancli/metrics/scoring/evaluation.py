@@ -1,4 +1,4 @@
-"""The scores of a subject with its card: one path for ``gancli eval``, training, models and pictures."""
+"""The scores of a subject and its card: one path for ``gancli eval``, training, models and image files."""
 
 import time
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from gancli.models.held_out import HeldOut
 
 
 class Origin(NamedTuple):
-    """Where what is scored comes from, and where its card goes.
+    """Where the scored images come from, and where the card goes.
 
     Args:
-        model: what is scored; None: pictures.
-        facts: what the protocol says of its weights and seeds.
-        noted: what the card says for the reader, outside of the protocol.
-        folder: of the card.
-        stem: of the card's name.
-        images: seen in training.
+        model: the scored model; None: images from files.
+        facts: facts on weights and seeds for the protocol.
+        noted: notes for the reader, outside the protocol.
+        folder: folder of the card.
+        stem: stem of the card's name.
+        images: number of images seen in training.
         run: the run folder whose TensorBoard log gets the values; None: none.
     """
 
@@ -34,11 +34,11 @@ class Origin(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a subject got.
+    """The scores of a subject.
 
     Args:
         values: means over the seeds.
-        spread: of the values, over the seeds or by the bootstrap; may be empty.
+        spread: spread of the values over the seeds or random halves; may be empty.
         floor: values of real images against other real ones, and how many; may be empty.
         protocol: all that the values depend on.
         file: the card.
@@ -52,7 +52,7 @@ class Result(NamedTuple):
 
 
 def weights(*, seed: int, repeats: int, ema: bool, checkpoint_sha256: str | None) -> dict[str, Any]:
-    """Return what a protocol says of weights and seeds; of a model that still trains there is no checkpoint."""
+    """Return the protocol's facts on weights and seeds; a model that still trains has no checkpoint."""
     return {"ema": ema, "seed": seed, "repeats": repeats, "checkpoint_sha256": checkpoint_sha256}
 
 
@@ -62,12 +62,12 @@ def evaluate(
     """Score a subject and write its card, ``<stem>[-<subject>]-<features>.json``.
 
     Args:
-        scoring: that the subject is one of.
+        scoring: the scoring of the subject.
         subject: what is scored.
         origin: where it comes from, and where the card goes.
-        seed: of the first drawing.
-        repeats: seeds from ``seed`` on.
-        halves: random halves of the images that tell how the values spread, in place of more seeds; 0: none.
+        seed: the first seed.
+        repeats: number of seeds, from ``seed`` on.
+        halves: number of random halves of the images that estimate the spread, in place of more seeds; 0: none.
     """
     began = time.monotonic()
     held_out = origin.model.held_out() if origin.model is not None and subject.scorer.asks else None
@@ -94,14 +94,14 @@ def evaluate(
 
 
 def likelihood(held_out: HeldOut | None) -> dict[str, Any]:
-    """Return what a protocol says of a likelihood that is not the exact probability of the pixels' levels."""
+    """Return the protocol's facts on a likelihood that is not the exact probability of the pixels' levels."""
     if held_out is None or held_out.kind == "exact":
         return {}
     return {"likelihood": {"kind": held_out.kind, "how": held_out.how}}
 
 
 def better(scoring: Scoring, subject: Subject, values: Mapping[str, float]) -> dict[str, bool]:
-    """Return of which values on a card high is better, and of which low; the rest is neither."""
+    """Return whether higher is better, for each value on a card for which either is."""
     known = {key: higher for metric in subject.scorer.metrics for key, higher in metric.values.items()}
     known |= scoring.better
     return {key: bool(known[key]) for key in values if known.get(key) is not None}

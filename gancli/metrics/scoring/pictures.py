@@ -1,4 +1,4 @@
-"""Pictures that someone else made, against a data set."""
+"""Scores existing image files against a data set."""
 
 from collections.abc import Iterator
 
@@ -15,13 +15,13 @@ from gancli.metrics.scoring.samples import check_size, prepared_scorer
 
 
 class Given(Subject):
-    """Pictures of a file or a folder.
+    """Images of a file or a folder.
 
     Args:
         scorer: holds the metrics and the real images.
-        settings: of the evaluation.
-        images: the pictures.
-        labels: their classes, (N,) int64, if they number those of the data.
+        settings: settings of the evaluation.
+        images: the images.
+        labels: their classes, (N,) int64, if they are numbered like those of the data.
     """
 
     def __init__(self, scorer: Scorer, settings: Settings, images: Images, labels: np.ndarray | None) -> None:
@@ -36,7 +36,7 @@ class Given(Subject):
 
 
 class Pictures(Scoring):
-    """The scoring of pictures without a model; ``what`` is their path."""
+    """The scoring of images without a model; ``what`` is their path."""
 
     def prepared(self, model: None) -> list[Subject]:
         settings = self.settings
@@ -45,7 +45,7 @@ class Pictures(Scoring):
         check_size(reference, images.spec.shape, f"{self.what} holds")
         if settings.n and settings.n > len(images):
             raise UsageError(
-                f"n={settings.n}: {self.what} holds {len(images)} images; take fewer, or n=null for all of them"
+                f"n={settings.n}: {self.what} holds {len(images)} images: use fewer, or n=null for all of them"
             )
         labels = pictures.labels_of(images, reference)
         scorer = prepared_scorer(settings, settings.n or len(images))

@@ -1,4 +1,4 @@
-"""Images of a prior: those that a model draws, with the class frequencies of the real ones if it knows classes."""
+"""Images that a model samples, with the class frequencies of the real images if it is conditional."""
 
 from gancli.data.source import Images
 from gancli.errors import UsageError
@@ -11,7 +11,7 @@ from gancli.models.sampling import draw, labels_like
 
 
 class Drawn(Subject):
-    """Images that a model draws."""
+    """Images that a model samples."""
 
     def stream(self, model: Model, seed: int) -> Stream:
         n, batch_size = self.scorer.n, self.settings.batch_size
@@ -21,7 +21,7 @@ class Drawn(Subject):
 
 @scores(Model)
 class Samples(Scoring):
-    """Images of a model's prior, and its likelihood of held-out ones where a metric asks for it."""
+    """A model's samples, and its likelihood of held-out images if a metric uses it."""
 
     def check(self, model: Model) -> None:
         reference = self.settings.source.split(self.settings.split)
@@ -36,10 +36,10 @@ class Samples(Scoring):
 
 
 def prepared_scorer(settings: Settings, n: int | None) -> Scorer:
-    """Return the scorer of n images against all of the split, by the features that the metrics need.
+    """Return the scorer of n images against the whole split, with the features that the metrics need.
 
     Raises:
-        UsageError: too few images, or features that do not suit them.
+        UsageError: there are too few images, or the features do not suit them.
     """
     reference = settings.source.split(settings.split)
     n = n or min(MOST, len(reference))
@@ -51,9 +51,9 @@ def prepared_scorer(settings: Settings, n: int | None) -> Scorer:
 
 
 def check_size(reference: Images, shape: tuple[int, int, int], what: str) -> None:
-    """Refuse images of another shape (C, H, W) than the reference's. Raises UsageError."""
+    """Refuse images whose shape (C, H, W) differs from the reference's. Raises UsageError."""
     if reference.spec.shape != shape:
         have, want = ("x".join(map(str, each)) for each in (reference.spec.shape, shape))
         channels, height, width = shape
         fitting = f", such as data.size={height} data.channels={channels}" if height == width else ""
-        raise UsageError(f"{reference.name} has images of {have} and {what} {want}: choose data of that size{fitting}")
+        raise UsageError(f"{reference.name} has images of {have}, but {what} {want}: choose data of that size{fitting}")

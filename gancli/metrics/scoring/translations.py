@@ -1,4 +1,4 @@
-"""How good translations are: FID, what comes back, whose labels they keep, and the distance to the true ones."""
+"""Scores of translations: FID, cycle and identity distances, kept labels, and the distance to the true ones."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,9 +28,9 @@ class Translated(Subject):
 
     Args:
         scorer: holds the metrics and the real images of the target domain.
-        settings: of the evaluation.
-        direction: what is translated, and to what.
-        classifier: of the target domain's labels, if it has any.
+        settings: settings of the evaluation.
+        direction: the source and the target.
+        classifier: a classifier of the target domain's labels, if it has any.
         domains: whether the labels are the domains.
     """
 
@@ -53,7 +53,7 @@ class Translated(Subject):
 
     def score(self, model: Translation, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
         made: list[np.ndarray] = []
-        distances: list[Tensor] = []  # of sources to what comes back, summed over a batch
+        distances: list[Tensor] = []  # of sources to their reconstructions, summed over a batch
 
         def kept() -> Iterator[tuple[Tensor, Tensor | None]]:
             for rows, source, found in self._translations(model, seed):
@@ -77,7 +77,7 @@ class Translated(Subject):
         return None if self.targets is None else torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
 
     def _own(self, model: Translation, pixels: np.ndarray, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
-        """Return values and details that no metric knows, of translations (n, C, H, W) uint8."""
+        """Return the values and details of translations (n, C, H, W) uint8 that come from no metric."""
         direction, values, details = self.direction, {}, {}
         if direction.source.spec.channels == direction.target.spec.channels:
             values["identity_l1"] = self._identity(model, seed)
@@ -93,7 +93,7 @@ class Translated(Subject):
 
     @torch.no_grad()
     def _back(self, model: Translation, rows: slice, found: Tensor) -> Tensor | None:
-        """Return what comes back from the other domain."""
+        """Return the translations back to the source domain, or None."""
         if isinstance(model, Cyclic):
             return model.translate(found, next(each for each in model.directions if each != self.direction.direction))
         if isinstance(model, MultiDomain):
@@ -103,14 +103,14 @@ class Translated(Subject):
         return None
 
     def _identity(self, model: Translation, seed: int) -> float:
-        """Return the mean distance of the target domain's pictures to what the generator makes of them."""
+        """Return the mean distance of the target domain's images to their own translations."""
         own = replace(self.direction, source=self.direction.target)
         n = min(self.settings.n or len(own), len(own))
         found = translations(model, own, n, seed=seed, batch_size=self.settings.batch_size)
         return sum((l1_loss(image, moved) * len(image) for _, image, moved in found), torch.zeros(())).item() / n
 
     def _classified(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
-        """Return the share of translations that are classified as they should be, and how, class by class."""
+        """Return the share of translations that are classified correctly, and the confusion table."""
         if self.targets is None or self.classifier is None:
             return {}, {}
         target, classifier = self.direction.target, self.classifier
@@ -131,24 +131,24 @@ class Translated(Subject):
 
 @scores(Translation)
 class Translations(Scoring):
-    """Every direction of a model, by extractors of its target domain.
+    """All directions of a model, with extractors of their target domains.
 
-    Values of a direction, besides those of the metrics, where they have a meaning:
+    Besides those of the metrics, a direction has the following values, where they are meaningful:
 
-    - ``cycle_l1``, ``identity_l1``: mean distance of pictures, in [-1, 1], to what comes back from the other domain,
-      and of the target domain's pictures to what the generator makes of them;
-    - ``labels_kept``: share of translations in which a classifier of the target domain sees the source's label (of
-      several domains ``domain_right``: the domain that was asked for);
-    - ``true_l1``: mean distance to the true translation, and of ``data=shapes`` the shares ``colour_right``,
-      ``shape_right``, ``place_right`` (within 2 pixels) and ``all_right``; of several domains the details
-      have them for each source domain by itself.
+    - ``cycle_l1``: mean distance of images, in [-1, 1], to their translation there and back;
+    - ``identity_l1``: mean distance of the target domain's images to their own translations;
+    - ``labels_kept``: share of translations in which a classifier of the target domain sees the source's label (for
+      several domains ``domain_right``: the requested domain);
+    - ``true_l1``: mean distance to the true translation, and for ``data=shapes`` the shares ``colour_right``,
+      ``shape_right``, ``place_right`` (within 2 pixels) and ``all_right``; for several domains, the details list them
+      for each source domain.
     """
 
     better = {
         "cycle_l1": False, "identity_l1": False, "true_l1": False, "labels_kept": True, "domain_right": True,
         **{f"{fact}_right": True for fact in ("colour", "shape", "place", "all")},
     }  # fmt: skip
-    batch_size = None  # where batch norm takes its statistics from the batch, its size is part of the result
+    batch_size = None  # if batch norm uses the batch's statistics, results depend on its size
 
     def check(self, model: Translation) -> None:
         check_images(model, self.settings.source.split(self.settings.split))
@@ -175,7 +175,7 @@ class Translations(Scoring):
         return subjects
 
     def _extractors(self, train: Images) -> tuple[Features, Features | None]:
-        """Return the features of a domain, and a classifier of its labels if it has any, both prepared."""
+        """Return the prepared features of a domain, and a prepared classifier of its labels if it has any."""
         device, extractor = self.settings.device, self.settings.features()
         extractor.prepare(lambda: train, device)
         if train.labels is None or train.spec.num_classes < 2:
@@ -188,12 +188,12 @@ class Translations(Scoring):
 
 
 def _only(images: Images, split: str) -> Images:
-    """Return the training pictures whatever the split: the metrics know no other pictures of a single domain."""
+    """Return the training images, whatever the split: they are all that metrics get of a single domain."""
     return images
 
 
 def target_labels(direction: Direction, several: bool) -> np.ndarray | None:
-    """Return the classes that a classifier of the target domain should see, (N,), if there are any."""
+    """Return the correct classes for a classifier of the target domain, (N,), if there are any."""
     if several:
         return np.full(len(direction), int(direction.direction))
     same = direction.source.labels is not None and direction.source.class_names == direction.target.class_names
@@ -201,9 +201,9 @@ def target_labels(direction: Direction, several: bool) -> np.ndarray | None:
 
 
 def right_by_source(direction: Direction, pixels: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return what is right in the translations of each domain's pictures, by the domain's name."""
+    """Return the shares that are right in the translations from each domain, by the domain's name."""
     labels, factors = direction.source.labels, direction.factors
-    assert labels is not None and factors is not None, "of several domains of shapes both are known"
+    assert labels is not None and factors is not None, "several domains of shapes have both"
     found, labels, factors = {}, labels[: len(pixels)], factors[: len(pixels)]
     for label, name in enumerate(direction.source.class_names):
         if (here := labels == label).any():

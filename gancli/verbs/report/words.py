@@ -1,4 +1,4 @@
-"""Text around a table: names of the values, a caption that says how they were measured, and warnings."""
+"""Text around a table: names of the values, a caption on how they were measured, and warnings."""
 
 from collections.abc import Sequence
 
@@ -44,13 +44,13 @@ def caption(table: Table) -> str:
         measured += f"; {'averaged' if facts['ema'] else 'raw'} weights"
     if "seed" in facts:
         repeats = facts.get("repeats", 1)
-        seeds = f"seed {facts['seed']}" if repeats == 1 else f"{repeats} seeds from {facts['seed']} on, their mean"
-        measured += f"; {seeds}" if table.translated else f"; latents of {seeds}"
+        seeds = f"seed {facts['seed']}" if repeats == 1 else f"mean over {repeats} seeds from {facts['seed']} on"
+        measured += f"; {seeds}" if table.translated else f"; latents: {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
     if protocols.DIRECTION in table.apart:
-        parts.append("Every direction has pictures and features of its own: do not compare directions with each other.")
+        parts.append("Each direction has its own images and features: do not compare directions with each other.")
     if others := [key for key in table.apart if key != protocols.DIRECTION]:
-        parts.append(f"Rows of different protocols: {', '.join(others)}; do not compare them with each other.")
+        parts.append(f"Rows differ in protocol ({', '.join(others)}): do not compare them with each other.")
     return " ".join(parts)
 
 
@@ -68,14 +68,14 @@ def _choices(table: Table) -> list[str]:
         by = ", ".join(f"{'highest' if table.better[key] else 'lowest'} {name(key)}" for key in keys)
         among = sorted({each.among for each in choices})
         number = f"{among[0]}" if len(among) == 1 else f"{among[0]} to {among[-1]}"
-        said.append(f"best: of {number} checkpoints the one with the {by} on the validation split.")
+        said.append(f"best: the one of {number} checkpoints with the {by} on the validation split.")
     if BEST_SEED in table.kinds:
-        said.append("best seed: the one run with the best validation value, at its best checkpoint; no mean.")
+        said.append("best seed: the single run with the best validation value, at its best checkpoint.")
     return said
 
 
 def _cost(table: Table) -> list[str]:
-    return ["images: seen in training; seconds: of training alone."]
+    return ["images: number seen in training; seconds: training time only."]
 
 
 def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
@@ -97,12 +97,12 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
     lengths = [" | ".join(row.labels) for row in table.rows if len({each.run.images for each in row.runs}) > 1]
     lines = [
         _line("not finished", unfinished),
-        _line("repetitions of a seed, left out for a newer run", repeated),
+        _line("older runs of a repeated seed, left out", repeated),
         _line(f"the last checkpoint was not evaluated on {split}", missing),
         _line(f"the best checkpoint was not evaluated on {split}", unmeasured),
-        _line(f"no best: its checkpoints were chosen on another split than {VALIDATION}", elsewhere),
+        _line(f"no best: checkpoints were chosen on a split other than {VALIDATION}", elsewhere),
         _line(
-            "no best: no evaluations on the validation split (train with eval.every=...)", none if not elsewhere else []
+            "no best: not evaluated on the validation split (train with eval.every=...)", none if not elsewhere else []
         ),
         _line("seeds that saw different numbers of images", lengths),
         _line("files that could not be read", [file for run in runs for file in run.damaged]),

@@ -15,6 +15,7 @@ from gancli.config.annotations import fits
 from gancli.config.targets import signature
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
+from gancli.losses.penalties import R1
 from gancli.models.base import Model
 from gancli.training.schedules import Linear, Schedule
 
@@ -52,9 +53,9 @@ def test_builds_partials_and_what_is_inside() -> None:
     node = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.5}
     built = instantiate(node, torch.optim.Optimizer)
     assert isinstance(built, partial) and built.func is torch.optim.SGD and built.keywords == {"lr": 0.5}
-    inside = {"layers": [{"_target_": "torch.nn.ReLU"}], "x": {"a": 1}}
-    built = instantiate({"_target_": "torch.nn.Sequential", "_partial_": True, **inside}, torch.nn.Module)
-    assert type(built.keywords["layers"][0]) is torch.nn.ReLU and built.keywords["x"] == {"a": 1}
+    penalties = {"r1": {"_target_": "gancli.losses.penalties.R1", "gamma": 2.0}}
+    built = instantiate({"_target_": "gancli.losses.adversarial.Hinge", "penalties": penalties}, Loss)
+    assert type(built.penalties["r1"]) is R1 and built.penalties["r1"].gamma == 2.0
 
 
 def test_arguments_of_the_program_win() -> None:
@@ -89,7 +90,7 @@ def test_refused_with_one_line(target: str, capsys) -> None:
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="no Model class of a trusted package"):
+    with pytest.raises(UsageError, match="Linear is refused: it is no Model"):
         instantiate({"_target_": "gancli.training.schedules.Linear"}, Model)
 
 

@@ -3,15 +3,25 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
-from test_lectures import lecture
+from helpers import lecture
 
-from gancli.lectures import fgan_bounds, optimal_discriminator, parallel_lines
+from gancli.lectures import dirac_gan, fgan_bounds, optimal_discriminator, parallel_lines
 from gancli.lectures.base import NUMBERS
 from gancli.lectures.players import Line, critic_alone, jsd, log_normal
 from gancli.losses.adversarial import Minimax, NonSaturating, Wasserstein
 from gancli.verbs.train import train
+from gancli.views import figures
+
+
+@pytest.fixture(autouse=True)
+def unsaved(monkeypatch) -> None:
+    """Figures are not rendered, and the Dirac-GAN's fields not drawn: test_lectures.py looks at the files."""
+    monkeypatch.setattr(dirac_gan, "_draw", lambda *args: None)
+    monkeypatch.setattr(figures, "save", lambda figure, path: None)
+    monkeypatch.setattr(figures, "pixels", lambda figure: np.zeros((1, 1, 3), np.uint8))
 
 
 def numbers(folder, name: str, *more: str):
@@ -92,7 +102,7 @@ def test_divergences_of_fgan_are_those_of_the_table():
 
 
 def test_a_trained_t_comes_within_two_percent_of_every_divergence_and_never_above(tmp_path):
-    found = numbers(tmp_path, "fgan_bounds", "images=300k", "batch_size=500", "lecture.looks=20")
+    found = numbers(tmp_path, "fgan_bounds", "lecture.distance=0.5", "images=80k", "batch_size=400", "lecture.looks=10")
     del found["d"]
     assert len(found) == 6
     for name, row in found.items():
@@ -134,3 +144,39 @@ def test_jsd_of_the_same_and_of_disjoint_distributions():
     line = Line.over(-40, 40)
     p, far = log_normal(line.x, -20), log_normal(line.x, 20)
     assert jsd(p, p, line) == pytest.approx(0, abs=1e-12) and jsd(p, far, line) == pytest.approx(math.log(2), abs=1e-12)
+
+
+RADII = {  # after 500 steps: simultaneous, alternating; Mescheder et al. 2018's notebook, from theta = psi = 1
+    "gan": ("3.10", "1.42"),
+    "nsgan": ("0.64", "0.28"),
+    "wgan_clipped": ("1.00", "1.02"),
+    "wgan_gp": ("1.80", "1.22"),
+    "r1": ("2.6e-06", "2.3e-07"),
+}
+WGAN = {"simultaneous": (2.6e4, 500), "alternating": (1.40, 0.005)}  # of the same notebook, and half its last digit
+OTHERS = ("wgan", "r1_critical", "instance_noise")
+
+
+def without(*methods: str) -> list[str]:
+    """Return the overrides that leave methods of the Dirac-GAN out."""
+    return [f"~lecture.{part}.{name}" for part in ("titles", "methods") for name in ("consensus", *methods)]
+
+
+def test_dirac_gan_ends_at_the_published_radii(tmp_path):
+    found = numbers(tmp_path, "dirac_gan", *without(*OTHERS))["radius"]
+    assert found.keys() == RADII.keys()
+    for name, digits in RADII.items():
+        for how, text in zip(("simultaneous", "alternating"), digits):
+            form = ".1e" if "e" in text else ".2f"
+            assert f"{found[name][how]:{form}}" == text, (name, how)
+
+
+def test_dirac_gan_is_a_linear_map_without_a_bound_and_converges_by_damping_or_noise(tmp_path):
+    found = numbers(tmp_path, "dirac_gan", *without(*RADII), "lecture.steps=250")["radius"]
+    h = 0.2  # theta moves by -h psi, then psi by h theta: of before, or of after
+    for how, step in (("simultaneous", [[1, -h], [h, 1]]), ("alternating", [[1, -h], [h, 1 - h * h]])):
+        half, whole = (np.linalg.norm(np.linalg.matrix_power(step, n) @ [1, 1]) for n in (250, 500))
+        published, rounding = WGAN[how]
+        assert found["wgan"][how] == pytest.approx(half, rel=1e-9) and whole == pytest.approx(published, abs=rounding)
+    assert max(found["r1_critical"].values()) < 1e-6  # with gamma = 0.3 it is 0.0004 or more
+    assert max(found["instance_noise"].values()) < 0.06  # sampling noise around 0.02

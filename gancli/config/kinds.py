@@ -1,0 +1,73 @@
+"""What kind of object a target may be: the classes that an annotation names, and those derived from them.
+
+Read from the source, as signatures are, so that nothing is imported before it is known to be of the right kind.
+"""
+
+import ast
+from collections.abc import Sequence
+from contextlib import suppress
+
+from gancli.config import targets
+from gancli.config.targets import Module, NotFound, Parameter
+from gancli.errors import UsageError
+
+Found = tuple[Module, ast.ClassDef]
+
+
+def named(parameter: Parameter | None, trust: Sequence[str] = ()) -> list[str]:
+    """Return the classes of trusted packages that a parameter's annotation names, dotted.
+
+    ``dict[str, Regularizer] | None`` and ``Callable[..., Likelihood]`` name one each, ``Any`` and ``int`` none.
+    """
+    found = (_class_of(parameter.module, each) for each in _names(parameter.annotation)) if parameter else ()
+    names = (f"{where.name}.{node.name}" for where, node in filter(None, found))
+    return [name for name in names if targets.is_trusted(name.rpartition(".")[0], trust)]
+
+
+def check(target: str, allowed: Sequence[str]) -> None:
+    """Refuse a target that is none of the allowed classes and derives from none of them.
+
+    Of a class whose bases are computed when its module runs the source does not tell; one of a package that the user
+    trusts is let through, to be looked at after its import.
+
+    Raises:
+        UsageError: it is of no allowed kind, or does not exist.
+    """
+    kinds = [targets.find(each)[1] for each in allowed]
+    if kinds and _derives(targets.find(target), kinds, own=not targets.is_trusted(target, ())):
+        return
+    names = " or ".join(each.rpartition(".")[2] for each in allowed)
+    raise UsageError(f"_target_={target} is refused: {f'it is no {names}' if names else 'nothing is to be built here'}")
+
+
+def _names(annotation: ast.expr | None) -> list[ast.expr]:
+    """Return the names in an annotation, in quotes or not."""
+    if annotation is None:
+        return []
+    found: list[ast.expr] = []
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            with suppress(SyntaxError):  # a word of a Literal
+                found += _names(ast.parse(node.value, mode="eval").body)
+        elif isinstance(node, (ast.Name, ast.Attribute)):
+            found.append(node)
+    return found
+
+
+def _class_of(module: Module, name: ast.expr) -> Found | None:
+    try:
+        where, node = targets.resolve(module, name)
+    except NotFound:  # a builtin
+        return None
+    return (where, node) if isinstance(node, ast.ClassDef) else None
+
+
+def _derives(found: Found, kinds: Sequence[ast.ClassDef], *, own: bool, depth: int = 20) -> bool:
+    """Tell whether a class is one of the kinds or derives from one; ``own``: a base that is not found may do so."""
+    module, node = found
+    if node in kinds:
+        return True
+    bases = [_class_of(module, base.value if isinstance(base, ast.Subscript) else base) for base in node.bases]
+    return bool(depth) and any(
+        own if base is None else _derives(base, kinds, own=own, depth=depth - 1) for base in bases
+    )
