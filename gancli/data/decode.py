@@ -3,11 +3,8 @@
 import hashlib
 import json
 import logging
-import struct
 import time
 import warnings
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,21 +15,27 @@ import numpy as np
 from PIL import Image
 
 from gancli.data import cache
-from gancli.data.files import Entry, one_line
-from gancli.data.pixels import flatten, halved, is_grey, parallel, resize, threads, to_array, upright_size
+from gancli.data.files import Entry
+from gancli.data.pixels import (
+    Depth,
+    depth_warning,
+    halved,
+    is_grey,
+    parallel,
+    resize,
+    threads,
+    to_array,
+    upright_size,
+)
 from gancli.data.source import SPLITS, Images, held_count, permutation
 from gancli.data.spec import ImageSpec
+from gancli.data.untrusted import Unreadable, one_line
 from gancli.errors import UsageError
+from gancli.files import shown
 
 _FORMAT = 1  # increased whenever the same files would decode to different pixels
 _SECONDS = 5.0  # between two progress messages
 logger = logging.getLogger("gancli")
-
-# What Pillow and zipfile raise for damaged files; fuzzing triggers every one of these.
-_BROKEN = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(AssertionError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError),
-)
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,16 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
     """
     found = cache.load(key)
     if found is None:
-        Image.init()  # load all plugins now: loading them lazily is not thread-safe
-        with _quiet():
+        with quiet():
             shape = _shape(entries, recipe, root)
             found = _decode_to_cache(entries, recipe, key, root, shape)
     pixels, meta = found
     skipped = [position for position, _ in meta["skipped"]]
     if skipped:
-        first = "; ".join(f"{entries[i].name}: {why}" for i, why in meta["skipped"][:3])
+        first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in meta["skipped"][:3])
         logger.warning("%s: skipped %d of %d images that cannot be read (%s)", root, len(skipped), len(entries), first)
+    if text := depth_warning(*meta.get("deep", (0, 0))):
+        logger.warning("%s: %s", root, text)
     return pixels, skipped
 
 
@@ -143,13 +147,14 @@ def _decode_to_cache(
     entries: Sequence[Entry], recipe: Recipe, key: str, root: Path, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, dict]:
     broken: list[tuple[int, str]] = []
+    deep = Depth()
     try:
         with cache.writing(key, shape) as writer:
             logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
-            for image in _rows(entries, recipe, shape, broken):
+            for image in _rows(entries, recipe, shape, broken, deep):
                 writer.append(image)
             _refuse(entries, broken, recipe, root)
-            writer.meta = {"skipped": broken, "root": str(root), "recipe": vars(recipe)}
+            writer.meta = {"skipped": broken, "deep": deep.counted(), "root": str(root), "recipe": vars(recipe)}
         if (found := cache.load(key)) is not None:
             return found
         reason = "the written files cannot be read back"
@@ -161,25 +166,27 @@ def _decode_to_cache(
         *(cache.decoded_dir(), reason, len(entries)),
     )
     broken.clear()
+    deep = Depth()
     pixels = np.empty((len(entries), *shape), np.uint8)
     count = 0
-    for count, image in enumerate(_rows(entries, recipe, shape, broken), 1):
+    for count, image in enumerate(_rows(entries, recipe, shape, broken, deep), 1):
         pixels[count - 1] = image
     _refuse(entries, broken, recipe, root)
-    return pixels[:count], {"skipped": broken}
+    return pixels[:count], {"skipped": broken, "deep": deep.counted()}
 
 
 def _rows(
-    entries: Sequence[Entry], recipe: Recipe, shape: tuple[int, int, int], broken: list[tuple[int, str]]
+    entries: Sequence[Entry], recipe: Recipe, shape: tuple[int, int, int], broken: list[tuple[int, str]], deep: Depth
 ) -> Iterator[np.ndarray]:
     """Yield the readable images in order; append (position, reason) to `broken` for each of the others."""
 
     def one(entry: Entry) -> np.ndarray | str:
         try:
-            with entry.open() as file, Image.open(file) as image:
-                array = to_array(resize(halved(flatten(image, shape[0]), recipe.half), recipe.size, recipe.crop))
-        except _BROKEN as error:
-            return _reason(error)
+            with entry.picture() as image:
+                flat = deep.flatten(image, shape[0])
+                array = to_array(resize(halved(flat, recipe.half), recipe.size, recipe.crop))
+        except Unreadable as error:
+            return str(error)
         if array.shape != shape:
             return f"its pixels are {array.shape[2]}x{array.shape[1]}, not {shape[2]}x{shape[1]}"
         return array
@@ -202,9 +209,9 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
 
     def header(entry: Entry) -> tuple[tuple[int, int], bool] | None:
         try:
-            with entry.open() as file, Image.open(file) as image:
+            with entry.picture() as image:
                 return upright_size(image), is_grey(image)
-        except _BROKEN:
+        except Unreadable:
             return None  # decoding fails as well, and counts it
 
     logger.info("reading the headers of %d images of %s", len(entries), root)
@@ -221,7 +228,7 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
             if recipe.size and not grey:
                 break  # the shape is known
     if not sizes:
-        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {entries[0].name}")
+        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[0].name)}")
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
@@ -232,12 +239,26 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
     return recipe.channels or (1 if grey else 3), height, width
 
 
+def upright_sizes(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
+    """Return (width, height) of the files, from their headers; None: such a file cannot be read."""
+
+    def size(entry: Entry) -> tuple[int, int] | None:
+        try:
+            with entry.picture() as image:
+                return upright_size(image)
+        except Unreadable:
+            return None
+
+    with quiet():
+        return list(parallel(size, entries, threads(_mean_bytes(entries))))
+
+
 def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Recipe, root: Path) -> None:
     if len(broken) == len(entries):
         i, why = broken[0]
-        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {entries[i].name}: {why}")
+        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[i].name)}: {why}")
     if broken and not recipe.skip:
-        first = "; ".join(f"{entries[i].name}: {why}" for i, why in broken[:3])
+        first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in broken[:3])
         first += "; ..." if len(broken) > 3 else ""
         raise UsageError(
             f"{root}: {len(broken)} of {len(entries)} images cannot be read ({first}); "
@@ -245,19 +266,14 @@ def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Rec
         )
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image Pillow knows"
-    return getattr(error, "strerror", None) or one_line(error)
-
-
 def _mean_bytes(entries: Sequence[Entry]) -> float:
     return sum(max(entry.size, 0) for entry in entries) / max(len(entries), 1)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress Pillow's warnings about malformed EXIF, palettes and large pictures."""
+def quiet() -> Iterator[None]:
+    """Get Pillow ready for threads, and suppress its warnings about malformed EXIF and palettes."""
+    Image.init()  # loads all plugins: loading them lazily is not thread-safe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+from gancli.data.decode import upright_sizes
 from gancli.data.files import open_files
 from gancli.data.folder import FolderImages, Named
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint
 from gancli.errors import UsageError
+from gancli.files import shown
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
@@ -51,15 +53,30 @@ class Domains(FolderImages):
 class Side(Domains):
     """One of two domains under a root: folders trainA, testA, valA (or trainB, ...), or a half of each AB picture."""
 
-    def __init__(self, root: str, side: str, half: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, root: str, side: str, half: bool = False, partner: "Side | None" = None, **kwargs: Any
+    ) -> None:  # fmt: skip
         super().__init__(root, **kwargs)
-        self.side, self.options = side, {**self.options, "side": side, "half": half}
+        self.side, self.partner = side, partner
+        self.options = {**self.options, "side": side, "half": half, "partner": partner}
         if half:
             self.recipe = replace(self.recipe, half="AB".index(side))
         self.half = half
 
     def _parts(self) -> dict[str, list[Named]]:
-        return super()._parts() if self.half else side_of(self.root, self.side)
+        """Return the files in the order of the partner's: where a.jpg belongs to a.png, sorting could mix pairs up."""
+        found = super()._parts() if self.half else side_of(self.root, self.side)
+        if self.partner is None:
+            return found
+        at = {
+            (split, _stem(path)): i for split, each in self.partner._parts().items() for i, (_, path) in enumerate(each)
+        }
+        return {split: sorted(named, key=lambda each: at[split, _stem(each[1])]) for split, named in found.items()}
+
+
+def _stem(path: str) -> str:
+    """Return a path without its ending."""
+    return path.rpartition(".")[0]
 
 
 def side_of(root: Any, side: str) -> dict[str, list[Named]]:
@@ -179,7 +196,7 @@ class Paired(Unpaired):
 
     The other arguments are those of `Unpaired`, except that unreadable files cannot be skipped.
 
-    Raises UsageError if a picture has no partner.
+    Raises UsageError if a picture has no partner, or one of another shape, of which cropping would keep another part.
     """
 
     paired = True
@@ -191,7 +208,7 @@ class Paired(Unpaired):
         folders = {entry.name.split("/")[-2] for entry in open_files(a.root).entries() if "/" in entry.name}
         if not {"trainA", "trainB"} & folders:
             return Side(root, "A", half=True, **options), Side(root, "B", half=True, **options)
-        names = [{split: [path.rpartition(".")[0] for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
+        names = [{split: [_stem(path) for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
             alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))
             if alone or sorted(names[0][split]) != sorted(names[1][split]):
@@ -199,12 +216,53 @@ class Paired(Unpaired):
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )
-        return a, b
+        return a, Side(root, "B", partner=a, **options)
+
+    def _load(self, split: str) -> dict[str, Images]:
+        a, b = self.domains
+        if isinstance(a, Side) and isinstance(b, Side):
+            if not a.half and a.recipe.crop != "none":
+                _check_shapes(a, b)
+        elif self.size is not None:
+            ours, theirs = ((each.spec.width, each.spec.height) for each in (a.split(split), b.split(split)))
+            if not _same_shape(ours, theirs, "center"):
+                raise UsageError(
+                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart by data.size; "
+                    "choose data of one shape"
+                )
+        return super()._load(split)
 
     def _joined(self, a: Images, b: Images) -> Images:
         if len(a) != len(b):
             raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both")
         return super()._joined(a, b)
+
+
+def _check_shapes(a: Side, b: Side) -> None:
+    """Refuse pairs of different shapes: the centre of one picture is not the centre of the other. Raises UsageError."""
+    pairs = [pair for split, named in a._parts().items() for pair in zip(named, b._parts()[split])]
+    sizes = [upright_sizes([pair[side][0] for pair in pairs]) for side in (0, 1)]
+    apart = [
+        f"{shown(named[1])}: {_times(one)} and {_times(other)}"
+        for (named, _), one, other in zip(pairs, *sizes)
+        if one and other and not _same_shape(one, other, a.recipe.crop)
+    ]
+    if apart:
+        raise UsageError(
+            f"data.root={a.root}: {len(apart)} of {len(pairs)} pairs have pictures of different shapes ({apart[0]}), "
+            "which would be cropped apart; make them equal, or squeeze both with data.crop=none"
+        )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _same_shape(a: tuple[int, int], b: tuple[int, int], crop: str | int) -> bool:
+    """Tell whether cropping takes the same part of two pictures, (width, height), up to a pixel of the smaller one."""
+    if isinstance(crop, int):
+        return a == b
+    return abs(a[0] * b[1] - b[0] * a[1]) <= max(*a, *b)
 
 
 def check_load(load: float) -> float:
