@@ -59,6 +59,12 @@ def short(text: str) -> str:
     return text.encode("utf-8", "surrogateescape")[:SHORT].decode("utf-8", "ignore")
 
 
+def leaves(name: str) -> bool:
+    """Tell whether a name is none of a file below a folder: absolute, with ``..``, or empty."""
+    parts = PurePosixPath(name).parts
+    return not parts or parts[0].startswith("/") or ".." in parts or "\0" in name
+
+
 def inside(folder: Path, name: str) -> Path:
     """Return where a name lands below a folder, if that is below it.
 
@@ -72,16 +78,11 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         UsageError: the name is absolute, leads upwards or through a link out of the folder, or is too long for a file.
     """
-    parts = PurePosixPath(name).parts
-    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in name:
-        raise UsageError(
-            f"{shown(name)} is no name of a file below {folder}, and nothing is written elsewhere; rename it"
-        )
-    long = [part for part in parts if len(os.fsencode(part)) > LONGEST]
-    if long:
-        raise UsageError(
-            f"{shown(long[0])} has {len(os.fsencode(long[0]))} bytes, and names of files at most {LONGEST}"
-        )
+    if leaves(name):
+        raise UsageError(f"{shown(name)!r} names no file below {folder}, and nothing is written elsewhere; rename it")
+    for part in PurePosixPath(name).parts:
+        if len(part.encode("utf-8", "surrogatepass")) > LONGEST:
+            raise UsageError(f"{shown(part)}: names of files have at most {LONGEST} bytes; rename it")
     path = folder / name
     try:
         leads = path.resolve()
@@ -99,12 +100,12 @@ def all_inside(folder: Path, names: Sequence[str]) -> None:
         UsageError: as ``inside``; two names are equal; or a name is a folder of another one.
     """
     seen: set[str] = set()
-    for name in names:
+    for name in (str(PurePosixPath(each)) for each in names):  # a//b is a/b
         inside(folder, name)
         if name in seen:
             raise UsageError(f"two files would be called {shown(name)}; rename one of their sources")
         seen.add(name)
-    for name in names:
+    for name in seen:
         for parent in PurePosixPath(name).parents:
             if str(parent) in seen:
                 raise UsageError(f"{shown(str(parent))} would be a file and the folder of {shown(name)}; rename one")

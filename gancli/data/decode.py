@@ -207,19 +207,20 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
     if recipe.size and recipe.channels:
         return recipe.channels, recipe.size, recipe.size
 
-    def header(entry: Entry) -> tuple[tuple[int, int], bool] | None:
+    def header(entry: Entry) -> tuple[tuple[int, int], bool] | str:
         try:
             with entry.picture() as image:
                 return upright_size(image), is_grey(image)
-        except Unreadable:
-            return None  # decoding fails as well, and counts it
+        except Unreadable as error:
+            return str(error)  # decoding fails as well, and counts it
 
     logger.info("reading the headers of %d images of %s", len(entries), root)
     sizes: Counter[tuple[int, int]] = Counter()
-    grey = True
+    grey, why = True, ""
     with closing(parallel(header, entries, threads(_mean_bytes(entries)))) as headers:
         for found in headers:
-            if found is None:
+            if isinstance(found, str):
+                why = why or found
                 continue
             width, height = found[0][0] // (1 if recipe.half is None else 2), found[0][1]
             limit = recipe.crop if isinstance(recipe.crop, int) else max(width, height)
@@ -228,7 +229,7 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
             if recipe.size and not grey:
                 break  # the shape is known
     if not sizes:
-        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[0].name)}")
+        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[0].name)}: {why}")
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""

@@ -227,7 +227,7 @@ class Paired(Unpaired):
             ours, theirs = ((each.spec.width, each.spec.height) for each in (a.split(split), b.split(split)))
             if not _same_shape(ours, theirs, "center"):
                 raise UsageError(
-                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart by data.size; "
+                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart; "
                     "choose data of one shape"
                 )
         return super()._load(split)

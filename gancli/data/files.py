@@ -15,7 +15,7 @@ from PIL import Image
 from gancli.data import untrusted
 from gancli.data.untrusted import FORMATS, Unreadable, one_line
 from gancli.errors import UsageError
-from gancli.files import shown
+from gancli.files import leaves, shown
 
 EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
 
@@ -103,6 +103,8 @@ class Archive(Files):
             for member in self.zip.members()
             if member.filename.lower().endswith(EXTENSIONS) and all(map(_visible, member.filename.split("/")))
         ]
+        if out := next((each.filename for each in self.zip.members() if leaves(each.filename)), None):
+            raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
         found = {each.filename: Entry(self, each.filename, each.compress_size, each.CRC) for each in members}
         if len(found) < len(members):
             names = [each.filename for each in members]

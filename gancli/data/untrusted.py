@@ -4,6 +4,7 @@ import math
 import os
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others 
 BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
     *(AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile),
-    Image.DecompressionBombError,
+    *(tokenize.TokenError, Image.DecompressionBombError),
 )
 
 _limit = 2.0  # GiB
