@@ -100,8 +100,8 @@ def depth_warning(pictures: int, brightest: int) -> str | None:
     if not pictures or brightest >= 128:
         return None
     return (
-        f"{pictures} pictures have 16 bits per channel and use at most {100 * (brightest + 1) / 256:.2g} % of that "
-        f"range: they are dark, and {brightest + 1} of 256 levels are left; scale their values up to 65535"
+        f"the 16-bit pictures ({pictures}) use at most {100 * (brightest + 1) / 256:.2g} % of their range: they are "
+        f"dark, and {brightest + 1} of 256 levels are left; scale their values up to 65535"
     )
 
 

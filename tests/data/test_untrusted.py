@@ -3,6 +3,7 @@
 What a damaged or hostile file is refused for is the same in every command, as all read it by the same functions.
 """
 
+import ast
 import bz2
 import io
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from helpers import compose
 from pictures import numbers, write
 from PIL import Image
@@ -30,6 +32,8 @@ from gancli.views.base import RunData
 from gancli.views.completion import missing_part, read_picture
 from gancli.views.pictures import check_names
 from gancli.views.translation import Translations
+
+PACKAGE = ROOT / "gancli"
 
 
 @pytest.fixture(autouse=True)
@@ -421,6 +425,34 @@ def test_sixteen_bits_of_which_a_part_is_used_are_said(tmp_path, caplog, kind, l
     for call in calls:
         caplog.clear()
         call()
-        said = [record.message for record in caplog.records if "16 bits" in record.message]
+        said = [record.message for record in caplog.records if "16-bit" in record.message]
         assert len(said) == (share is not None)
-        assert share is None or any(f"at most {each} % of that range" in said[0] for each in share.split("|"))
+        assert share is None or any(f"at most {each} % of their range" in said[0] for each in share.split("|"))
+
+
+# One reader, one writer
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@pytest.mark.parametrize("name", ["Image.open", "np.load", "zipfile.ZipFile", "tarfile.open", "shutil.unpack_archive"])
+def test_only_one_module_opens_what_others_made(name) -> None:
+    own = {"np.load": {"gancli/data/cache.py"}}  # the cache of decoded pixels
+    found = {str(f.relative_to(ROOT)) for f in PACKAGE.rglob("*.py") if name in {call for call, _ in calls(f)}}
+    assert found - own.get(name, set()) <= {"gancli/data/untrusted.py"}
+
+
+def test_files_are_written_aside_and_renamed_or_in_a_folder_that_was_looked_at() -> None:
+    """What else is opened for writing lies in a run folder behind guard.writing(), or in gancli's own cache."""
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        for name, call in calls(file):
+            modes = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            opens = name.split(".")[-1] == "open" and any(set(mode) & set("wax+") and len(mode) < 4 for mode in modes)
+            if (opens or name.endswith((".write_text", ".write_bytes"))) and not name.startswith("temporary."):
+                found.add(str(file.relative_to(PACKAGE)))
+    assert found == {"data/cache.py", "training/tracker.py"}

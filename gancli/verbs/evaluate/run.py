@@ -17,7 +17,7 @@ from gancli import config
 from gancli.console import setup_logging, watched
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
-from gancli.files import inside, sha256_file
+from gancli.files import inside, sha256_file, short
 from gancli.metrics import moments, scorecard
 from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics, metrics_named
@@ -151,9 +151,10 @@ def _paths(which: str, named: Path, run: Path) -> list[Path]:
 
 def _pictures(cfg: Any) -> Iterator[Origin]:
     """Yield the pictures that someone else made."""
-    path = Path(cfg.images).expanduser().resolve()
-    folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / path.stem
-    yield Origin(None, {}, {"images": str(path)}, folder, path.stem)
+    path = Path(os.path.expanduser(cfg.images)).resolve()
+    name = short(path.stem)
+    folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / name
+    yield Origin(None, {}, {"images": str(path)}, folder, name)
 
 
 def _known(path: str) -> moments.Gaussian:
