@@ -9,12 +9,14 @@ gancli train model=stargan data=domains data.root=~/seasons data.size=128
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from gancli.data.decode import upright_sizes
 from gancli.data.files import Asked, open_files
 from gancli.data.folder import FolderImages
 from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint, folder
 from gancli.errors import UsageError
+from gancli.files import shown
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
@@ -50,15 +52,30 @@ class Domains(FolderImages):
 class Side(Domains):
     """One of two domains under a root: folders trainA, testA, valA (`layout.side_of`), or a half of each AB picture."""
 
-    def __init__(self, root: str, side: str, half: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, root: str, side: str, half: bool = False, partner: "Side | None" = None, **kwargs: Any
+    ) -> None:  # fmt: skip
         super().__init__(root, **kwargs)
-        self.side, self.options = side, {**self.options, "side": side, "half": half}
+        self.side, self.partner = side, partner
+        self.options = {**self.options, "side": side, "half": half, "partner": partner}
         if half:
             self.recipe = replace(self.recipe, half="AB".index(side))
         self.half = half
 
     def _layout(self) -> Layout:
-        return super()._layout() if self.half else side_of(open_files(self.root, self.asked), self.side)
+        """Return the files in the order of the partner's: where a.jpg belongs to a.png, sorting could mix pairs up."""
+        found = super()._layout() if self.half else side_of(open_files(self.root, self.asked), self.side)
+        if self.partner is None:
+            return found
+        theirs = self.partner._layout().parts
+        at = {(split, _stem(path)): i for split, each in theirs.items() for i, (_, path) in enumerate(each)}
+        parts = {split: sorted(each, key=lambda pair: at[split, _stem(pair[1])]) for split, each in found.parts.items()}
+        return found._replace(parts=parts)
+
+
+def _stem(path: str) -> str:
+    """Return a path without its ending."""
+    return path.rpartition(".")[0]
 
 
 class PairedSide(Side):
@@ -166,7 +183,7 @@ class Paired(Unpaired):
 
     The other arguments are those of `Unpaired`, except that unreadable files cannot be skipped.
 
-    Raises UsageError if a picture has no partner.
+    Raises UsageError if a picture has no partner, or one of another shape, of which cropping would keep another part.
     """
 
     paired = True
@@ -178,16 +195,30 @@ class Paired(Unpaired):
         a, b = (PairedSide(root, side, half=half, **options) for side in "AB")
         if half:
             return a, b
-        names = [_stems(each._layout()) for each in (a, b)]
+        names = [{split: [_stem(path) for _, path in n] for split, n in s._layout().parts.items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
             ours, theirs = (each.get(split, []) for each in names)
-            if ours != theirs:
-                alone = sorted(set(ours) ^ set(theirs))
-                which = alone[0] if alone else "two files of one name, or of names that endings sort in another order,"
+            alone = sorted(set(ours) ^ set(theirs))
+            if alone or sorted(ours) != sorted(theirs):
+                which = alone[0] if alone else "two files of one name"
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )
-        return a, b
+        return a, PairedSide(root, "B", partner=a, **options)
+
+    def _load(self, split: str) -> dict[str, Images]:
+        a, b = self.domains
+        if isinstance(a, Side) and isinstance(b, Side):
+            if not a.half and a.recipe.crop != "none":
+                _check_shapes(a, b)
+        elif self.size is not None:
+            ours, theirs = ((each.spec.width, each.spec.height) for each in (a.split(split), b.split(split)))
+            if not _same_shape(ours, theirs, "center"):
+                raise UsageError(
+                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart; "
+                    "choose data of one shape"
+                )
+        return super()._load(split)
 
     def _joined(self, a: Images, b: Images) -> Images:
         if len(a) != len(b):
@@ -195,9 +226,32 @@ class Paired(Unpaired):
         return super()._joined(a, b)
 
 
-def _stems(layout: Layout) -> dict[str, list[str]]:
-    """Return the names of a domain's files by split, without their endings."""
-    return {split: [path.rpartition(".")[0] for _, path in named] for split, named in layout.parts.items()}
+def _check_shapes(a: Side, b: Side) -> None:
+    """Refuse pairs of different shapes: the centre of one picture is not the centre of the other. Raises UsageError."""
+    ours, theirs = (each._layout().parts for each in (a, b))
+    pairs = [pair for split, named in ours.items() for pair in zip(named, theirs[split])]
+    sizes = [upright_sizes([pair[side][0] for pair in pairs]) for side in (0, 1)]
+    apart = [
+        f"{shown(named[1])}: {_times(one)} and {_times(other)}"
+        for (named, _), one, other in zip(pairs, *sizes)
+        if one and other and not _same_shape(one, other, a.recipe.crop)
+    ]
+    if apart:
+        raise UsageError(
+            f"data.root={a.root}: {len(apart)} of {len(pairs)} pairs have pictures of different shapes ({apart[0]}), "
+            "which would be cropped apart; make them equal, or squeeze both with data.crop=none"
+        )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _same_shape(a: tuple[int, int], b: tuple[int, int], crop: str | int) -> bool:
+    """Tell whether cropping takes the same part of two pictures, (width, height), up to a pixel of the smaller one."""
+    if isinstance(crop, int):
+        return a == b
+    return abs(a[0] * b[1] - b[0] * a[1]) <= max(*a, *b)
 
 
 def check_load(load: float) -> float:

@@ -12,6 +12,7 @@ from PIL import Image
 from gancli.data.files import Entry
 from gancli.data.pixels import upright_size
 from gancli.errors import UsageError
+from gancli.files import shown
 
 
 class Fact(NamedTuple):
@@ -99,7 +100,7 @@ def duplicates(twins: Sequence[tuple[int, int]], bounds: Mapping[str, tuple[int,
 
 def skipped_words(entries: Sequence[Entry], meta: Mapping[str, Any]) -> str:
     """Return how many files were skipped, and the reasons of the first."""
-    first = "; ".join(f"{entries[i].name}: {why}" for i, why in meta["skipped"][:3])
+    first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in meta["skipped"][:3])
     return f"skipped {len(meta['skipped'])} of {len(entries)} images that cannot be read ({first})"
 
 

@@ -1,19 +1,25 @@
 """List and open the image files of a directory or a zip archive, without extracting it."""
 
-import io
 import os
-import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gancli.errors import UsageError
+from PIL import Image
 
-EXTENSIONS = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
+from gancli.data import untrusted
+from gancli.data.untrusted import FORMATS, Unreadable, one_line
+from gancli.errors import UsageError
+from gancli.files import leaves, shown
+
+EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
+
+__all__ = ["EXTENSIONS", "Entry", "Files", "one_line", "open_files"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,11 @@ class Entry:
     size: int  # bytes as stored; -1 if the file cannot be read
     stamp: int  # changes with the content: mtime in ns, or the CRC-32 of a zip member
 
-    def open(self) -> BinaryIO:
-        return self.files.open(self.name)
+    @contextmanager
+    def picture(self) -> Iterator[Image.Image]:
+        """Yield the picture, which is decoded in the ``with`` block. Raises Unreadable, there as well."""
+        with self.files.open(self.name) as file, untrusted.picture(file) as image:
+            yield image
 
 
 class Asked(NamedTuple):
@@ -62,7 +71,8 @@ class Files(ABC):
         """Return all files that are not hidden."""
 
     @abstractmethod
-    def open(self, name: str) -> BinaryIO: ...
+    def open(self, name: str) -> BinaryIO:
+        """Open an image file. Raises Unreadable."""
 
 
 class Directory(Files):
@@ -98,48 +108,54 @@ class Directory(Files):
         return found
 
     def open(self, name: str) -> BinaryIO:
-        return open(self.root / name, "rb")
+        return untrusted.regular(self.root / name)
 
 
 class Archive(Files):
     def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
         self.root, self.asked = root, asked
-        try:
-            # All threads share one handle: ZipFile locks the file position.
-            self.zip = zipfile.ZipFile(root)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise UsageError(
-                f"{self}: is a file, but not a zip that can be read ({one_line(error)}); "
-                "allowed are a folder and a zip of images"
-            ) from None
-        except OSError as error:
-            raise UsageError(f"{self}: cannot be read ({error.strerror}); check its permissions") from None
+
+    @cached_property
+    def zip(self) -> untrusted.Zip:
+        """The open archive, which all threads share. Raises Unreadable."""
+        return untrusted.Zip(self.root)
 
     def listing(self) -> list[Entry]:
-        return [
-            Entry(self, member.filename, member.compress_size, member.CRC)
-            for member in self.zip.infolist()
-            if not member.is_dir() and all(map(_visible, member.filename.split("/")))
+        if out := next((each.filename for each in self.zip.members() if leaves(each.filename)), None):
+            raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
+        members = [
+            each for each in self.zip.members() if not each.is_dir() and all(map(_visible, each.filename.split("/")))
         ]
+        found = {each.filename: Entry(self, each.filename, each.compress_size, each.CRC) for each in members}
+        if len(found) < len(members):
+            names = [each.filename for each in members]
+            twice = next(name for name in found if names.count(name) > 1)
+            raise UsageError(f"{self.root}: two of its members are called {shown(twice)}; pack it again")
+        return list(found.values())
 
     def open(self, name: str) -> BinaryIO:
-        return io.BytesIO(self.zip.read(name))
+        return BytesIO(self.zip.read(name))
 
 
 def open_files(root: Path, asked: Asked = DATA_ROOT) -> Files:
-    """Return a reader for a folder or a zip archive. Raises UsageError if ``root`` is neither."""
-    if root.is_dir():
+    """Return a reader for a folder or a zip archive; ``asked`` is what the user typed it for.
+
+    Raises:
+        UsageError: ``root`` is neither, or cannot be read.
+    """
+    if os.path.isdir(root):
         return Directory(root, asked)
-    if root.exists():
-        return Archive(root, asked)
-    key = asked.key
-    raise UsageError(f"{key}={root}: no such folder or zip; name a folder or zip of images: {key}=~/my-images")
-
-
-def one_line(error: BaseException) -> str:
-    """Return the last line of an exception's message, at most 160 characters, or the name of its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else type(error).__name__
+    if not os.path.lexists(root):  # nor can a name be there that is too long
+        example = f": {asked.key}=~/my-images" if asked == DATA_ROOT else ""
+        raise UsageError(f"{asked.key}={root}: no such folder or zip; name a folder or zip of images{example}")
+    archive = Archive(root, asked)
+    try:
+        _ = archive.zip
+    except Unreadable as error:
+        raise UsageError(
+            f"{archive}: is a file, but not a zip that can be read ({error}); allowed are a folder and a zip of images"
+        ) from None
+    return archive
 
 
 def _is_image(name: str) -> bool:

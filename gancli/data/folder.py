@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, get_args
 
 from gancli.data import layout as layouts
-from gancli.data.decode import Item, Recipe, decode_splits
+from gancli.data.decode import Recipe
 from gancli.data.files import DATA_ROOT, Asked, Entry, open_files
 from gancli.data.layout import How, Layout, Named
 from gancli.data.pixels import check_crop
 from gancli.data.source import Images, Source, amount, folder
+from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
 
 _ON_ERROR = ("refuse", "skip")

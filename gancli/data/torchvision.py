@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from gancli.data.decode import Item, Recipe, decode_splits
+from gancli.data.decode import Recipe
 from gancli.data.files import Asked, Entry, one_line, open_files
 from gancli.data.pixels import check_crop, fit
 from gancli.data.source import Images, Source, folder
+from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
 
 _SECONDS = 20.0  # a server that does not answer for this long counts as unreachable

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from gancli.errors import UsageError
+from gancli.files import refuse_links
 
 log = logging.getLogger("gancli")
 LOCK = ".lock"  # in the folder that is written into, as long as somebody writes
@@ -53,9 +54,11 @@ def writing(folder: Path) -> Iterator[None]:
     file says who has it. Evaluations take no lock: each writes files of its own, whole or not at all.
 
     Raises:
-        UsageError: another process writes there; it is named.
+        UsageError: another process writes there; it is named. Or links in the folder, which may be someone else's, lead
+            out of it, where nothing is to be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
     path = folder / LOCK
     descriptor = _locked(path)
     try:

@@ -175,12 +175,6 @@ def test_two_plain_folders_are_two_domains(tmp_path) -> None:
     assert len(Unpaired(str(tmp_path / "in"), size=8, test=1, validation=0).split("train")) == 3
 
 
-def test_pairs_whose_endings_sort_them_apart_are_refused(tmp_path) -> None:
-    write(tmp_path / "in" / "trainA", "x.png", "x.a.png")
-    write(tmp_path / "in" / "trainB", "x.JPG", "x.a.JPG")
-    refused(lambda: Paired(str(tmp_path / "in"), size=8), "sort in another order")
-
-
 def test_other_endings(tmp_path) -> None:
     kinds = ("png", "JPEG", "jpg", "jfif", "jpe", "ppm", "pgm", "pnm", "webp", "avif", "TIFF", "gif", "bmp")
     write(tmp_path / "in", "x.png")
