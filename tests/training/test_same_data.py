@@ -57,9 +57,12 @@ def test_as_many_other_pictures_are_refused(tmp_path) -> None:
     shutil.copytree(root, moved, copy_function=shutil.copyfile)  # other times of modification
     resume = f"resume={tmp_path / 'run'}"
     pictured(tmp_path / "run", moved, "images=24", resume)  # the same pictures elsewhere: no fault
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "moved")
+    first = f"resume={tmp_path / 'run/checkpoints/000000000016.pt'}"
+    pictured(tmp_path / "zipped", tmp_path / "packed.zip", "images=32", first)
     Image.new("RGB", (8, 8), "red").save(moved / "003.png")
     refused([f"data.root={moved} (it was {root})"], pictured, tmp_path / "one", moved, "images=32",
-            f"resume={tmp_path / 'run/checkpoints/000000000016.pt'}")  # fmt: skip
+            first)  # fmt: skip
     refused(["files that it reads were changed"], pictured, tmp_path / "run", moved, "images=32", resume)
 
 
