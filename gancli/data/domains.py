@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from gancli.data.decode import upright_sizes
-from gancli.data.files import Asked, open_files
+from gancli.data.files import DATA_ROOT, open_files
 from gancli.data.folder import FolderImages
 from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
@@ -52,6 +52,8 @@ class Domains(FolderImages):
 class Side(Domains):
     """One of two domains under a root: folders trainA, testA, valA (`layout.side_of`), or a half of each AB picture."""
 
+    asked = DATA_ROOT._replace(layout=False)
+
     def __init__(
         self, root: str, side: str, half: bool = False, partner: "Side | None" = None, **kwargs: Any
     ) -> None:  # fmt: skip
@@ -81,7 +83,7 @@ def _stem(path: str) -> str:
 class PairedSide(Side):
     """One of the two halves of all pairs."""
 
-    asked = Asked(broken="repair them, or remove them with their partners: pairs cannot be skipped")
+    asked = Side.asked._replace(broken="repair them, or remove them with their partners: pairs cannot be skipped")
 
 
 class Unpaired(Source):

@@ -44,6 +44,8 @@ class Asked(NamedTuple):
     key: str = "data.root"
     sizes: str = "training requires a single size: add data.size=64"
     broken: str = "repair or remove them, or add data.on_error=skip"
+    layout: bool = True  # the key data.layout can be typed for it
+    trained: bool = True  # it is data to train on, which must hold some of every class
 
 
 DATA_ROOT = Asked()

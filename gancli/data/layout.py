@@ -69,7 +69,7 @@ def read(files: Files, how: How = "auto") -> Layout:
         classes = tuple(sorted(set(labels.values())))
         kind = f"{len(classes)} class folders" if len(classes) > 1 else "no classes"
         if auto and len(classes) > 1 and sharded(classes, labels):
-            kind = f"no classes: {classes[0]}/ to {classes[-1]}/ are shards, or else data.layout=classes"
+            kind = f"no classes: {classes[0]}/ to {classes[-1]}/ are shards{_or(files, 'classes')}"
             classes = ()
     classes = classes if len(classes) > 1 else ()
     _check_trained(parts, labels, classes, files)
@@ -177,12 +177,12 @@ def _arranged(named: list[Named], files: Files) -> tuple[dict[str, list[Named]],
     classes = [top for top in tops if top and not split_of(top)]
     if "train" in splits and (not classes or len(splits) > 1):
         return _split_by(named, lambda folders: 0 if folders and split_of(folders[0]) else None)
-    if splits - {"train"} and len(tops) > 1:
+    if splits - {"train"} and len(tops) > 1 and files.asked.trained:
         test = next(top for top in tops if split_of(top) and split_of(top) != "train")
         rest = ", ".join(f"{top}/" for top in sorted(classes)[:3]) or "no folder"
         raise UsageError(
-            f"{files}: has {test}/ beside {rest}, and no train/; rename the folder to train on, or take {test}/ away "
-            "(or data.layout=classes, if it is a class)"
+            f"{files}: has {test}/ beside {rest}, and no train/; rename the folder to train on, or take {test}/ away"
+            f"{_or(files, 'classes')}"
         )
     below = {(path.split("/")[0], split_of(path.split("/")[1]) if path.count("/") > 1 else None) for _, path in named}
     inner = {split for _, split in below}
@@ -224,7 +224,7 @@ def _check_trained(
     parts: dict[str, list[Named]], labels: dict[Entry, str], classes: tuple[str, ...], files: Files
 ) -> None:
     """Refuse classes that have images to test on, but none to train on. Raises UsageError."""
-    training = {labels[entry] for entry, _ in parts["train"]} if classes else set()
+    training = {labels[entry] for entry, _ in parts["train"]} if classes and files.asked.trained else set(classes)
     if absent := [name for name in classes if name not in training]:
         raise UsageError(
             f"{files}: class {absent[0]!r} has test or validation images but none to train on; "
@@ -241,7 +241,7 @@ def _folders(parts: dict[str, list[Named]], files: Files) -> dict[Entry, str]:
         count = len(set(names.values()))
         raise UsageError(
             f"{files}: {len(loose)} images, e.g. {loose[0]}, lie beside {count} class folders, "
-            f"e.g. {min(names.values())}/; move all images into class folders, or none (or data.layout=flat)"
+            f"e.g. {min(names.values())}/; move all images into class folders, or none{_or(files, 'flat')}"
         )
     return names
 
@@ -262,21 +262,26 @@ def _json_labels(files: Files, entries: list[Entry], others: list[str]) -> dict[
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         reason = one_line(error)
         raise UsageError(
-            f"{files}: its {found} holds no labels ({reason}); repair it, or add data.layout=classes"
+            f"{files}: its {found} holds no labels ({reason}); repair it, or take it away{_or(files, 'classes')}"
         ) from None
     bad = next((label for label in pairs.values() if type(label) is not int or label < 0), None)
     if bad is not None:
         raise UsageError(
-            f"{files}: {found} has the label {json.dumps(bad)[:40]}; allowed are whole numbers from 0; to do without, "
-            "add data.layout=flat"
+            f"{files}: {found} has the label {json.dumps(bad)[:40]}; allowed are whole numbers from 0; "
+            f"repair it, or take it away{_or(files, 'flat')}"
         )
     missing = [entry.name for entry in entries if entry.name not in pairs] if pairs else []
     if missing:
         raise UsageError(
             f"{files}: {found} has no label for {len(missing)} of {len(entries)} images, e.g. {missing[0]}; "
-            "add them, take the images away, or data.layout=flat"
+            f"add them, or take the images away{_or(files, 'flat')}"
         )
     return {entry: str(pairs[entry.name]) for entry in entries} if pairs else {}
+
+
+def _or(files: Files, how: How) -> str:
+    """Return the advice to choose another layout, where its key can be typed."""
+    return f", or add data.layout={how}" if files.asked.layout else ""
 
 
 def _endings(names: list[str]) -> str:

@@ -25,12 +25,17 @@ GRID = "grid.png"  # the overview that gancli sample writes beside its images
 class Pictures(FolderImages):
     """All images of a folder or zip, of whatever split, without the grid that ``gancli sample`` writes."""
 
-    asked = Asked("images", "scores compare pictures of one size: resize them first", "repair or remove them")
+    asked = Asked(
+        "images", "scores compare pictures of one size: resize them first", "repair or remove them", False, False
+    )
 
     def _layout(self) -> Layout:
         found = super()._layout()
         named = [each for split in SPLITS for each in found.parts.get(split, ()) if each[1] != GRID]
-        return found._replace(parts={"train": named})
+        return found._replace(parts={"train": named}, note=f"{found.note}; all of them are scored")
+
+    def notes(self) -> list[str]:
+        return self._notes
 
 
 def read(path: str, like: Images) -> Images:

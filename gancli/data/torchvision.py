@@ -60,7 +60,9 @@ _SETS = {
     "celeba": _Set("CelebA", _CELEBA, "celeba/img_align_celeba.zip"),
 }
 
-_CELEBA_ASKED = Asked("data=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again")
+_CELEBA_ASKED = Asked(
+    "data=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout=False
+)
 
 # What a failed download raises: no network, a full disk, a web page instead of a file, a partial file.
 _DOWNLOAD = (

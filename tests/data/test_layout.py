@@ -266,9 +266,21 @@ def like(root: Path):
 
 
 def test_images_to_be_scored_are_read_whatever_their_split(tmp_path, caplog) -> None:
+    data = like(write(tmp_path / "like", *numbers(2)))
     root = write(tmp_path / "in", *numbers(6, "train/"), *numbers(3, "test/"), "grid.png")
-    caplog.set_level("INFO", "gancli")
-    assert len(pictures.read(str(root), like(write(tmp_path / "like", *numbers(2))))) == 9
+    assert len(pictures.read(str(root), data)) == 9
+    for name in ("testing", "cat"):  # no train: nothing is to be trained on
+        write(tmp_path / "other", *numbers(2, f"{name}/"))
+    assert len(pictures.read(str(tmp_path / "other"), data)) == 4
+
+
+def test_advice_names_the_layout_only_where_its_key_can_be_typed(tmp_path) -> None:
+    data = like(write(tmp_path / "like", *numbers(2)))
+    root = write(tmp_path / "in", *numbers(2, "a/"), *numbers(2, "b/"), "c.png")
+    for make in (lambda: pictures.read(str(root), data), lambda: Paired(str(root), size=8).split("train")):
+        with pytest.raises(UsageError, match="move all images into class folders, or none$"):
+            make()
+    refused(lambda: FolderImages(str(root)).split("train"), "or none, or add data.layout=flat")
 
 
 def unreadable(root: Path) -> Path:
