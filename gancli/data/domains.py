@@ -212,7 +212,7 @@ class Paired(Unpaired):
         for split in sorted(names[0].keys() | names[1].keys()):
             alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))
             if alone or sorted(names[0][split]) != sorted(names[1][split]):
-                which = alone[0] if alone else "two files of one name"
+                which = shown(alone[0]) if alone else "two files of one name"
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )

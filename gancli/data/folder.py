@@ -5,6 +5,7 @@ from gancli.data.files import EXTENSIONS, Entry, Files, open_files
 from gancli.data.pixels import check_crop
 from gancli.data.source import Images, Source, amount, folder
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import shown
 
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -107,8 +108,8 @@ def class_names(parts: dict[str, list[Named]], root: str) -> tuple[str, ...]:
     loose = [path for path in paths if "/" not in path]
     if names and loose:
         raise UsageError(
-            f"data.root={root}: {len(loose)} images, e.g. {loose[0]}, lie beside {len(names)} class folders, "
-            f"e.g. {min(names)}/; move all images into class folders, or none"
+            f"data.root={root}: {len(loose)} images, e.g. {shown(loose[0])}, lie beside {len(names)} class folders, "
+            f"e.g. {shown(min(names))}/; move all images into class folders, or none"
         )
     if len(names) < 2:
         return ()
@@ -116,6 +117,6 @@ def class_names(parts: dict[str, list[Named]], root: str) -> tuple[str, ...]:
     if names - training:
         raise UsageError(
             f"data.root={root}: class {min(names - training)!r} has test or validation images but none to train on; "
-            f"the classes of train are {', '.join(sorted(training)[:10])}"
+            f"the classes of train are {', '.join(map(shown, sorted(training)[:10]))}"
         )
     return tuple(sorted(names))
