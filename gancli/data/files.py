@@ -98,13 +98,10 @@ class Archive(Files):
         return untrusted.Zip(self.root)
 
     def entries(self) -> list[Entry]:
-        members = [
-            member
-            for member in self.zip.members()
-            if member.filename.lower().endswith(EXTENSIONS) and all(map(_visible, member.filename.split("/")))
-        ]
-        if out := next((each.filename for each in self.zip.members() if leaves(each.filename)), None):
+        pictures = [each for each in self.zip.members() if each.filename.lower().endswith(EXTENSIONS)]
+        if out := next((each.filename for each in pictures if leaves(each.filename)), None):
             raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
+        members = [each for each in pictures if all(map(_visible, each.filename.split("/")))]
         found = {each.filename: Entry(self, each.filename, each.compress_size, each.CRC) for each in members}
         if len(found) < len(members):
             names = [each.filename for each in members]

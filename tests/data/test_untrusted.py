@@ -203,7 +203,7 @@ def test_endless_files_do_not_hang(tmp_path, entrance) -> None:
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-@pytest.mark.parametrize("name", ["/tmp/slipped.png", "../../slipped.png", "a/../../slipped.png", "//x.png", "a/.."])
+@pytest.mark.parametrize("name", ["/tmp/slipped.png", "../../slipped.png", "a/../../slipped.png", "//x.png"])
 def test_zips_with_members_outside_of_them_are_refused(tmp_path, name, entrance) -> None:
     good = write(tmp_path / "in", "good.png", size=(16, 16)) / "good.png"
     path = zipped(tmp_path / "in.zip", {"good.png": good.read_bytes(), name: good.read_bytes()})
