@@ -111,6 +111,19 @@ def all_inside(folder: Path, names: Sequence[str]) -> None:
                 raise UsageError(f"{shown(str(parent))} would be a file and the folder of {shown(name)}; rename one")
 
 
+def output_folder(typed: str | None, run: Path, usual: str) -> Path:
+    """Return the folder that results go to: the one that was typed, or the usual one below a run folder.
+
+    Raises:
+        UsageError: it lies in the run folder, which may be someone else's, and links there lead out of it.
+    """
+    path = Path(typed).expanduser() if typed else run / usual
+    below = os.path.relpath(path, run)
+    if not leaves(below):
+        inside(run, below)
+    return path
+
+
 def refuse_links(folder: Path) -> None:
     """Refuse a folder that is written into if a link anywhere in it leads out of it. Raises UsageError."""
     for parent, folders, files in os.walk(folder):

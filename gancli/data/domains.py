@@ -202,7 +202,7 @@ class Paired(Unpaired):
             ours, theirs = (each.get(split, []) for each in names)
             alone = sorted(set(ours) ^ set(theirs))
             if alone or sorted(ours) != sorted(theirs):
-                which = alone[0] if alone else "two files of one name"
+                which = shown(alone[0]) if alone else "two files of one name"
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )

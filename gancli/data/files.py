@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,15 +124,14 @@ class Archive(Files):
         return untrusted.Zip(self.root)
 
     def listing(self) -> list[Entry]:
-        if out := next((each.filename for each in self.zip.members() if leaves(each.filename)), None):
-            raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
         members = [
             each for each in self.zip.members() if not each.is_dir() and all(map(_visible, each.filename.split("/")))
         ]
+        pictures = [each.filename for each in self.zip.members() if _is_image(each.filename)]
+        if out := next((name for name in pictures if leaves(name)), None):
+            raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
         found = {each.filename: Entry(self, each.filename, each.compress_size, each.CRC) for each in members}
-        if len(found) < len(members):
-            names = [each.filename for each in members]
-            twice = next(name for name in found if names.count(name) > 1)
+        if twice := next((name for name, n in Counter(pictures).items() if n > 1), None):
             raise UsageError(f"{self.root}: two of its members are called {shown(twice)}; pack it again")
         return list(found.values())
 

@@ -11,6 +11,7 @@ from gancli.data.pixels import check_crop
 from gancli.data.source import Images, Source, amount, folder
 from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import shown
 
 _ON_ERROR = ("refuse", "skip")
 
@@ -93,5 +94,7 @@ def _items(named: Sequence[Named], labels: Mapping[Entry, str], classes: tuple[s
     if classes and (strange := [entry for entry, _ in named if labels.get(entry) not in index]):
         what = labels.get(strange[0])
         what = "is in no class folder" if what is None else f"is of class {what!r}, which train has not"
-        raise UsageError(f"{strange[0].files}: {strange[0].name} {what}; the classes are {', '.join(classes[:10])}")
+        raise UsageError(
+            f"{strange[0].files}: {shown(strange[0].name)} {what}; the classes are {shown(', '.join(classes[:10]))}"
+        )
     return [Item(entry, index[labels[entry]] if classes else -1) for entry, _ in named]

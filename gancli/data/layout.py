@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from gancli.data.files import EXTENSIONS, Entry, Files, one_line
 from gancli.data.source import SPLITS
 from gancli.errors import UsageError
+from gancli.files import shown
 
 How = Literal["auto", "classes", "flat"]
 Named = tuple[Entry, str]  # a file, and its path below the split's folder
@@ -208,7 +209,7 @@ def _split_by(named: list[Named], place: Callable[[list[str]], int | None]) -> t
 
 
 def _where(folders: Sequence[str]) -> str:
-    return f"in {folders[0]}/" if folders else "beside the folders"
+    return f"in {shown(folders[0])}/" if folders else "beside the folders"
 
 
 def _stripped(named: list[Named], all: bool = False) -> list[Named]:
@@ -227,8 +228,8 @@ def _check_trained(
     training = {labels[entry] for entry, _ in parts["train"]} if classes and files.asked.trained else set(classes)
     if absent := [name for name in classes if name not in training]:
         raise UsageError(
-            f"{files}: class {absent[0]!r} has test or validation images but none to train on; "
-            f"the classes of train are {', '.join(sorted(training)[:10])}"
+            f"{files}: class {shown(absent[0])!r} has test or validation images but none to train on; "
+            f"the classes of train are {shown(', '.join(sorted(training)[:10]))}"
         )
 
 
@@ -240,8 +241,8 @@ def _folders(parts: dict[str, list[Named]], files: Files) -> dict[Entry, str]:
     if names and loose:
         count = len(set(names.values()))
         raise UsageError(
-            f"{files}: {len(loose)} images, e.g. {loose[0]}, lie beside {count} class folders, "
-            f"e.g. {min(names.values())}/; move all images into class folders, or none{_or(files, 'flat')}"
+            f"{files}: {len(loose)} images, e.g. {shown(loose[0])}, lie beside {count} class folders, "
+            f"e.g. {shown(min(names.values()))}/; move all images into class folders, or none{_or(files, 'flat')}"
         )
     return names
 
@@ -273,7 +274,7 @@ def _json_labels(files: Files, entries: list[Entry], others: list[str]) -> dict[
     missing = [entry.name for entry in entries if entry.name not in pairs] if pairs else []
     if missing:
         raise UsageError(
-            f"{files}: {found} has no label for {len(missing)} of {len(entries)} images, e.g. {missing[0]}; "
+            f"{files}: {found} has no label for {len(missing)} of {len(entries)} images, e.g. {shown(missing[0])}; "
             f"add them, or take the images away{_or(files, 'flat')}"
         )
     return {entry: str(pairs[entry.name]) for entry in entries} if pairs else {}
@@ -287,5 +288,5 @@ def _or(files: Files, how: How) -> str:
 def _endings(names: list[str]) -> str:
     """Return how many files there are of each ending: ``130 .heic, 1 .txt``."""
     counts = Counter(PurePosixPath(name).suffix.lower() or PurePosixPath(name).name for name in names)
-    told = ", ".join(f"{n:,} {ending}" for ending, n in counts.most_common(5))
+    told = ", ".join(f"{n:,} {shown(ending)}" for ending, n in counts.most_common(5))
     return told + (f" and {len(counts) - 5} other kinds" if len(counts) > 5 else "")

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import shown
 
 SPLITS = ("train", "validation", "test")
 Draw = Callable[[int, Generator], tuple[Tensor, Tensor | None]]  # (n, generator) -> n images and their labels
@@ -159,8 +160,8 @@ def _class_counts(images: Images) -> list[str]:
         return []
     counts = np.bincount(images.labels, minlength=len(names))
     order = range(len(names)) if len(names) <= 10 else [int(counts.argmin()), int(counts.argmax())]
-    shown = (", " if len(names) <= 10 else " to ").join(f"{names[i]} {counts[i]:,}" for i in order)
-    return [f"{len(names):,} classes, images of {images.split}: {shown}"]
+    each = (", " if len(names) <= 10 else " to ").join(f"{shown(names[i])} {counts[i]:,}" for i in order)
+    return [f"{len(names):,} classes, images of {images.split}: {each}"]
 
 
 def hold_out(n: int, part: float, seed: int, key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,9 @@ def set_limit(gib: float) -> None:
 def check_size(size: int, what: str) -> None:
     """Refuse ``size`` bytes above the limit; ``what`` begins the message. Raises Unreadable."""
     if size > _limit * GIB:
-        raise Unreadable(f"{what} {size / GIB:.1f} GiB, and runtime.unpack_gib={_limit:g} is the limit")
+        raise Unreadable(
+            f"{what} {size / GIB:.1f} GiB, and runtime.unpack_gib={_limit:g} is the limit: raise it if you trust it"
+        )
 
 
 def reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from gancli.errors import UsageError
-from gancli.files import refuse_links
+from gancli.files import inside
 
 log = logging.getLogger("gancli")
 LOCK = ".lock"  # in the folder that is written into, as long as somebody writes
@@ -54,12 +54,10 @@ def writing(folder: Path) -> Iterator[None]:
     file says who has it. Evaluations take no lock: each writes files of its own, whole or not at all.
 
     Raises:
-        UsageError: another process writes there; it is named. Or links in the folder, which may be someone else's, lead
-            out of it, where nothing is to be written.
+        UsageError: another process writes there; it is named. Or the lock is a link to something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(folder)
-    path = folder / LOCK
+    path = inside(folder, LOCK)
     descriptor = _locked(path)
     try:
         os.write(descriptor, json.dumps(_who()).encode())
@@ -73,7 +71,7 @@ def writing(folder: Path) -> Iterator[None]:
 def _locked(path: Path) -> int:
     """Return the descriptor of an empty lock file that is locked by this process and stands at its path."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

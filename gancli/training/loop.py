@@ -11,7 +11,7 @@ from typing import Any
 from gancli import config
 from gancli.console import RunProgress, setup_logging
 from gancli.errors import Interrupted, UsageError
-from gancli.files import json_lines
+from gancli.files import json_lines, refuse_links
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
@@ -62,6 +62,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
             raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
     with ExitStack() as stack:
         if run.runtime.is_main:
+            refuse_links(run_dir)  # it may be someone else's
             stack.enter_context(writing(run_dir))
         return _train(run, run_dir, stack)
 

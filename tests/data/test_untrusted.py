@@ -203,7 +203,7 @@ def test_endless_files_do_not_hang(tmp_path, entrance) -> None:
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-@pytest.mark.parametrize("name", ["/tmp/slipped.png", "../../slipped.png", "a/../../slipped.png", "//x.png", "a/.."])
+@pytest.mark.parametrize("name", ["/tmp/slipped.png", "../../slipped.png", "a/../../slipped.png", "//x.png"])
 def test_zips_with_members_outside_of_them_are_refused(tmp_path, name, entrance) -> None:
     good = write(tmp_path / "in", "good.png", size=(16, 16)) / "good.png"
     path = zipped(tmp_path / "in.zip", {"good.png": good.read_bytes(), name: good.read_bytes()})
@@ -227,6 +227,15 @@ def test_names_of_members_are_looked_at_before_the_first_is_written(tmp_path, na
         refused(lambda: translated(path), says)
     else:
         translated(path)
+
+
+@pytest.mark.parametrize("names", [["a\nb/x.png", "c.png"], ["a\x1b[2J.png", "b.png"], ["a\nb.png", "b.png"]])
+def test_names_with_control_characters_stay_on_one_line(tmp_path, names) -> None:
+    good = (write(tmp_path / "in", "good.png", size=(16, 16)) / "good.png").read_bytes()
+    path = zipped(tmp_path / "in.zip", {names[0]: good if "/" in names[0] else b"x", names[1]: good})
+    with pytest.raises(UsageError) as error:
+        FolderImages(str(path)).split("train")
+    assert str(error.value).isprintable()
 
 
 def test_a_picture_may_not_become_the_folder_of_another(tmp_path) -> None:

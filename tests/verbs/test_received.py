@@ -63,6 +63,18 @@ def test_nothing_is_written_through_the_links_of_a_run_folder(cli, received, tmp
     assert answer.code == 2 and "remove that link" in answer.err and len(answer.err.strip().splitlines()) == 1
 
 
+def test_nor_where_the_folder_is_typed(cli, received, tmp_path) -> None:
+    shutil.copytree(received, tmp_path / "run")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "run" / "mine").symlink_to("../home")
+    for verb in ("sample", "complete"):
+        answer = cli(verb, f"ckpt={tmp_path / 'run'}", *VERBS[verb], "out=run/mine/new")
+        assert answer.code == 2 and "remove that link" in answer.err
+        assert cli(verb, f"ckpt={tmp_path / 'run'}", *VERBS[verb], f"out=run/{verb}").code == 0
+        assert cli(verb, f"ckpt={tmp_path / 'run'}", *VERBS[verb], f"out=home/{verb}").code == 0  # the user's own
+    assert sorted(each.name for each in (tmp_path / "home").iterdir()) == ["complete", "sample"]
+
+
 def test_a_run_folder_may_be_reached_by_a_link(cli, received, tmp_path) -> None:
     shutil.copytree(received, tmp_path / "run")
     (tmp_path / "link").symlink_to("run")

@@ -16,7 +16,7 @@ from torch import Tensor
 from gancli import config
 from gancli.console import setup_logging
 from gancli.errors import UsageError
-from gancli.files import check_empty, inside, replacing, short
+from gancli.files import check_empty, output_folder, replacing, short
 from gancli.models.explicit import Explicit
 from gancli.training import checkpoint
 from gancli.training.guard import writing
@@ -43,7 +43,7 @@ def complete(cfg: Any) -> dict[str, float]:
     explicit = cast("Explicit", model)
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
     run = checkpoint.run_dir(saved.path)
-    out = Path(cfg.out).expanduser() if cfg.out else inside(run, f"completions/{_name(cfg, saved)}")
+    out = output_folder(cfg.out, run, f"completions/{_name(cfg, saved)}")
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     found = view.complete(model, data, seed=cfg.seed, batch_size=cfg.batch_size)

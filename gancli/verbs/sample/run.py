@@ -12,7 +12,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import setup_logging
-from gancli.files import check_empty, inside, short
+from gancli.files import check_empty, output_folder, short
 from gancli.training import checkpoint
 from gancli.training.guard import writing
 from gancli.training.runtime import Runtime
@@ -36,7 +36,7 @@ def sample(cfg: Any) -> dict[str, float]:
     view = choice.build(cfg.view or model.own_views()[0], trust=cfg.trust)
     choice.check_suits(view, model, trust=cfg.trust)
     run = checkpoint.run_dir(saved.path)
-    out = Path(cfg.out).expanduser() if cfg.out else inside(run, f"samples/{_name(cfg, saved, view)}")
+    out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view)}")
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     drawn = view.draw(model, data, n=cfg.n, seed=cfg.seed, batch_size=cfg.batch_size)
