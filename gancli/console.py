@@ -1,4 +1,4 @@
-"""What a run says while it works: log.txt, a progress bar on a terminal, plain lines elsewhere."""
+"""Output while a run works: log.txt, a progress bar on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ console = Console(stderr=True)
 
 
 def setup_logging(file: Path | None = None) -> None:
-    """Send gancli's log to the terminal and, with the time, to ``file``."""
+    """Send gancli's log to the terminal and, with timestamps, to ``file``."""
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
@@ -34,10 +34,10 @@ def setup_logging(file: Path | None = None) -> None:
 
 
 class RunProgress:
-    """The progress of a run in images: a bar with rate, time left, losses and last score, or one line per tick.
+    """Progress of a run in images: a bar with rate, time left, losses and last score, or one line per tick.
 
     Args:
-        total: images of the whole run.
+        total: number of images of the whole run.
         images: images already seen.
     """
 
@@ -63,20 +63,20 @@ class RunProgress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep what happens inside, an evaluation say, out of the rate."""
+        """Exclude the time spent inside, such as an evaluation, from the rate."""
         start = time.monotonic()
         yield
         then, before = self.mark
         self.mark = then + time.monotonic() - start, before
 
     def step(self, images: int) -> None:
-        """Move the bar, now and then."""
+        """Update the bar, at most every REDRAW seconds."""
         if self.bar is not None and time.monotonic() - self.drawn > self.REDRAW:
             self.drawn = time.monotonic()
             self.bar.update(self.task, completed=images)
 
     def tick(self, images: int, rate: float, means: Mapping[str, float]) -> None:
-        """Show where the run stands."""
+        """Show the state of the run after a tick."""
         losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in means.items() if k.startswith("loss/"))
         self.text = f"{rate:,.0f} img/s  {losses}"
         if self.bar is not None:
@@ -86,13 +86,13 @@ class RunProgress:
             log.info("%s", f"{images:,}/{self.total:,} images  {left} left  {self._said()}")
 
     def scored(self, score: str) -> None:
-        """Show the newest score from now on."""
+        """Set the score that is shown."""
         self.score = score
         if self.bar is not None:
             self.bar.update(self.task, text=self._said())
 
     def alarmed(self, titles: Sequence[str]) -> None:
-        """Show the alarms that last from now on."""
+        """Set the active alarms that are shown."""
         self.alarms = "".join(f"! {title}  " for title in titles)
         if self.bar is not None:
             self.bar.update(self.task, text=self._said())
@@ -107,7 +107,7 @@ class RunProgress:
 
 @contextmanager
 def watched() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows (what, done, total): a bar on a terminal, a line every ten seconds elsewhere."""
+    """Yield a function that shows (what, done, total): a bar on a terminal, a line every ten seconds elsewhere."""
     if console.is_terminal:
         with Progress(console=console) as bar:
             tasks: dict[str, Any] = {}

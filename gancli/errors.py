@@ -1,15 +1,15 @@
-"""The errors a user can meet, and the spelling help that goes with them."""
+"""The errors that are reported to the user, and suggestions for misspelt words."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UsageError(Exception):
-    """Something the user can fix: one line with what, got, allowed and the next command. Exit code 2."""
+    """An error the user can fix, with a one-line message: what is wrong, what is allowed, what to do. Exit code 2."""
 
 
 class TrainingDiverged(Exception):
-    """A loss or a weight is no longer finite. Names phase, term and images. Exit code 3."""
+    """A loss or a weight is no longer finite; the message names phase, term and images seen. Exit code 3."""
 
 
 class Interrupted(Exception):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, where they may land, their hashes, and the folder of what may be deleted."""
+"""Atomic writes, where files may land, hashes, and the cache folder, which may be deleted at any time."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ from typing import Any
 
 from gancli.errors import UsageError
 
-TEMPORARY = ".tmp"  # ending of what a killed process leaves behind
+TEMPORARY = ".tmp"  # suffix of unfinished files, which a killed process leaves behind
 LONGEST = 255  # bytes of a file's name that common file systems take
 SHORT = 60  # bytes of a value in the name of a folder
 
 
 def cache_dir() -> Path:
-    """Return the folder of decoded data, classifiers and statistics: ``$GANCLI_CACHE`` or ``~/.cache/gancli``."""
+    """Return the cache folder for decoded data, classifiers and statistics: $GANCLI_CACHE or ~/.cache/gancli."""
     return Path(os.environ.get("GANCLI_CACHE") or "~/.cache/gancli").expanduser()
 
 
 def digest(facts: Mapping[str, object]) -> str:
-    """Return 64 hex digits that change when any of the facts (plain JSON types) does; their order does not count."""
+    """Return a SHA-256 of the facts (plain JSON types) as 64 hex digits, independent of their order."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -33,7 +33,7 @@ def sha256_file(path: Path) -> str:
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """Yield what the lines of a file hold, up to one that a kill has torn; nothing if there is no such file."""
+    """Yield the parsed lines of a file up to the first incomplete one; nothing if there is no such file."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
@@ -43,9 +43,9 @@ def json_lines(path: Path) -> Iterator[Any]:
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder that holds files already. Raises UsageError."""
+    """Refuse a folder that already holds files. Raises UsageError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty, and nothing is overwritten; give another folder with out=...")
+        raise UsageError(f"{folder} is not empty, and nothing is overwritten; choose another folder with out=...")
 
 
 def shown(name: str) -> str:
@@ -135,10 +135,10 @@ def refuse_links(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name next to ``path``; at the end it is on the disk and gets its real name.
+    """Yield a temporary path next to ``path``; on exit the file is synced to disk and renamed to ``path``.
 
-    A crash at any moment leaves the old file or the new one. Raises OSError when the disk is full or not writable; the
-    temporary file is gone then and the old one untouched.
+    A crash at any moment leaves the old file or the new one. Raises OSError if the disk is full or not writable; the
+    temporary file is then removed and the old one untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Nobody can guess this name and put a link there; it is no longer than any other's.
@@ -146,7 +146,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
+            os.fsync(file.fileno())  # otherwise a power cut could leave an empty file under the new name
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -38,15 +38,19 @@ Completion for bash: eval "$(gancli -sc install=bash)\""""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line; exit code 0, 2 for what the user can mend, 3 diverged, 130/143 stopped, 1 any other."""
+    """Run one command line and return its exit code.
+
+    0: success, 2: an error that the user can fix, 3: training diverged, 130 or 143: stopped by a signal, 1: any other
+    error.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    gc.disable()  # composing makes little garbage and many objects: collections were a tenth of the answer's time
+    gc.disable()  # composing makes many objects but little garbage; collections took a tenth of the response time
     try:
         return _dispatch(argv)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the interpreter complains at exit
         return 0
     except (Exception, KeyboardInterrupt) as error:
         return report(error)
@@ -71,16 +75,16 @@ def _dispatch(argv: list[str]) -> int:
         answer = completion.shift(argv[1:], tuple(VERBS))
         return 0 if answer is None else run(*answer)
     if argv[0] not in VERBS:
-        raise UsageError(f"no verb {argv[0]!r}{did_you_mean(argv[0], VERBS)} (there are: {', '.join(VERBS)})")
+        raise UsageError(f"no verb {argv[0]!r}{did_you_mean(argv[0], VERBS)} (allowed: {', '.join(VERBS)})")
     return run(argv[0], argv[1:])
 
 
 def run(verb: str, argv: list[str]) -> int:
-    """Let Hydra compose and run a verb, all of Hydra's own flags included."""
+    """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
     flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths())
     multirun = "--multirun" in flags
 
-    import hydra  # here, so that help and wrong verbs answer at once
+    import hydra  # imported late so that help and unknown verbs respond at once
 
     from gancli.cli import saved
     from gancli.config import composition
@@ -108,7 +112,7 @@ def run(verb: str, argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def _hydra_process(argv: list[str]) -> Iterator[None]:
-    """Give Hydra its argv and let its errors through to us; both as before afterwards."""
+    """Give Hydra its argv and let its errors propagate; restore both settings on exit."""
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
     try:
@@ -123,20 +127,20 @@ def _hydra_process(argv: list[str]) -> Iterator[None]:
 
 @dataclass
 class Job:
-    """What Hydra calls with a composed config, once or once per job of a sweep; launchers may pickle it."""
+    """The function that Hydra calls with a composed config, once per job of a sweep; launchers may pickle it."""
 
     verb: str
-    resumed: Any = None  # the config of the run that goes on
+    resumed: Any = None  # config of the run that is resumed
     called: bool = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition
 
-        composition.setup()  # the worker of a parallel launcher has not seen ours
+        composition.setup()  # a parallel launcher's worker process has not called it yet
         self.__dict__.update(state)
 
     def __call__(self, cfg: Any) -> None:
-        """Check the config, run the verb, keep status.json and report errors; a sweep goes on past all but a signal."""
+        """Check the config, run the verb, update status.json and report errors; only a signal ends a sweep early."""
         from gancli.config import composition
 
         self.called = True
@@ -148,7 +152,7 @@ class Job:
             self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
             code = report(error, cfg)
-            # A resumed run that ran out of memory has begun; one whose settings were wrong has not.
+            # A resumed run that ran out of memory had begun; one with wrong settings had not.
             began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
             if began or not record.withdraw():
                 state = "interrupted" if code > 128 else "failed"
@@ -162,25 +166,25 @@ class Job:
 
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:
-            raise UsageError(f"{job.folder} holds a run already: go on with resume=, or name another folder")
+            raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
         checked = config.check(cfg)
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
         digest = config.digest(checked)
         if sweeps and record.is_done(digest):
-            print(f"gancli: job {job.number} is done already: {job.folder}", flush=True)
+            print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
             return
         if sweeps:
             print(f"gancli: job {job.number}: {' '.join(job.overrides)}", flush=True)
         record.begin(digest)
         gc.enable()
-        metrics = VERBS[self.verb].run(checked, job.folder)  # imports torch, which nothing before this line does
+        metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
         record.end("done", metrics={key: float(value) for key, value in metrics.items()})
 
 
 def report(error: BaseException, cfg: Any = None) -> int:
-    """Print one line for an error that has an explanation, its traceback for any other, and return the exit code."""
+    """Print one line for an error that can be explained, else its traceback, and return the exit code."""
     line, code = _verdict(error, cfg)
     if line is None or os.environ.get("GANCLI_TRACEBACK"):
         traceback.print_exception(error)

@@ -1,4 +1,4 @@
-"""The command line after the verb: flags first, paths quoted, and what single settings say."""
+"""The command line after the verb: separating flags from settings, quoting paths, and reading single settings."""
 
 import re
 from collections.abc import Collection
@@ -14,23 +14,23 @@ _SHORT = {
 }  # fmt: skip
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_PATHS = (  # besides a verb's own
+_PATHS = (  # keys of paths, in addition to a verb's own
     "features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root",
     "source", "view.source", "view.image", "view.mask",
 )  # fmt: skip
-_SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as a word; more needs quotes
+_SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as one word; anything else needs quotes
 
 
 def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Return Hydra's flags with their values, and the settings; Hydra 1.3 wants them in this order.
+    """Return Hydra's flags with their values, and the settings; Hydra 1.3 requires this order.
 
     Args:
         argv: the words after the verb.
-        bare: the key of words without one, which are paths and become a list; None: there must be none.
+        bare: the key that collects words without a key, which are paths, into a list; None: every word needs a key.
         paths: the keys of this verb whose values are paths.
 
     Raises:
-        UsageError: an unknown flag, one without its value, or a word that is no setting.
+        UsageError: an unknown flag, a flag without its value, or a word that is not a setting.
     """
     flags, settings, named, words = [], [], [], list(argv)
     while words:
@@ -53,7 +53,7 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
                 flags.append(words.pop(0) if words and words[0] in _INFO else "all")
         else:
             key = name.lstrip("-").replace("-", "_")
-            tip = did_you_mean(name, (*_VALUED, *_PLAIN)) or f"; settings are typed {key}=value, without dashes"
+            tip = did_you_mean(name, (*_VALUED, *_PLAIN)) or f"; write settings as {key}=value, without dashes"
             raise UsageError(f"unknown option {word}{tip}")
     return flags, settings + ([f"{bare}=[{','.join(map(quote, named))}]"] if named else [])
 
@@ -61,25 +61,25 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
 def _setting(word: str, paths: Collection[str]) -> str:
     key, equals, value = word.partition("=")
     if not key or not equals and not word.startswith("~"):
-        raise UsageError(f"{word!r} is no setting: settings are typed key=value, such as data=mnist")
+        raise UsageError(f"{word!r} is not a setting; write settings as key=value, such as data=mnist")
     if re.fullmatch(r"~[\w@]+", key):
-        raise UsageError(f"{word}: {key[1:]} cannot be taken away; choose another value with {key[1:]}=...")
+        raise UsageError(f"{word}: {key[1:]} cannot be removed; choose another value with {key[1:]}=...")
     if key not in paths or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
         return word
-    # Hydra's grammar stops at ~ ( = and more. Commas stay unless a path has them: they are sweeps.
+    # Hydra's grammar stops at ~ ( = and others. Commas mean a sweep, unless a path with them exists.
     if Path(value).expanduser().exists() or not re.search(r"[,(\[]", value):
         return f"{key}={quote(value)}"
     return word
 
 
 def quote(value: str) -> str:
-    """Return a value so that Hydra reads it as this text, whatever it holds."""
+    """Return a value quoted so that Hydra reads it as this exact text."""
     slashed = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'")
     return f"'{slashed}'"
 
 
 def value_of(settings: list[str], key: str) -> str | None:
-    """Return what is typed for a key, without quotes, or None; the last one counts."""
+    """Return the value given for a key, without quotes, or None; the last occurrence counts."""
     for word in reversed(settings):
         name, equals, value = word.lstrip("+").partition("=")
         if name == key and equals:
@@ -88,10 +88,10 @@ def value_of(settings: list[str], key: str) -> str | None:
 
 
 def replaced(settings: list[str], key: str, value: str) -> list[str]:
-    """Return the settings with another value for a key."""
+    """Return the settings with the value of a key replaced."""
     return [f"{key}={quote(value)}" if w.lstrip("+").partition("=")[0] == key else w for w in settings]
 
 
 def is_sweep(value: str) -> bool:
-    """Tell whether a typed value stands for several: ``a,b`` or ``glob(*)``."""
+    """Tell whether a value on the command line stands for several: ``a,b`` or ``glob(*)``."""
     return bool(re.search(r"[,(]", value)) and not Path(value).expanduser().exists()

@@ -1,6 +1,6 @@
-"""One clear line for the errors of Hydra, OmegaConf, the machine's memory and its disk.
+"""One-line explanations of errors from Hydra, OmegaConf, memory and disk.
 
-Errors are told by the names of their classes, so that nothing is imported to explain them.
+Errors are recognised by the names of their classes, so that nothing has to be imported to explain them.
 """
 
 import errno
@@ -14,40 +14,40 @@ _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or 
 
 
 def explain(error: BaseException) -> str | None:
-    """Return what went wrong and what to do, in one line; None when the error is not the user's."""
+    """Return what went wrong and what to do, in one line; None if the error is not the user's."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or "the run folder"
-        return f"no space left on the disk of {place}; free some, or point GANCLI_OUTPUTS elsewhere"
+        return f"no space left on the disk of {place}; free some space, or set GANCLI_OUTPUTS to another disk"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         reason = (error.strerror or "not allowed").lower()
-        return f"{error.filename}: {reason}; GANCLI_OUTPUTS and out= choose other folders"
+        return f"{error.filename}: {reason}; choose another folder with GANCLI_OUTPUTS or out="
     chain = list(_chain(error))
     for each in chain:
         line = _of_hydra(each) or _of_omegaconf(each)
         if line:
             return " ".join(line.split())
     if "group override must be a string" in str(error):
-        return "a group takes the name of one of its options, such as model=dcgan, not null or a number"
+        return "a group needs the name of one of its options, such as model=dcgan, not null or a number"
     if isinstance(error, ValueError) and _raised_in(error, "hydra"):
         return " ".join(str(error).split())
     return None
 
 
 def out_of_memory(error: BaseException, cfg: Any) -> str | None:
-    """Return a line that names a smaller batch size when the error is the device's or the machine's memory."""
+    """Return a line that suggests a smaller batch size if the device or the host ran out of memory, else None."""
     text = str(error)
     cpu = isinstance(error, RuntimeError) and re.search(r"can't allocate memory|not enough memory", text)
     if not (isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error) or cpu):
         return None
     size = (cfg or {}).get("batch_size")
     if not size or size < 2:
-        return "out of memory; take a smaller model or data.size"
-    parts = f", or the same updates in parts: accumulate={2 * cfg['accumulate']}" if "accumulate" in cfg else ""
+        return "out of memory; use a smaller model or data.size"
+    parts = f", or accumulate={2 * cfg['accumulate']} for the same updates" if "accumulate" in cfg else ""
     return f"out of memory with batch_size={size}; try batch_size={size // 2}{parts}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the errors behind an error, the first cause first."""
+    """Yield an error and its causes, the first cause first."""
     if error is not None:
         yield from _chain(error.__cause__ or error.__context__)
         yield error
@@ -73,7 +73,9 @@ def _of_hydra(error: Any) -> str | None:
         key = error.override.partition("=")[0]
         reason = re.search(r"Unknown function '\w+'|Missing (?:quote|brace)", text)
         why = f" ({reason[0]})" if reason else ""
-        return f"cannot read {error.override!r}{why}; special characters need quotes inside quotes: \"{key}='...'\""
+        return (
+            f"{error.override!r} cannot be parsed{why}; put special characters in quotes within quotes: \"{key}='...'\""
+        )
     if "SearchPathException" in names:
         return text
     if "ConfigCompositionException" in names:
@@ -89,9 +91,9 @@ def _no_option(path: str, options: list[str]) -> str:
         return f"no config named {path!r} in conf/"
     folder = conf_dir() / group
     shipped = [str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")]
-    # Hydra lists none for a choice of several, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
+    # Hydra lists no options for a list, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
     options = sorted({*options, *shipped})
-    listed = f" (there are: {', '.join(options)})" if options else " (there are none)"
+    listed = f" (allowed: {', '.join(options)})" if options else " (none is allowed)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 
 
@@ -99,11 +101,11 @@ def _no_composition(text: str) -> str | None:
     if several := re.match(r"Ambiguous value for argument '(.*)'", text):
         word = several[1]
         key, _, value = word.partition("=")
-        return f"{word}: several values; add -m to run each, or write '{key}=[{value}]' for a list"
+        return f"{word} has several values; add -m to run each, or write '{key}=[{value}]' for a list"
     if twice := re.match(r"Multiple values for ([\w@/]+)", text):
-        return f"{twice[1]} is chosen already: write {twice[1]}=... without the +"
+        return f"{twice[1]} is already chosen; write {twice[1]}=... without the +"
     if lost := re.match(r"Could not override '([^']*)'", text):
-        return f"{lost[1]}: no such key or group here"
+        return f"{lost[1]}: no such key or group"
     if unresolved := re.match(r"Error resolving interpolation '([^']*)'", text):
         return f"{unresolved[1]} cannot be resolved: one of its groups was removed"
     return text.splitlines()[0]
@@ -118,11 +120,11 @@ def _of_omegaconf(error: Any) -> str | None:
         parent = error.parent_node
         known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
-        return f"{key}: no such key{did_you_mean(str(error.key), known)} (there are: {', '.join(sorted(known))})"
+        return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
         return f"{key}={converted[1]}: expected {_KINDS.get(converted[2], converted[2])}"
     if choice := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", reason):
         return f"{key}={choice[1]}: expected one of {choice[2]}{did_you_mean(choice[1], choice[2].split(', '))}"
     if "is not a ListConfig" in reason:
-        return f"{key}: expected a list, written '{key}=[a,b]'"
+        return f"{key}: expected a list, such as '{key}=[a,b]'"
     return f"{key}: {reason}"

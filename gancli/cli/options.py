@@ -26,7 +26,7 @@ def explained(group: str) -> str:
     """
     groups = _groups()
     if group not in groups:
-        raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (there are: {', '.join(sorted(groups))})")
+        raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (allowed: {', '.join(sorted(groups))})")
     files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
     stories = {name: _story(files[name]) for name in sorted(files)}
     for each in sorted(groups):
@@ -63,7 +63,7 @@ def _groups() -> set[str]:
 
 
 def _story(file: Path) -> str:
-    """Return the first comment of a yaml, all its lines up to a command or the first key; empty: it has none."""
+    """Return the first comment of a yaml, up to a command or the first key; empty if there is none."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# @package"):

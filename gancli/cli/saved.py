@@ -1,4 +1,4 @@
-"""Where ckpt= and resume= get the config of an earlier run from, before Hydra composes."""
+"""Loading the config of an earlier run for ckpt= and resume=, before Hydra composes."""
 
 import os
 from pathlib import Path
@@ -17,24 +17,24 @@ FIXED = ("data", "model", "loss", "optimizer", "experiment", "internal/recipe") 
 
 
 def outputs() -> Path:
-    """Return the folder below which runs are kept: $GANCLI_OUTPUTS, or outputs/."""
+    """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
     return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
 
 
 def latest() -> Path:
-    """Return the run folder below outputs/ that saved a checkpoint last.
+    """Return the run folder below outputs() with the newest checkpoint.
 
     Raises:
         UsageError: no run there has a checkpoint yet.
     """
     files = [f for f in outputs().glob(f"**/{checkpoint.FOLDER}/*.pt") if not f.name.startswith(".")]
     if not files:
-        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; gancli train writes one")
+        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; train a model with gancli train")
     return max(files, key=lambda f: f.stat().st_mtime_ns).parent.parent
 
 
 def read(path: Path) -> Any:
-    """Return the resolved config that a run folder or a checkpoint file was trained with; a folder's without torch.
+    """Return the resolved training config of a run folder or a checkpoint file; a folder does not need torch.
 
     Raises:
         UsageError: it cannot be read.
@@ -46,27 +46,27 @@ def read(path: Path) -> Any:
 
 
 def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, list[str], Any]:
-    """Make the config of the checkpoint that is typed, if one is, the base of what Hydra composes.
+    """Make the config of the checkpoint on the command line, if there is one, the base of what Hydra composes.
 
     Returns:
-        The primary config's name, the settings as Hydra shall see them, and the config of a run that is resumed.
+        The primary config's name, the settings to pass to Hydra, and the config of a resumed run or None.
 
     Raises:
-        UsageError: no such checkpoint, or settings that a resumed run cannot take.
+        UsageError: no such checkpoint, or settings that a resumed run cannot change.
     """
     composition.setup()
     key = verb.checkpoint or ""
     value = value_of(settings, key) if key else None
     if value is None or value in ("", "null", "???") or (multirun and is_sweep(value)):
-        if value and "," in value and short.takes(verb):  # what is typed short is so of all, as of the first
+        if value and "," in value and short.takes(verb):  # short keys are expanded by the first checkpoint, for all
             settings, own = short.expanded(verb, settings, read(_named(value.partition(",")[0])))
             if any(word.startswith("view.") for word in settings):
                 composition.add_base(verb.name, own)
         elif value is None and short.takes(verb):
             short.check_typed(verb, settings)
-        return verb.name, settings, None  # several: each job asks its own checkpoint
+        return verb.name, settings, None  # with several checkpoints, each job reads its own
     if verb.makes_runs and multirun:
-        raise UsageError(f"{key}= continues one run; leave -m away")
+        raise UsageError(f"{key}= continues one run; omit -m")
     path = _named(value)
     checkpoint.find(path)
     settings = replaced(settings, key, str(path))
@@ -86,7 +86,7 @@ def _named(value: str) -> Path:
 
 
 def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:
-    """Make the run's own config the primary one; a group that is typed again must be the same choice."""
+    """Make the run's own config the primary one; a group given again must have the same option."""
     run = checkpoint.run_dir(path)
     choices = (status.read(run) or {}).get("choices", {})
     kept = []
@@ -96,16 +96,16 @@ def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:
             kept.append(word)
         elif choices.get(group) != choice:
             own = f" ({choices[group]})" if group in choices else ""
-            raise UsageError(f"{word}: a resumed run keeps its {group}{own}; leave it away, or leave resume= away")
+            raise UsageError(f"{word}: a resumed run keeps its {group}{own}; omit it, or omit resume=")
     saved = read(path)
     anew = [group for group in composition.FREE if value_of(settings, group)]
     base = {key: value for key, value in saved.items() if key not in anew}
-    alone = path.is_file() and path.parent.name != checkpoint.FOLDER  # a file somewhere: its folder is no run's
+    alone = path.is_file() and path.parent.name != checkpoint.FOLDER  # a file outside of a run folder
     return composition.add_resume(base, f"{outputs()}/resumed/${{gancli.stamp:}}" if alone else str(run)), kept, saved
 
 
 def check_resumed(cfg: Any, saved: Any) -> None:
-    """Refuse what would make the checkpoint another model's.
+    """Refuse a config whose targets differ from those of the checkpoint.
 
     Raises:
         UsageError: a target was changed.

@@ -1,4 +1,4 @@
-"""Short words: label=3 for view.label=3 and temperature=0.9 for sampling.temperature=0.9."""
+"""Short keys: label=3 for view.label=3 and temperature=0.9 for sampling.temperature=0.9."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,26 @@ from gancli.config.views import first_views
 from gancli.errors import UsageError, did_you_mean
 from gancli.verbs.base import Verb
 
-NODES = ("view", "sampling")  # root keys whose own keys may be typed without them
-GROUPS = ("hydra", "local")  # words of every verb that are no keys of its own
-REPLACED = {"kind": "view"}  # keys of earlier releases
+NODES = ("view", "sampling")  # root keys whose own keys may be written without this prefix
+GROUPS = ("hydra", "local")  # root keys that every verb accepts besides its own
+REPLACED = {"kind": "view"}  # keys that were renamed since earlier releases
 
 
 def takes(verb: Verb) -> bool:
-    """Tell whether a verb has keys that may be typed short."""
+    """Tell whether a verb accepts short keys."""
     return any(node in _own(verb) for node in NODES)
 
 
 def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Return the settings with short words written out, and the values that the checkpoint gives.
+    """Return the settings with short keys written out, and the values that the checkpoint provides.
 
     Args:
-        verb: has a ``view`` or ``sampling``.
-        settings: what is typed.
+        verb: a verb with a ``view`` or ``sampling``.
+        settings: the settings on the command line.
         saved: config of the checkpoint.
 
     Raises:
-        UsageError: a word that is a key of neither the verb, the view nor the sampling.
+        UsageError: a key that belongs to none of the verb, the view and the sampling.
     """
     options = config.options("view") if "view" in _own(verb) else {}
     typed = value_of(list(settings), "view")
@@ -45,11 +45,11 @@ def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> t
 
 
 def check_typed(verb: Verb, settings: Sequence[str]) -> None:
-    """Refuse short words where no checkpoint is typed that could tell what they mean. Raises UsageError."""
+    """Refuse short keys if there is no checkpoint to look them up in. Raises UsageError."""
     for word in settings:
         key, equals, _ = word.lstrip("+").partition("=")
         if equals and re.fullmatch(r"\w+", key) and key not in (*_own(verb), *GROUPS):
-            raise UsageError(f"{verb.checkpoint} is missing: type {verb.checkpoint}=...; it tells what {key}= may be")
+            raise UsageError(f"{verb.checkpoint} is missing; add {verb.checkpoint}=..., which {key}= depends on")
 
 
 def _own(verb: Verb) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def _keys(signature: targets.Signature) -> tuple[str, ...]:
 
 
 def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: bool) -> str:
-    """Return one setting in full; with ``open_`` the view is one that only Hydra finds, and no word is refused."""
+    """Return one setting in full; with ``open_`` the view is unknown here, only to Hydra, and no key is refused."""
     own = _own(verb)
     key, equals, value = word.lstrip("+").partition("=")
     if not equals or not re.fullmatch(r"\w+", key) or key in (*own, *GROUPS):
@@ -70,9 +70,9 @@ def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: b
         if key in keys:
             return f"{node}.{word.lstrip('+')}"
     if key in REPLACED:
-        raise UsageError(f"{key}={value}: say {REPLACED[key]}={value}")
+        raise UsageError(f"{key}={value} has been renamed; write {REPLACED[key]}={value}")
     if open_:
         return word
     allowed = [*own, *(each for keys in known.values() for each in keys)]
     there = ", ".join(sorted(set(allowed)))
-    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (there are: {there})")
+    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (allowed: {there})")

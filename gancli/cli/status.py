@@ -1,4 +1,4 @@
-"""status.json of a run."""
+"""A run's status.json."""
 
 import json
 import time
@@ -12,13 +12,13 @@ NAME = "status.json"
 
 
 def write(folder: Path, values: dict[str, Any]) -> None:
-    """Write status.json so that a crash leaves the old one or the new one."""
+    """Write status.json atomically: a crash leaves the old file or the new one."""
     with replacing(folder / NAME) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Return what status.json says, or None where there is none that can be read."""
+    """Return the contents of status.json, or None if there is no readable one."""
     try:
         values = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -31,8 +31,8 @@ class Record:
 
     Args:
         folder: the job's folder.
-        facts: what is known before it begins: verb, overrides, choices, version.
-        kept: whether there is a file at all; eval and sample have none, they write into a run of train's.
+        facts: what is known before the job begins: verb, overrides, choices, version.
+        kept: whether the file is written; eval and sample have none, as they write into a training run's folder.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], *, kept: bool) -> None:
@@ -43,22 +43,22 @@ class Record:
         self.begun = False
 
     def is_done(self, config: str) -> bool:
-        """Tell whether an earlier command did this very job."""
+        """Tell whether an earlier command has completed a job with the same config."""
         before = self.before or {}
         return before.get("state") == "done" and before.get("config") == config
 
     def begin(self, config: str) -> None:
-        """Write that the job runs; ``config`` is the digest of its config."""
+        """Record that the job is running; ``config`` is the digest of its config."""
         self.begun = True
         self._write(config=config)
 
     def end(self, state: str, *, metrics: dict[str, float] | None = None, error: str | None = None) -> None:
-        """Write how the job ended: done, failed or interrupted."""
-        with suppress(OSError):  # a full disk has been, or will be, reported by who needs the space more
+        """Record how the job ended: done, failed or interrupted."""
+        with suppress(OSError):  # a full disk is reported by other writes, which matter more
             self._write(state=state, metrics=metrics or {}, error=error, seconds=round(time.time() - self.started, 3))
 
     def withdraw(self) -> bool:
-        """Leave the folder as it was before a command that could not begin; False if there is something to keep."""
+        """Restore the folder to its state before a command that could not begin; False if it must be kept."""
         if self.before is None:
             return remove_if_empty(self.folder)
         if self.begun:
@@ -72,7 +72,7 @@ class Record:
 
 
 def remove_if_empty(folder: Path) -> bool:
-    """Remove the folder of a run that wrote nothing but its status, and its parent when nothing else is in there."""
+    """Remove the folder of a run that wrote nothing but its status, and its parent if that is then empty."""
     if folder == Path.cwd() or not folder.is_dir() or {p.name for p in folder.iterdir()} - {NAME}:
         return False
     (folder / NAME).unlink(missing_ok=True)

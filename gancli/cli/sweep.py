@@ -12,7 +12,7 @@ _WIDEST = 50  # characters of a cell on the terminal
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return one row per job: run, state, seconds, the settings that vary, metrics, error."""
+    """Return one row per job: run, state, seconds, the settings that differ, metrics, error."""
     found = ((file.parent, status.read(file.parent)) for file in folder.glob(f"**/{status.NAME}"))
     ordered = sorted(((p, values) for p, values in found if values), key=lambda job: (job[1].get("job") or 0, job[0]))
     jobs = dict(ordered)
@@ -34,7 +34,7 @@ def _settings(overrides: list[str]) -> dict[str, str]:
 
 
 def keep(folder: Path) -> bool:
-    """Tell whether a job of the sweep began; if none did, remove what Hydra wrote before the first."""
+    """Tell whether any job of the sweep began; if none did, remove what Hydra had already written."""
     if any(folder.glob(f"**/{status.NAME}")):
         return True
     (folder / "multirun.yaml").unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def keep(folder: Path) -> bool:
 
 
 def report(folder: Path) -> int:
-    """Print the table, write it as results.csv into the sweep's folder, and return 1 if a job failed, else 0."""
+    """Print the table, write it to results.csv in the sweep's folder, and return 1 if a job failed, else 0."""
     table = rows(folder)
     with replacing(folder / NAME) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
@@ -54,11 +54,11 @@ def report(folder: Path) -> int:
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     failed = sum(row["state"] == "failed" for row in table)
-    note = f"; {failed} failed, the same command with hydra.sweep.dir={folder} runs only those again" if failed else ""
+    note = f"; {failed} failed; to rerun only those, add hydra.sweep.dir={folder} to the command" if failed else ""
     print(f"{len(table)} jobs{note}; table: {folder / NAME}")
     return int(failed > 0)
 
 
 def _cell(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 12]}...{text[-9:]}"  # names differ at their ends
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 12]}...{text[-9:]}"  # names often differ at the end

@@ -23,7 +23,7 @@ from gancli.nn import annealed
 from gancli.verbs import VERBS
 from gancli.verbs.base import Runtime
 
-# What changes no weight.
+# Keys that do not affect the weights.
 HOUSEKEEPING = (
     "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
     *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
@@ -31,27 +31,27 @@ HOUSEKEEPING = (
 
 T = TypeVar("T")
 
-__all__ = ["conf_dir", "parse_count"]  # defined elsewhere, used as config's own
+__all__ = ["conf_dir", "parse_count"]  # re-exported
 
 
 def options(group: str) -> dict[str, DictConfig]:
-    """Return the yaml files of a group by their names: the shipped ones and the user's own."""
+    """Return the options of a group by name: the shipped yaml files and the user's own."""
     folders = (conf_dir(), *composition.user_folders())
     files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
     return {file.stem: cast("DictConfig", OmegaConf.load(file)) for file in files}
 
 
 def plain(node: Any, *, resolve: bool = True) -> dict[str, Any]:
-    """Return a node of a config, or a mapping of values, as dicts, lists and scalars."""
+    """Return a config node, or a mapping of values, as plain dicts, lists and scalars."""
     config = node if OmegaConf.is_config(node) else OmegaConf.create(dict(node))
     return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=resolve, enum_to_str=True))
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the config that ``gancli <verb> <overrides>`` would run with, checked, for tests and tools.
+    """Return the checked config that ``gancli <verb> <overrides>`` would run with, for tests and tools.
 
     Raises:
-        UsageError: as check(); what Hydra itself refuses comes as Hydra's own exceptions.
+        UsageError: see check(). Hydra's own exceptions are passed on.
     """
     composition.setup()
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
@@ -59,7 +59,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return what tells runs apart by dotted keys: a target becomes its class's name; what is not set is left out."""
+    """Return what distinguishes runs by dotted keys; a target becomes its class's name, and nulls are left out."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         if f"{prefix}{key}" in HOUSEKEEPING:
@@ -74,19 +74,19 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def digest(cfg: DictConfig) -> str:
-    """Return a short name for the exact values of a config."""
+    """Return a short hash of the exact values of a config."""
     return sha1(to_yaml(cfg).encode()).hexdigest()[:16]
 
 
 def check(cfg: DictConfig) -> DictConfig:
-    """Return a composed config resolved, checked and with plain values; no target is imported.
+    """Check a composed config and return it resolved, with plain values; no target is imported.
 
     Raises:
-        UsageError: one line with the key, what it is, what is allowed and the closest real key.
+        UsageError: one line with the key, its value, what is allowed and the closest existing key.
     """
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise UsageError(f"{missing[0]} is missing: type {missing[0]}=...")
+        raise UsageError(f"{missing[0]} is missing; add {missing[0]}=...")
     values = plain(cfg)
     root = OmegaConf.get_type(cfg)
     for verb in VERBS.values():
@@ -100,44 +100,44 @@ def check(cfg: DictConfig) -> DictConfig:
 
 
 def to_yaml(cfg: DictConfig) -> str:
-    """Return the config as YAML text that means the same on every machine: resolved, plain types."""
+    """Return the config as portable YAML text: resolved and with plain types only."""
     return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
 
 
 def from_yaml(text: str) -> DictConfig:
-    """Return the config that to_yaml() wrote.
+    """Return the config from the text that to_yaml() wrote.
 
     Raises:
-        UsageError: the text is no config.
+        UsageError: the text is not a config.
     """
     try:
         cfg = OmegaConf.create(text)
     except (OSError, OmegaConfBaseException, YAMLError) as error:
         raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, DictConfig):
-        raise UsageError("a saved config cannot be read: it holds no keys")
+        raise UsageError("a saved config cannot be read: it has no keys")
     return OmegaConf.create(renewed(plain(cfg, resolve=False)))
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:
-    """Return a checked config with other nodes at its root."""
+    """Return a checked config with nodes at its root replaced."""
     return OmegaConf.create(plain(cfg) | dict(nodes), flags={"struct": True})
 
 
 def instantiate(
     node: Mapping[str, Any], kind: type | tuple[type, ...], *, trust: Sequence[str] = (), **kwargs: Any
 ) -> Any:
-    """Build the object that a node with a ``_target_`` describes; nothing but a vetted class is ever called.
+    """Build the object that a node with a ``_target_`` describes; only trusted classes are ever called.
 
     Args:
-        node: the target and its arguments; with ``_partial_: true`` a functools.partial is returned, with
-            ``_recursive_: false`` the targets inside its arguments stay nodes.
+        node: the target and its arguments. With ``_partial_: true`` a functools.partial is returned; with
+            ``_recursive_: false`` targets inside the arguments are not built.
         kind: the class, or one of the classes, that the target must be or inherit from.
         trust: packages besides gancli, torch.optim and torch.nn whose classes may be built.
-        kwargs: arguments that the program gives; they win over the node's.
+        kwargs: arguments supplied by the program, which take precedence over the node's.
 
     Raises:
-        UsageError: the target is not to be trusted, is no class of this kind, or refuses a value (its ValueError).
+        UsageError: the target is not trusted, is not a subclass of ``kind``, or raises a ValueError.
     """
     values = plain(node)
     built: Any = target_class(values, kind, trust=trust)
@@ -157,10 +157,10 @@ def instantiate(
 
 
 def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-    """Build the Source that ``data`` describes, of fewer levels if it says so, and return it with the Loader's keys.
+    """Build the Source that ``data`` describes, quantised if requested, and return it with the Loader's arguments.
 
     Raises:
-        UsageError: as instantiate().
+        UsageError: see instantiate().
     """
     from gancli.data.levels import Quantised
     from gancli.data.source import Source  # imports torch
@@ -177,10 +177,10 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
 
 
 def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
-    """Set how a model that was built from ``node`` draws: ``sampling`` is checked like the node itself.
+    """Set the sampling options of a model that was built from ``node``, after checking them like the node itself.
 
     Raises:
-        UsageError: the model takes no such key or value.
+        UsageError: the model does not accept such a key or value.
     """
     values = plain(sampling)
     check_arguments(values, str(node["_target_"]), "set_sampling", "sampling")
@@ -188,12 +188,12 @@ def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any
 
 
 def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:
-    """Build a data set inside another, whose loader alone there is."""
+    """Build a data set nested in another one; only the outer one has a loader."""
     source, loader = build_data(node, trust=trust)
     usual = {"flip": False, "resident": None, "workers": 2}
     for name, value in loader.items():
         if value != usual[name]:
-            raise UsageError(f"data.{key}.{name}={value}: type data.{name}={value}, which goes for all of the data")
+            raise UsageError(f"data.{key}.{name}={value} is not allowed; set data.{name}={value} for all of the data")
     return source
 
 
@@ -212,7 +212,7 @@ def _build(value: Any, parameter: targets.Parameter | None, trust: Sequence[str]
 
 
 def _numbers(arguments: dict[str, Any], target: str) -> dict[str, Any]:
-    """Return arguments with the numbers built that change over the run, where the target's annotations allow them."""
+    """Return the arguments with Annealed numbers built where the target's annotations allow them."""
     mappings = [key for key, value in arguments.items() if isinstance(value, dict)]
     taken = targets.signature(target).parameters if mappings else {}
     built = {key: number(arguments[key]) for key in mappings if key in taken and anneals(taken[key].annotation)}
@@ -220,10 +220,10 @@ def _numbers(arguments: dict[str, Any], target: str) -> dict[str, Any]:
 
 
 def number(node: Any) -> Any:
-    """Return a number of a config, or an Annealed where it is a mapping such as ``{from: 1, to: 0.1}``.
+    """Return a number from a config, as an Annealed if it is a mapping such as ``{from: 1, to: 0.1}``.
 
     Raises:
-        UsageError: the mapping describes none.
+        UsageError: the mapping does not describe an Annealed.
     """
     try:
         return annealed.from_config(plain(node) if OmegaConf.is_config(node) else node)
@@ -232,12 +232,12 @@ def number(node: Any) -> Any:
 
 
 def target_class(node: Mapping[str, Any], kind: type[T] | tuple[type, ...], *, trust: Sequence[str] = ()) -> type[T]:
-    """Import the class that a node's ``_target_`` names, looking at the name before the import and at its origin after.
+    """Import the class that a node's ``_target_`` names, checking its name before the import and its origin after.
 
-    The name alone is not enough: a trusted module holds all that it imports, such as ``gancli.config.Path``.
+    The name alone is not enough: a trusted module also holds whatever it imports, such as ``gancli.config.Path``.
 
     Raises:
-        UsageError: not of a trusted package, no class, or not of this kind.
+        UsageError: not in a trusted package, not a class, or not a subclass of ``kind``.
     """
     target = str(node.get("_target_", ""))
     targets.check_trusted(target, trust)
@@ -251,5 +251,5 @@ def target_class(node: Mapping[str, Any], kind: type[T] | tuple[type, ...], *, t
         raise UsageError(f"_target_={target} cannot be imported: {error}") from error
     if not isinstance(found, type) or not targets.is_trusted(found.__module__, trust) or not issubclass(found, kind):
         names = " or ".join(each.__name__ for each in allowed)
-        raise UsageError(f"_target_={target} is refused: it is no {names} class of a trusted package")
+        raise UsageError(f"_target_={target} is refused: it is not a {names} class of a trusted package")
     return cast("type[T]", found)

@@ -1,4 +1,4 @@
-"""Whether a plain value from a config fits a type annotation, read as syntax so that nothing is imported."""
+"""Checking plain config values against type annotations, which are read as syntax so that nothing is imported."""
 
 import ast
 from collections.abc import Mapping
@@ -7,27 +7,27 @@ from typing import Any
 _PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),), "Path": (str,)}
 _LISTS = ("list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset")
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping")
-_ANNEALED = {"from", "to"}, {"from", "to", "shape", "start", "until"}  # keys that it needs, and all that it knows
-_OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # what no yaml can write
+_ANNEALED = {"from", "to"}, {"from", "to", "shape", "start", "until"}  # required keys, and all keys
+_OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # types that a yaml cannot express
 
 
 def fits(value: Any, annotation: ast.expr | None) -> bool:
-    """Tell whether a value of plain types, lists and dicts may be given where the annotation stands.
+    """Tell whether a value of plain types, lists and dicts fits an annotation.
 
-    A name that is not known here (a class, an alias) fits everything: only the constructor can tell.
+    An unknown name (a class, an alias) accepts every value, since only the constructor can tell.
     """
     verdicts = [_fits(value, part) for part in _parts(annotation)]
     return any(verdicts) or all(v is None for v in verdicts)
 
 
 def describe(annotation: ast.expr | None) -> str:
-    """Return the part of an annotation that a yaml can give, as it is written: ``float | None``."""
+    """Return the source text of the part of an annotation that a yaml can express: ``float | None``."""
     parts = [p for p in _parts(annotation) if _understood(p)]
     return " | ".join("{from: a, to: b, ...}" if _name(p) == "Annealed" else ast.unparse(p) for p in parts)
 
 
 def anneals(annotation: ast.expr | None) -> bool:
-    """Tell whether the value may be a number that changes over the run, ``float | Annealed``."""
+    """Tell whether the annotation allows a number that changes over the run, ``float | Annealed``."""
     return any(_name(part) == "Annealed" for part in _parts(annotation))
 
 
@@ -41,7 +41,7 @@ def is_annealed(value: Any) -> bool:
 
 
 def takes_only(annotation: ast.expr | None, name: str) -> bool:
-    """Tell whether ``name`` is the only type in the annotation, None aside."""
+    """Tell whether ``name`` is the only type in the annotation apart from None."""
     return {_name(p) for p in _parts(annotation)} - {"None"} == {name}
 
 
@@ -63,7 +63,7 @@ def _parts(node: ast.expr | None) -> list[ast.expr]:
 
 
 def _name(node: ast.expr) -> str:
-    """Return the last word of a type's name: ``Sequence`` for ``collections.abc.Sequence[int]``."""
+    """Return the last part of a type's name: ``Sequence`` for ``collections.abc.Sequence[int]``."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.Subscript):
@@ -80,12 +80,12 @@ def _understood(part: ast.expr) -> bool:
 
 
 def _fits(value: Any, part: ast.expr) -> bool | None:
-    """Judge one member of a union; None where it is a kind of object that no plain value is."""
+    """Check a value against one member of a union; None if the member is a type that no plain value can have."""
     name = _name(part)
     if not _understood(part):
         return None if name in _OBJECTS else True
     if name in _PLAIN:
-        if isinstance(value, bool):  # a bool is an int to Python, not to a reader of yaml
+        if isinstance(value, bool):  # a bool is an int in Python but not in yaml
             return name == "bool"
         return isinstance(value, _PLAIN[name])
     if name == "Annealed":

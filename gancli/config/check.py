@@ -1,4 +1,4 @@
-"""Whether a composed config can work, found out before anything is imported or allocated."""
+"""Checking a composed config before anything is imported or allocated."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -13,22 +13,22 @@ GROUPS = ("data", "features", "model", "loss", "optimizer", "schedule", "lecture
 
 
 def check_keys(values: dict[str, Any], root: type[Any], path: str = "") -> None:
-    """Check the keys that a dataclass declares: that they and no others are there, and their ranges.
+    """Check that ``values`` has exactly the keys that a dataclass declares, and that they are within their ranges.
 
-    Keys come in by ``+`` and go by ``~``. Numbers of images written as 200k or 2M become numbers in place.
+    Keys can be added with ``+`` and removed with ``~``. Counts such as 200k or 2M become numbers in place.
 
     Args:
         values: the resolved config as plain dicts, lists and scalars.
         root: the dataclass, whose fields may carry the metadata of gancli.verbs.base.key().
-        path: the key of ``values`` with a dot; empty at the root.
+        path: the key of ``values`` with a trailing dot; empty at the root.
 
     Raises:
-        UsageError: one line with the key, what it is, what is allowed and the closest real key.
+        UsageError: one line with the key, its value, what is allowed and the closest existing key.
     """
     known = {each.name: each for each in fields(root)}
     for key in known:
         if key not in values:
-            raise UsageError(f"{path}{key} is missing: type {path}{key}=...")
+            raise UsageError(f"{path}{key} is missing; add {path}{key}=...")
     for key, value in values.items():
         if key not in known:
             raise UsageError(_no_key(path + key, key, known))
@@ -40,7 +40,7 @@ def check_keys(values: dict[str, Any], root: type[Any], path: str = "") -> None:
 
 
 def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
-    """Return a value that is allowed, a count as a number."""
+    """Check the range of a value and return it; a count becomes a number."""
     if declared.get("anneals") and isinstance(value, dict):
         counts = {k: _count(v, f"{path}.{k}") if k in ("from", "to") else v for k, v in value.items()}
         return _annealed(counts, path)
@@ -52,20 +52,20 @@ def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
 
 
 def check_nodes(values: Mapping[str, Any]) -> None:
-    """Check every node with a ``_target_``; where a whole number is expected, 200k becomes one in place.
+    """Check every node with a ``_target_``; where an int is expected, a count such as 200k becomes a number in place.
 
     Args:
         values: the resolved config of a verb as plain dicts, lists and scalars.
 
     Raises:
-        UsageError: one line with the key, what it is, what is allowed and the closest real key.
+        UsageError: one line with the key, its value, what is allowed and the closest existing key.
     """
     for group in GROUPS:
         node = values.get(group)
         if node is None:
             continue
         if not isinstance(node, dict) or "_target_" not in node:
-            raise UsageError(f"{group} has no _target_: choose one of the options in gancli train --help")
+            raise UsageError(f"{group} has no _target_; choose one of the options in gancli train --help")
         _check_node(node, group, group, values.get("trust") or ())
 
 
@@ -77,7 +77,7 @@ def _count(value: Any, path: str) -> int:
 
 
 def _no_key(path: str, key: str, allowed: Collection[str]) -> str:
-    known = f"there are: {', '.join(sorted(allowed))}" if allowed else "there are none"
+    known = f"allowed: {', '.join(sorted(allowed))}" if allowed else "none are allowed"
     return f"{path}: no such key{did_you_mean(key, allowed)} ({known})"
 
 
@@ -98,7 +98,7 @@ def check_target(node: dict[str, Any], supplied: Collection[str], trust: Sequenc
 def _check_node(
     node: dict[str, Any], path: str, group: str | None, trust: Sequence[str], supplied: Collection[str] = ()
 ) -> None:
-    """Check a mapping with a ``_target_`` against that target's signature, and those inside it likewise."""
+    """Check a mapping with a ``_target_``, and those nested in it, against the signatures of their targets."""
     try:
         targets.check_trusted(str(node["_target_"]), trust)
         signature = targets.signature(str(node["_target_"]))
@@ -118,16 +118,16 @@ def _check_node(
         if key in node and parameter:
             _check_value(plain, key, parameter, path, trust)
         elif parameter and parameter.required and (group or not node.get("_partial_")):
-            raise UsageError(f"{path}.{key} is missing: {node['_target_']} needs it; type +{path}.{key}=...")
+            raise UsageError(f"{path}.{key} is missing: {node['_target_']} needs it; add +{path}.{key}=...")
     if group == "optimizer":
         _check_overrides(node.get("overrides") or {}, taken, f"{path}.overrides", trust)
 
 
 def check_arguments(values: dict[str, Any], target: str, method: str, path: str) -> None:
-    """Check the arguments that a method of a target is to get; a whole number written 20k becomes one.
+    """Check the arguments for a method of a target; a count such as 20k becomes a number.
 
     Raises:
-        UsageError: naming the key and the closest real one.
+        UsageError: one line with the key and the closest existing key.
     """
     taken = targets.method(target, method)
     for key in values:
@@ -140,10 +140,10 @@ def check_arguments(values: dict[str, Any], target: str, method: str, path: str)
 def _check_overrides(
     networks: dict[str, Any], taken: dict[str, targets.Parameter], path: str, trust: Sequence[str]
 ) -> None:
-    """Check what an optimizer is told per network against the same arguments."""
+    """Check the per-network overrides of an optimizer against the optimizer's arguments."""
     for network, values in networks.items():
         if not isinstance(values, dict):
-            raise UsageError(f"{path}.{network}={values}: name what changes, such as {path}.discriminator.lr=4e-4")
+            raise UsageError(f"{path}.{network}={values}: name the argument, such as {path}.discriminator.lr=4e-4")
         plain = _check_optimizer(values, f"{path}.{network}")
         for key in values:
             if key not in taken:
@@ -154,7 +154,7 @@ def _check_overrides(
 def _check_value(
     node: dict[str, Any], key: str, parameter: targets.Parameter, parent: str, trust: Sequence[str]
 ) -> None:
-    """Check one argument; a whole number written 20k becomes one."""
+    """Check one argument; a count such as 20k becomes a number."""
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
         return _check_part(value, path, parameter, trust)
@@ -169,10 +169,10 @@ def _check_value(
 
 
 def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return a number that changes over the run, if it is one."""
+    """Return the value if it describes a number that changes over the run."""
     if not is_annealed(value):
         raise UsageError(
-            f"{path}: expected a number, or {{from: 1, to: 0.1}} with shape, start and until as you like, got {value!r}"
+            f"{path}: expected a number, or {{from: 1, to: 0.1}} with optional shape, start and until, got {value!r}"
         )
     try:
         Annealed.from_config(value)
@@ -182,7 +182,7 @@ def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _check_optimizer(node: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return an optimizer's arguments with the final value of each number that changes, for the check of the others."""
+    """Return an optimizer's arguments with each changing number replaced by its final value, for the other checks."""
     return {
         key: _last(value, f"{path}.{key}") if key in schema.ANNEALED_RATES else value for key, value in node.items()
     }
@@ -195,7 +195,7 @@ def _last(value: Any, path: str) -> Any:
 
 
 def _check_inside(value: Any, path: str, parameter: targets.Parameter, kept: bool, trust: Sequence[str]) -> None:
-    """Check the targets in a mapping by name, such as loss.penalties; ``kept`` ones are a group's own, by its name."""
+    """Check the targets in a mapping, such as loss.penalties; if ``kept``, names of groups mark nodes of that group."""
     named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in named:
         if not isinstance(inner, dict) or "_target_" not in inner:

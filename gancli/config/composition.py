@@ -1,4 +1,4 @@
-"""How Hydra is set up for gancli: its search path, schemas, resolvers, and what a saved config adds."""
+"""Setting up Hydra for gancli: its search path, schemas, resolvers, and the contributions of a saved config."""
 
 import re
 from argparse import ArgumentParser
@@ -30,17 +30,17 @@ from gancli.verbs import VERBS
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
 VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
-# What Hydra itself may build is SweepFolder alone.
+# SweepFolder is the only class that Hydra itself may build.
 MAIN: dict[str, Any] = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
-BASES = "hydra/gancli_base"  # what a checkpoint's own config adds
-LONGEST = 96  # characters of a folder name; file systems end at 255 bytes
-FREE = ("runtime", "features", "schedule")  # groups that a resumed run may choose anew
+BASES = "hydra/gancli_base"  # values from a checkpoint's own config
+LONGEST = 96  # characters of a folder name; file systems allow 255 bytes
+FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
 
 class UserConf(SearchPathPlugin):
-    """Adds ./conf and the folders of $GANCLI_CONF to where Hydra looks for options."""
+    """Adds ./conf and the folders of $GANCLI_CONF to Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in user_folders():
@@ -48,7 +48,7 @@ class UserConf(SearchPathPlugin):
 
 
 class SweepFolder(Callback):
-    """Remembers where a sweep writes; its jobs may run in other processes, so their results are read from there."""
+    """Remembers a sweep's folder; its jobs may run in other processes, so their results are read from there."""
 
     folder: Path | None = None
 
@@ -58,12 +58,12 @@ class SweepFolder(Callback):
 
 @dataclass(frozen=True)
 class JobInfo:
-    """What Hydra knows of the job that runs."""
+    """Hydra's information about the current job."""
 
     folder: Path
     overrides: list[str]
-    choices: dict[str, str]  # of each group
-    number: int | None  # in its sweep; None outside of one
+    choices: dict[str, str]  # chosen option by group
+    number: int | None  # within its sweep; None outside of a sweep
 
     @classmethod
     def current(cls) -> "JobInfo":
@@ -74,13 +74,13 @@ class JobInfo:
 
 
 def _words(overrides: ListConfig | list[str]) -> list[str]:
-    """Return what was typed as it was typed, an interpolation too."""
+    """Return the overrides exactly as they were written, including interpolations."""
     words = OmegaConf.to_container(overrides, resolve=False) if isinstance(overrides, ListConfig) else overrides
     return [str(word) for word in cast("list[str]", words)]
 
 
 def slug(value: str | ListConfig) -> str:
-    """Return a folder name for a list of overrides (or one word) that is safe, readable and not too long."""
+    """Return a safe, readable folder name of limited length for a list of overrides (or one word)."""
     text = value if isinstance(value, str) else ",".join(sorted(_words(value)))
     safe = re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
     if safe in ("", ".", ".."):
@@ -107,7 +107,7 @@ def _examples(verb: str) -> str:
 
 
 def _groups(verb: str) -> str:
-    """Return the groups that a verb takes and their options, under a title, for ``gancli <verb> --help``."""
+    """Return the groups that a verb accepts and their options, under a title, for ``gancli <verb> --help``."""
     loader, keys = GlobalHydra.instance().config_loader(), {each.name for each in fields(VERBS[verb].keys)}
 
     def walk(parent: str) -> Iterator[str]:
@@ -124,8 +124,8 @@ def _groups(verb: str) -> str:
 
 
 def setup() -> None:
-    """Make the schemas, resolvers and search path known to Hydra; doing it again changes nothing."""
-    # omegaconf 2.3 has another, legacy function under the name that 2.4 registers with.
+    """Register the schemas, resolvers and search path with Hydra; idempotent."""
+    # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
@@ -133,7 +133,7 @@ def setup() -> None:
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # which Hydra does not have
+    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # Hydra defines none
     for group, keys in INNER.items():
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
@@ -144,11 +144,11 @@ def setup() -> None:
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
-    """Copy nothing of the store, which Hydra would do for each config and each group that --help lists: it took 2 s."""
+    """Skip Hydra's deep copy of the store, made for each config and for each group in --help: it took 2 s."""
     return store
 
 
-@cache  # what is stored stays
+@cache  # the store is never cleared
 def _store_inner(group: str, key: str, name: str) -> None:
     _store(name, {"defaults": [{f"/{group}@_here_": name}]}, group=f"{group}/{key}")
 
@@ -165,12 +165,11 @@ def _store(name: str, node: Any, **where: str) -> None:
 
 @contextmanager
 def mended_hydra() -> Iterator[None]:
-    """Mend three things of Hydra while it runs a command line.
+    """Patch three problems of Hydra while it runs a command line.
 
-    Python 3.14's argparse checks help texts that Hydra 1.3 leaves lazy, and would fail before parsing. And Hydra
+    Python 3.14's argparse checks help texts, which Hydra 1.3 leaves lazy, and would fail before parsing. Hydra also
     composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
-    the time to start; here ``-m`` alone decides. And help and completion offer every group, those too that nobody
-    types.
+    the start-up time; here only ``-m`` decides. And its help and completion would offer the internal groups, too.
     """
     listed = ConfigLoaderImpl.get_group_options
 
@@ -197,7 +196,7 @@ def _schema(root: type[Any]) -> DictConfig:
     node = OmegaConf.structured(root)
     if any(
         each.name == "optimizer" for each in fields(root)
-    ):  # any network's name may be typed below `overrides` without a `+`
+    ):  # any network name is allowed below `overrides` without a `+`
         node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
     for each in fields(root):
         if each.metadata.get("free"):
@@ -206,18 +205,18 @@ def _schema(root: type[Any]) -> DictConfig:
 
 
 def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may be taken from a saved config: the verb's own keys, so no ``hydra`` node, and never ``trust``."""
+    """Return what may be taken from a saved config: the verb's own keys, which exclude ``hydra``, except ``trust``."""
     known = {each.name for each in fields(VERBS[verb].keys)} - {"trust"}
     return {key: value for key, value in values.items() if key in known}
 
 
 def add_base(verb: str, values: Mapping[str, Any]) -> None:
-    """Put a checkpoint's own values below what is typed."""
+    """Use a checkpoint's own values as defaults, which the command line can override."""
     _store(verb, _root_values(verb, values), group=BASES, package="_global_")
 
 
 def add_resume(values: Mapping[str, Any], folder: str) -> str:
-    """Make a run's own config the primary one, writing into ``folder``, and return the name of that config."""
+    """Make a run's own config the primary one, with ``folder`` as the run folder, and return its name."""
     defaults: list[Any] = [f"/{SCHEMAS}/train@_here_", "/hydra/gancli", "_self_", *({group: None} for group in FREE)]
     defaults += [{f"override hydra/{group}": "none"} for group in ("job_logging", "hydra_logging")]
     own = {"trust": [], "hydra": {"run": {"dir": folder}}}

@@ -37,7 +37,8 @@ def check(target: str, allowed: Sequence[str]) -> None:
     if kinds and _derives(targets.find(target), kinds, own=not targets.is_trusted(target, ())):
         return
     names = " or ".join(each.rpartition(".")[2] for each in allowed)
-    raise UsageError(f"_target_={target} is refused: {f'it is no {names}' if names else 'nothing is to be built here'}")
+    why = f"it is not a subclass of {names}" if names else "nothing is to be built here"
+    raise UsageError(f"_target_={target} is refused: {why}")
 
 
 def _names(annotation: ast.expr | None) -> list[ast.expr]:

@@ -1,4 +1,4 @@
-"""Configs of earlier releases, as their checkpoints and run folders hold them, in the words of today."""
+"""Converting the configs and protocols of earlier releases to the current targets and keys."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ INTERNAL = ("lab", "levels", "recipe", "scores")  # groups that lie in internal/
 
 
 def renewed(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a saved config, plain dicts and lists, with the targets and keys of today."""
+    """Return a saved config (plain dicts and lists) with the current targets and keys."""
     found = _targets(config)
     samples = found.get("samples")
     if isinstance(samples, dict) and "views" not in samples:
@@ -31,7 +31,7 @@ def _target(name: Any) -> Any:
 
 
 def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``samples.completion``: a run that turned completions off goes on without them."""
+    """Replace ``samples.completion``: a run that turned completions off continues without them."""
     completed = samples.get("completion")
     kept = {key: value for key, value in samples.items() if key != "completion"}
     off = not completed and "completion" in (first_views(config))
@@ -39,7 +39,7 @@ def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Return the protocol of a score card with the keys that it has today."""
+    """Return the protocol of a score card with the current keys."""
     return {"direction" if key == "way" else key: value for key, value in protocol.items()}
 
 

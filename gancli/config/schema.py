@@ -1,27 +1,27 @@
-"""Keys of nodes in a config that the program takes itself, and numbers of images as one types them."""
+"""Config keys that the program uses itself, and parsing of numbers of images."""
 
 from gancli.errors import UsageError
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_")  # of any node, with Hydra's meaning
-# Keys of a group's node that the program takes itself: not arguments of the target.
+# Keys of a group's node that the program uses itself, which are not arguments of the target.
 LOADER = "gancli.data.loader.Loader"
 LOADER_KEYS = ("flip", "resident", "workers")
 LEVELS = "gancli.data.levels.Quantised"
 LEVELS_KEYS = ("bits", "binarise", "dequantise")
 OWN_KEYS = {"data": (*LOADER_KEYS, *LEVELS_KEYS), "optimizer": ("overrides",)}
-# Arguments that the program gives, so that no yaml does.
+# Arguments that the program supplies, so that no yaml may set them.
 SUPPLIED = {"model": ("spec",), "optimizer": ("params",)}
-# Arguments of optimizers, which are torch's own, that may change over the run as `float | Annealed` ones do.
+# Optimizer arguments that may change over the run although torch does not annotate them `float | Annealed`.
 ANNEALED_RATES = ("lr", "betas", "momentum")
 
 _SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
 def parse_count(value: int | float | str) -> int:
-    """Return a number of images: 60000, 1e6, 200k, 1.5M.
+    """Parse a number of images: 60000, 1e6, 200k, 1.5M.
 
     Raises:
-        UsageError: no number, not whole, or negative.
+        UsageError: not a number, not whole, or negative.
     """
     text = str(value).replace("_", "")
     factor = _SUFFIXES.get(text[-1:], 1)

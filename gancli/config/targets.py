@@ -1,4 +1,4 @@
-"""What the class named by a ``_target_`` accepts, read from its source without importing anything."""
+"""The signature of the class that a ``_target_`` names, read from its source without importing anything."""
 
 import ast
 import os
@@ -11,10 +11,10 @@ from typing import Any
 
 from gancli.errors import UsageError, did_you_mean
 
-# Bases without arguments of their own; nn.Module takes any in its signature and refuses them when it runs.
+# Base classes without arguments; nn.Module accepts any in its signature but rejects them at run time.
 _PLAIN_BASES = ("object", "ABC", "Protocol", "Generic", "NamedTuple", "Module", "Optimizer")
 TRUSTED = ("gancli", "torch.optim", "torch.nn")  # not all of torch: torch.hub.load runs code from the network
-_DEPTH = 20  # re-exports and base classes followed, against cycles
+_DEPTH = 20  # how many re-exports and base classes are followed, as a guard against cycles
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Parameter:
 
     required: bool
     annotation: ast.expr | None
-    module: "Module"  # where the annotation was written
+    module: "Module"  # where the annotation is written
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Signature:
     """The arguments of a constructor, by name."""
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    open: bool = False  # takes **kwargs that could not be followed: any key may be right
+    open: bool = False  # accepts **kwargs that could not be followed, so any key may be valid
 
 
 class NotFound(Exception):
-    """The source does not say; the message is the part of the sentence after ``_target_=...:``."""
+    """The source does not tell; the message is the text after ``_target_=...:``."""
 
 
 class Module:
@@ -51,7 +51,7 @@ class Module:
         self.names = {name: node for node in _statements(self.tree.body) for name in _bound(node)}
 
     def absolute(self, node: ast.ImportFrom) -> str:
-        """Return the module that a ``from ... import`` in this file means."""
+        """Return the full name of the module in a ``from ... import`` of this file."""
         if not node.level:
             return node.module or ""
         parts = self.name.split(".")
@@ -60,7 +60,7 @@ class Module:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run when a module is imported, those below ``if`` and ``try`` too."""
+    """Yield the statements that run when a module is imported, including those below ``if`` and ``try``."""
     for node in body:
         yield node
         for block in ("body", "orelse", "handlers", "finalbody"):
@@ -85,7 +85,7 @@ def _bound(node: ast.stmt) -> list[str]:
 
 
 def _root(package: str) -> Path:
-    """Return the folder or file of a top-level package; finding it imports nothing."""
+    """Return the folder or file of a top-level package without importing it."""
     try:
         spec = find_spec(package)
     except (ValueError, ImportError):
@@ -105,7 +105,7 @@ def _module(name: str) -> Module:
     first, *rest = name.split(".")
     path = _root(first)
     for index, part in enumerate(rest):
-        inside = os.listdir(path) if path.is_dir() else []  # exact case, also where the file system ignores it
+        inside = os.listdir(path) if path.is_dir() else []  # matches case even if the file system does not
         if part in inside and (path / part).is_dir():
             path = path / part
         elif f"{part}.py" in inside:
@@ -141,7 +141,7 @@ def _lookup(module: Module, name: str, depth: int = _DEPTH) -> tuple[Module, ast
 
 
 def resolve(module: Module, node: ast.expr, depth: int = _DEPTH) -> tuple[Module, ast.stmt]:
-    """Follow ``Name`` or ``package.module.Name`` as written in a module."""
+    """Follow ``Name`` or ``package.module.Name``, as written in a module, to its definition."""
     if isinstance(node, ast.Subscript):  # Base[T]
         node = node.value
     if isinstance(node, ast.Name):
@@ -162,25 +162,25 @@ def resolve(module: Module, node: ast.expr, depth: int = _DEPTH) -> tuple[Module
 
 
 def is_trusted(name: str, trust: Sequence[str]) -> bool:
-    """Tell whether a dotted name lies in a package whose classes may be built."""
+    """Tell whether a dotted name belongs to a package whose classes may be built."""
     return any(name == p or name.startswith(f"{p}.") for p in (*TRUSTED, *trust))
 
 
 def check_trusted(target: str, trust: Sequence[str]) -> None:
-    """Refuse a target outside the trusted packages by its name, before anything of it is imported.
+    """Refuse a target outside the trusted packages by its name, before it is imported.
 
     Raises:
-        UsageError: with the ``trust=[...]`` that would allow it.
+        UsageError: the target is not trusted; the message gives the ``trust=[...]`` that would allow it.
     """
     if not is_trusted(target.rpartition(".")[0], trust):
         first = target.partition(".")[0]
         own = ", ".join(TRUSTED)
-        raise UsageError(f"_target_={target} is refused: outside {own}; if you trust it add 'trust=[{first}]'")
+        raise UsageError(f"_target_={target} is refused: it is outside {own}; if you trust it, add 'trust=[{first}]'")
 
 
 @cache
 def signature(target: str) -> Signature:
-    """Return what the class ``package.module.Class`` accepts.
+    """Return the constructor's signature of the class ``package.module.Class``.
 
     Raises:
         UsageError: there is no such class, or its source cannot be found; the message starts with the reason.
@@ -190,28 +190,28 @@ def signature(target: str) -> Signature:
 
 @cache
 def method(target: str, name: str) -> Signature:
-    """Return what a method of the class ``package.module.Class`` accepts; nothing, if it has no such method.
+    """Return the signature of a method of ``package.module.Class``, without arguments if there is no such method.
 
     Raises:
-        UsageError: as signature().
+        UsageError: see signature().
     """
     return _of_class(*find(target), name=name)
 
 
 @cache
 def constant(target: str, name: str) -> Any:
-    """Return the value that the class ``package.module.Class`` or a base gives an attribute in its body.
+    """Return the literal that the body of the class ``package.module.Class`` or of a base assigns to an attribute.
 
-    None: none of them does, or not as a literal.
+    The result is None if none of them assigns it, or not as a literal.
 
     Raises:
-        UsageError: as signature().
+        UsageError: see signature().
     """
     return next(_constants(*find(target), name, _DEPTH), None)
 
 
 def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Iterator[Any]:
-    """Yield what a class and its bases, the nearest first, give an attribute; None: it is computed."""
+    """Yield the values that a class and its bases, nearest first, assign to an attribute; None if not a literal."""
     for each in node.body:
         if name in _bound(each):
             value, targets = getattr(each, "value", None), getattr(each, "targets", ())
@@ -226,7 +226,7 @@ def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Ite
 
 
 def find(target: str) -> tuple[Module, ast.ClassDef]:
-    """Return where the class ``package.module.Class`` is defined, and how."""
+    """Return the module and the syntax tree in which the class ``package.module.Class`` is defined."""
     module, _, name = target.rpartition(".")
     try:
         if not module:
@@ -240,7 +240,7 @@ def find(target: str) -> tuple[Module, ast.ClassDef]:
 
 
 def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:
-    """Yield the bases that can be found, in their order."""
+    """Yield the base classes that can be found, in order."""
     for base in node.bases:
         try:
             where, found = resolve(module, base)
@@ -258,19 +258,19 @@ def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH, name: str
     if not methods:
         inherited = _of_bases(module, node, depth, name)
         return Signature(inherited.parameters | (fields or {}), inherited.open)
-    args = methods[-1].args  # the last one: those before it are overloads
+    args = methods[-1].args  # the last one, as those before it are overloads
     positional = (args.posonlyargs + args.args)[1:]
     free = len(positional) - len(args.defaults)
     parameters = {a.arg: Parameter(i < free, a.annotation, module) for i, a in enumerate(positional)}
     parameters |= {a.arg: Parameter(d is None, a.annotation, module) for a, d in zip(args.kwonlyargs, args.kw_defaults)}
     if not args.kwarg:
         return Signature(parameters)
-    inherited = _of_bases(module, node, depth, name)  # **kwargs goes on to the base class
+    inherited = _of_bases(module, node, depth, name)  # **kwargs is passed to the base class
     return Signature(inherited.parameters | parameters, inherited.open or not node.bases)
 
 
 def _of_bases(module: Module, node: ast.ClassDef, depth: int, method: str) -> Signature:
-    """Return the signature of a method, or of the constructor, that a class without one inherits."""
+    """Return the signature of a method or constructor that a class inherits."""
     if not depth:
         return Signature(open=True)
     for base in node.bases:
@@ -290,7 +290,7 @@ def _of_bases(module: Module, node: ast.ClassDef, depth: int, method: str) -> Si
 
 
 def _fields(module: Module, node: ast.ClassDef) -> dict[str, Parameter] | None:
-    """Return the arguments of a dataclass or NamedTuple; None for another class."""
+    """Return the arguments of a dataclass or NamedTuple; None for any other class."""
     marks = [ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
     marks += [ast.unparse(b) for b in node.bases]
     if not any(m.rpartition(".")[2] in ("dataclass", "NamedTuple") for m in marks):

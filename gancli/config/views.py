@@ -1,4 +1,4 @@
-"""What a run's config says of its views, read from the sources of its classes without importing them."""
+"""The views of a run, read from the sources of its config's classes without importing them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from gancli.errors import UsageError
 
 
 def first_views(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the views that the model of a run names, as Model.own_views() does; empty: its source does not say."""
+    """Return the views that a run's model names, like Model.own_views(); empty if its source does not tell."""
     try:
         if targets.constant(str(config["data"]["_target_"]), "points"):
             return ("points",)

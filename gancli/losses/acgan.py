@@ -1,8 +1,8 @@
 """AC-GAN's loss: Odena, Olah & Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs.
 
-Besides the log-likelihood of the correct source, L_S, there is that of the correct class, L_C = E log P(C=c | X_real) +
-E log P(C=c | X_fake): the discriminator maximises L_S + L_C, the generator L_C - L_S. The generator's part of L_S is
-taken in its non-saturating form.
+Besides the log-likelihood of the correct source, L_S, the loss has that of the correct class, L_C = E log P(C=c |
+X_real) + E log P(C=c | X_fake). The discriminator maximises L_S + L_C and the generator L_C - L_S, with the generator's
+part of L_S in its non-saturating form.
 
     gancli train model=acgan data=mnist
 """
@@ -21,7 +21,7 @@ from gancli.models.base import Adversarial
 
 
 class Classifying(Protocol):
-    """What the loss asks of a model besides what every adversarial model does."""
+    """What the loss requires of a model beyond Adversarial."""
 
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores, (N,), and logits of the classes, (N, num_classes)."""
@@ -29,7 +29,7 @@ class Classifying(Protocol):
 
 
 class ACGAN(NonSaturating):
-    """The non-saturating game with a class for each image.
+    """The non-saturating loss with a classification of each image.
 
     Args:
         class_weight: weight of L_C in the discriminator's loss.
@@ -49,14 +49,16 @@ class ACGAN(NonSaturating):
         self.class_weight, self.generator_class_weight = class_weight, generator_class_weight
 
     def phases(self, model: Adversarial) -> list[Phase]:
-        """See AdversarialLoss; the model's judge() gives scores, (N,), and logits of the classes, (N, K).
+        """See AdversarialLoss; the model's judge() returns scores, (N,), and logits of the classes, (N, K).
 
         Raises:
             UsageError: the model has no judge().
         """
         if not hasattr(model, "judge"):
             name = type(model).__name__
-            raise UsageError(f"loss=acgan needs a discriminator that names classes, and {name} has none: model=acgan")
+            raise UsageError(
+                f"loss=acgan needs a discriminator that predicts classes, unlike {name}'s; use model=acgan"
+            )
         return super().phases(model)
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:

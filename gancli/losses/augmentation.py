@@ -1,8 +1,8 @@
 """Augmentation of all images that a discriminator sees, so that it cannot memorise a small data set.
 
-Real and generated images are augmented alike, in both players' steps, and the generator's gradient passes through.
-If only real images were augmented, the generator would learn to imitate the augmentations. Both halves of a pair are
-moved alike; the colours of the source, which no player generates, are kept.
+Real and generated images are augmented in the updates of both players, and the generator's gradient passes through the
+augmentation. If only real images were augmented, the generator would learn to imitate the augmentations. Motions are
+the same for both images of a pair; the colours of the source, which is never generated, do not change.
 
     gancli train model=dcgan data=digits stabilizer=diffaugment
     gancli train model=dcgan data=digits stabilizer=ada
@@ -28,8 +28,8 @@ class DiffAugment(Stabilizer):
     """Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training.
 
     Args:
-        policy: the transformations of every image, in this order: ``color`` (brightness, saturation, contrast),
-            ``translation`` (by up to 1/8 of a side), ``cutout`` (half a side).
+        policy: the transformations of every image, applied in the given order: ``color`` (brightness, saturation,
+            contrast), ``translation`` (by up to 1/8 of a side), ``cutout`` (half a side).
 
     Raises:
         ValueError: the policy is empty.
@@ -38,7 +38,7 @@ class DiffAugment(Stabilizer):
     def __init__(self, policy: list[Literal["color", "translation", "cutout"]]) -> None:
         super().__init__()
         if not policy:
-            raise ValueError(f"policy is empty: name some of {', '.join(POLICY)}")
+            raise ValueError(f"policy is empty; name one or more of {', '.join(POLICY)}")
         self.policy = policy
 
     def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
@@ -53,20 +53,20 @@ class DiffAugment(Stabilizer):
 
 
 class ADA(Stabilizer):
-    """Karras et al. 2020, Training Generative Adversarial Networks with Limited Data: augment as much as is needed.
+    """Karras et al. 2020, Training Generative Adversarial Networks with Limited Data: adaptive augmentation.
 
-    Each transformation happens to each image with probability p. A discriminator that memorises the
-    training images calls ever more of them real: while r = E sign D(real) is above the target, p rises, else it falls,
-    at a rate of 1 per ``speed`` images. Both p and the counts since its last change are saved with the loss.
+    Each transformation is applied to each image with probability p. A discriminator that memorises the training images
+    classifies more and more of them as real, so p rises while r = E sign D(real) is above the target and falls
+    otherwise, by 1 per ``speed`` images. p and the counts since its last change are saved with the loss.
 
-    Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; penalties are
-    taken on slopes at the images as the discriminator sees them.
+    Deviations: a single bilinear resampling instead of the paper's, which filters at twice the resolution; gradient
+    penalties are computed at the augmented images.
 
     Args:
         target: target of r, in [-1, 1].
-        speed: number of images in which p can go from 0 to 1.
+        speed: number of images in which p can rise from 0 to 1.
         interval: discriminator updates between changes of p.
-        transforms: ``geometry`` (mirror, turns, shifts, scales), ``color`` (brightness, contrast, luma, hue,
+        transforms: ``geometry`` (flips, rotations, shifts, scaling), ``color`` (brightness, contrast, luma, hue,
             saturation).
 
     Raises:
@@ -94,7 +94,7 @@ class ADA(Stabilizer):
         self.target, self.speed, self.interval = target, speed, interval
         self.transforms = list(PIPE) if transforms is None else transforms
         if not self.transforms:
-            raise ValueError(f"transforms is empty: name some of {', '.join(PIPE)}")
+            raise ValueError(f"transforms is empty; name one or more of {', '.join(PIPE)}")
         for name in ("p", "signs", "seen", "updates"):
             self.register_buffer(name, torch.zeros(()))
 
@@ -133,7 +133,7 @@ class ADA(Stabilizer):
 def _paired(
     changes: dict[str, Callable[[Tensor], Tensor]], source: Tensor, images: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Apply changes in order: the same motion to all images of a pair, other colours to each image but the source."""
+    """Apply changes in order: the same motion to all images of a pair, separate colours to all but the source."""
     pictures = [source, *images]
     for name, change in changes.items():
         if name in MOTIONS:

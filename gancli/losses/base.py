@@ -1,4 +1,4 @@
-"""What a loss is made of: terms (functions to named scalars) and phases (one optimizer update each)."""
+"""The building blocks of losses: terms (functions that return named scalars) and phases (one optimizer update each)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,58 +11,58 @@ from gancli.models.base import Model
 
 
 class Term(NamedTuple):
-    """A pure function to named scalars, the unit of ``torch.compile``.
+    """A pure function that returns named scalars, and the unit of ``torch.compile``.
 
-    Scalars that carry a gradient are summed and minimised; detached ones are only recorded.
+    Scalars with a gradient are summed and minimised; detached ones are only logged.
     """
 
-    fn: Callable[[Any, Batch], dict[str, Tensor]]  # of a model of the loss's family, and a batch
-    interval: int = 1  # due every so many updates of its phase, and then scaled by as much (lazy regularisation)
-    second_order: bool = False  # differentiates through a gradient: runs eager and in float32
+    fn: Callable[[Any, Batch], dict[str, Tensor]]  # takes a model of the loss's family and a batch
+    interval: int = 1  # computed every ``interval`` updates of its phase and scaled by it (lazy regularisation)
+    second_order: bool = False  # differentiates through a gradient, so it runs in eager mode and float32
 
 
 class Moment(NamedTuple):
-    """Where a run is: what a phase may decide its number of updates by."""
+    """The progress of a run, which the number of updates of a phase may depend on."""
 
-    turn: int  # turns done so far, in each of which every phase had its updates
-    share: float  # of the run that is done, in [0, 1]
+    turn: int  # turns done so far; in each turn every phase does its updates
+    share: float  # completed share of the run, in [0, 1]
 
 
 class Phase(NamedTuple):
-    """One optimizer update, the unit that a CUDA graph would capture."""
+    """One optimizer update, which is the unit that a CUDA graph would capture."""
 
     name: str
-    networks: tuple[str, ...]  # the model's children that it updates, and no others
+    networks: tuple[str, ...]  # the children of the model that it updates
     terms: tuple[Term, ...]
-    # Updates per turn (n_critic), each on a fresh batch: a number, or a function of the moment. May be 0 for a while.
+    # Updates per turn (n_critic), each on a fresh batch: a number or a function of the moment, which may return 0.
     repeat: int | Callable[[Moment], int] = 1
-    after: Callable[[Model], None] | None = None  # what the weights are projected by after every update
+    after: Callable[[Model], None] | None = None  # projects the weights after every update
 
     def updates(self, moment: Moment) -> int:
-        """Return the number of updates that the phase does in the turn that begins at this moment, 0 or more."""
+        """Return the number of updates in the turn that begins at this moment, 0 or more."""
         return self.repeat(moment) if callable(self.repeat) else self.repeat
 
 
 class Loss(nn.Module, ABC):
-    """How a family of models is trained. State (an image pool, say) lives in buffers: it is saved and resumed."""
+    """How a family of models is trained; state, such as an image pool, lives in buffers and is saved and restored."""
 
     family: ClassVar[type[Model]]
-    parts: ClassVar[Mapping[str, type]] = {}  # losses that it is made of, by the key that chooses them
-    has_players: ClassVar[bool] = False  # is an AdversarialLoss, whose two players the doctor examines
+    parts: ClassVar[Mapping[str, type]] = {}  # losses it is composed of, by the key that chooses them
+    has_players: ClassVar[bool] = False  # whether it is an AdversarialLoss, whose two players the doctor examines
 
     @abstractmethod
     def phases(self, model: Any) -> list[Phase]:
-        """Return the updates of one training step of a model of the loss's ``family``, in order."""
+        """Return the updates of one turn, in order, for a model of the loss's ``family``."""
 
     def warnings(self, model: Any, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Return one line, with its source, for each choice that contradicts the paper it comes from.
+        """Return one line, with a reference, for each setting that contradicts the paper it comes from.
 
         Args:
-            model: what is trained.
-            settings: per network, what its optimizer was told: ``lr``, ``betas``, ``momentum``.
+            model: the model in training.
+            settings: the optimizer's settings per network: ``lr``, ``betas``, ``momentum``.
         """
         return []
 
     def nats(self, model: Any, batch: Batch) -> Tensor | None:
-        """Return the negative log-likelihood per image, (N,) nats, where the loss is one."""
+        """Return the negative log-likelihood per image, (N,) nats, or None if the loss is not based on one."""
         return None

@@ -1,8 +1,8 @@
 """f-GAN: Nowozin, Cseke & Tomioka 2016, Training Generative Neural Samplers using Variational Divergence Minimization.
 
 The discriminator maximises E_P[T] - E_Q[f*(T)] <= D_f(P||Q) = E_Q[f(p/q)], with T = g_f(V) for its score V. g_f and
-f* o g_f are written out together, since the composition is mild where f* alone overflows. Deviation: activations
-increase in V for all six, so that a large score always means real.
+f* o g_f are implemented directly, since the composition is stable where f* alone overflows. Deviation: all six
+activations increase in V, so that a large score always means real.
 
     gancli train model=dcgan loss=fgan loss.divergence=pearson
 """
@@ -21,7 +21,7 @@ LOG2 = math.log(2)
 
 
 class Divergence(NamedTuple):
-    """One row of the paper's tables, in the score v."""
+    """One row of the paper's tables, as functions of the score v."""
 
     activation: Callable[[Tensor], Tensor]  # T = g_f(v)
     conjugate: Callable[[Tensor], Tensor]  # f*(g_f(v))
@@ -41,13 +41,13 @@ DIVERGENCES = {
 class FGAN(AdversarialLoss):
     """The variational bound of an f-divergence.
 
-    With ``kl``, ``reverse_kl`` and ``squared_hellinger`` one of the two sides grows as the exponential of the score:
-    ``penalty=gradient_penalty`` or ``clip=1`` keeps a wild discriminator finite.
+    With ``kl``, ``reverse_kl`` and ``squared_hellinger``, one of the two terms grows exponentially in the score;
+    ``penalty=gradient_penalty`` or ``clip=1`` keeps the discriminator finite.
 
     Args:
         divergence: f.
-        generator: ``literal`` minimises -E_Q[f*(T)], as in the objective; ``alternative`` is their section 3.2:
-            maximise E_Q[T], which does not saturate.
+        generator: ``literal`` minimises -E_Q[f*(T)], as in the objective; ``alternative`` maximises E_Q[T], which does
+            not saturate (their section 3.2).
         kwargs: see AdversarialLoss.
     """
 

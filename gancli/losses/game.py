@@ -1,4 +1,4 @@
-"""The game that all adversarial losses share: who is updated when, on which images, with which labels.
+"""The game that all adversarial losses share: which player is updated when, on which images, with which labels.
 
 gancli train model=dcgan loss=hinge loss.repeat=2 loss.generator_batch=2
 """
@@ -19,25 +19,26 @@ from gancli.models.base import Adversarial
 
 
 class AdversarialLoss(Loss):
-    """Two players: the discriminator's update, ``repeat`` times, then the generator's.
+    """Two players: ``repeat`` updates of the discriminator, then one of the generator.
 
     Args:
         repeat: discriminator updates per generator update, each with fresh images and latents.
-        generator_batch: images that the generator's update draws, as a multiple of the batch.
-        penalties: what else the discriminator pays for, by name (``penalty=[...]`` fills it).
-        generator_penalties: what else the generator pays for, by name (``generator_penalty=[...]`` fills it).
-        stabilizers: what is done to the images and labels it sees, by name, in this order (``stabilizer=[...]``).
+        generator_batch: number of images drawn for a generator update, as a multiple of the batch size.
+        penalties: additional terms of the discriminator by name (set by ``penalty=[...]``).
+        generator_penalties: additional terms of the generator by name (set by ``generator_penalty=[...]``).
+        stabilizers: changes to the images and labels that the discriminator sees, by name and in this order (set by
+            ``stabilizer=[...]``).
 
     Raises:
-        ValueError: a repeat or multiple below 1, a named part that is no such part, or label noise for a loss without
-            labels, or a stabilizer that needs a threshold for a loss without one.
+        ValueError: a repeat or multiple below 1, a part of the wrong type, a stabilizer that changes labels with a loss
+            without labels, or one that needs a threshold with a loss without one.
     """
 
     family = Adversarial
     has_players = True
-    threshold: float = 0.0  # scores above it call an image real
+    threshold: float = 0.0  # an image with a score above it is classified as real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
-    calibrated: ClassVar[bool] = True  # whether the threshold means anything
+    calibrated: ClassVar[bool] = True  # whether the threshold is meaningful
 
     def __init__(
         self,
@@ -56,24 +57,24 @@ class AdversarialLoss(Loss):
         self.stabilizers = nn.ModuleDict(_parts("stabilizer", "stabilizers", stabilizers, Stabilizer))
         for name, each in self.stabilizers.items():
             if each.relabels and not self.labelled:
-                raise ValueError(f"stabilizer={name} changes labels, and this loss has none; take it out")
+                raise ValueError(f"stabilizer={name} changes labels, but this loss has none; remove the stabilizer")
             if each.calibrated and not self.calibrated:
                 raise ValueError(
-                    f"stabilizer={name} asks whether images are called real, and scores of this loss do not say so; "
-                    "take stabilizer=diffaugment"
+                    f"stabilizer={name} needs to know which images are classified as real, which the scores of this "
+                    "loss do not tell; use stabilizer=diffaugment"
                 )
 
     @abstractmethod
     def on_real(self, score: Tensor) -> Tensor:
-        """What the discriminator pays for an image (or patch) labelled real, score by score."""
+        """Return the discriminator's loss for each score of an image (or patch) labelled real."""
 
     @abstractmethod
     def on_fake(self, score: Tensor) -> Tensor:
-        """What the discriminator pays for an image (or patch) labelled generated, score by score."""
+        """Return the discriminator's loss for each score of an image (or patch) labelled generated."""
 
     @abstractmethod
     def on_generated(self, score: Tensor) -> Tensor:
-        """What the generator pays for an image (or patch) of its own, score by score."""
+        """Return the generator's loss for each score of an image (or patch) that it generated."""
 
     def discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: tuple[Tensor, Tensor] | None = None
@@ -82,8 +83,8 @@ class AdversarialLoss(Loss):
 
         Args:
             real: scores of real images, (N,), or of their patches, (N, 1, H, W).
-            fake: scores of generated images, likewise.
-            labels: how real each of the two is said to be, one number per image, see labels(); None: 1 and 0.
+            fake: scores of generated images, of the same shape.
+            labels: labels of the two, one number per image, see labels(); None for 1 and 0.
         """
         if labels is None:
             return {"real": self.on_real(real).mean(), "fake": self.on_fake(fake).mean()}
@@ -94,21 +95,21 @@ class AdversarialLoss(Loss):
 
         Args:
             fake: scores of generated images, (N,), or of their patches, (N, 1, H, W).
-            real: computes those of real ones, for losses that compare the two.
+            real: computes the scores of real images, for losses that compare the two.
         """
         return {"fake": self.on_generated(fake).mean()}
 
     def generator_pays(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return what the generator minimises, given the scores of real and of generated images, (N,) each."""
+        """Return what the generator minimises, given the scores of real and generated images, (N,) each."""
         return self.generator_loss(fake)
 
     def verdicts(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return statistics of the discriminator: mean scores and the share of right answers."""
+        """Return statistics of the discriminator: mean scores and accuracy."""
         right = (real > self.threshold).float().mean() + (fake <= self.threshold).float().mean()
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
     def statistics(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return all that is recorded of the discriminator's scores, and show them to the stabilizers."""
+        """Return everything that is logged of the discriminator's scores, and pass the scores to the stabilizers."""
         found = self.verdicts(real, fake)
         for each in self._stabilizing():
             found |= each.observe(real - self.threshold)
@@ -131,7 +132,7 @@ class AdversarialLoss(Loss):
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         wanted = model.target_labels(batch.label)
         fake = self.seen(self._generated(model, wanted, batch), batch)
-        # Two forwards, not one on the concatenation: batch norm must not see real and fake images mixed (DCGAN).
+        # Two forward passes, because batch norm must not see real and fake images in one batch (DCGAN).
         s_real = model.score(self.seen(batch.image, batch), batch.label)
         s_fake = model.score(fake, wanted)
         losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real, batch.progress))
@@ -143,9 +144,9 @@ class AdversarialLoss(Loss):
         return self.generator_loss(model.score(fake, wanted), real)
 
     def drawn(self, model: Adversarial, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Draw what an update of the generator is judged by: images as the discriminator gets them, and their labels.
+        """Draw images for a generator update, as the discriminator sees them, and their labels.
 
-        From latents of its own: none is used twice.
+        The latents are fresh: none is used twice.
         """
         label = batch.label if batch.label is None else batch.label.repeat(self.generator_batch)
         wanted = model.target_labels(label)
@@ -153,24 +154,24 @@ class AdversarialLoss(Loss):
         return self.seen(fake, batch), wanted
 
     def seen(self, image: Tensor, batch: Batch) -> Tensor:
-        """Return images as the discriminator gets them, real ones or generated, in its own step or the generator's."""
+        """Return images, real or generated, as the discriminator sees them in both players' updates."""
         for each in self._stabilizing():
             image = each.image(image, batch.progress)
         return image
 
     def seen_pairs(self, source: Tensor, images: Sequence[Tensor], batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return sources, and images that belong to them, as a discriminator of pairs gets them."""
+        """Return sources, and images that belong to them, as a discriminator of pairs sees them."""
         for each in self._stabilizing():
             source, images = each.pairs(source, images, batch.progress)
         return source, list(images)
 
     def _generated(self, model: Adversarial, label: Tensor | None, batch: Batch) -> Tensor:
-        """Draw as many images as the batch has, for an update of the discriminator alone."""
+        """Draw as many images as the batch has, without gradients, for a discriminator update."""
         with torch.no_grad():
             return model.generate(model.latent(len(batch.image)), label)
 
     def labels(self, score: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
-        """Return how real the real and the generated images are said to be, one number per image; None: 1 and 0."""
+        """Return the labels of real and generated images, one number per image; None stands for 1 and 0."""
         changing = [each for each in self._stabilizing() if each.relabels]
         if not changing:
             return None
@@ -184,7 +185,7 @@ class AdversarialLoss(Loss):
         return cast("list[Stabilizer]", list(self.stabilizers.values()))
 
     def _labelled(self, score: Tensor, label: Tensor) -> Tensor:
-        # Cross-entropy, and squares up to a constant, are affine in the label: this is the soft-label loss itself.
+        # Cross-entropy and, up to a constant, squared errors are affine in the label, so this is the soft-label loss.
         return label * self.on_real(score) + (1 - label) * self.on_fake(score)
 
     def _games(self, model: Adversarial, batch: Batch) -> dict[str, PenaltyInputs]:
@@ -192,7 +193,7 @@ class AdversarialLoss(Loss):
             network=model.discriminator,
             score=partial(model.score, label=batch.label),
             real=self.seen(batch.image, batch),
-            # Of the batch's own labels: what lies between a real and a generated image has to be of one class.
+            # With the batch's own labels, as interpolations of a real and a generated image must have one class.
             fake=lambda: self.seen(self._generated(model, batch.label, batch), batch),
             progress=batch.progress,
         )
@@ -215,5 +216,5 @@ class AdversarialLoss(Loss):
 def _parts(group: str, key: str, parts: Mapping[str, Any] | None, kind: type) -> dict[str, Any]:
     for name, each in (parts or {}).items():
         if not isinstance(each, kind):
-            raise ValueError(f"{key}.{name} is no {kind.__name__}; choose it by {group}={name}")
+            raise ValueError(f"{key}.{name} is not a {kind.__name__}; choose it with {group}={name}")
     return dict(parts or {})

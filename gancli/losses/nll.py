@@ -12,7 +12,7 @@ from gancli.models.explicit import Explicit
 class NLL(Loss):
     """Minimise E[-log p(x)], in nats per image, over the model's ``sampled`` networks.
 
-    A model without networks (a kernel density estimate) is fitted once by fit_data() and has no phases.
+    A model without networks, such as a kernel density estimate, is fitted once by fit_data() and has no phases.
     """
 
     family = Explicit

@@ -1,6 +1,6 @@
-"""What keeps a discriminator's (critic's) slope in bounds: gradient penalties, norms of outputs and weights, clipping.
+"""Regularisation of discriminators (critics): gradient penalties, penalties on outputs and weights, weight clipping.
 
-Gradients are those of the score in the image: one norm per sample, over all its pixels and channels.
+Gradients are those of the score with respect to the image, with one norm per sample over all pixels and channels.
 
     gancli train model=dcgan 'penalty=[r1,drift]' loss.penalties.r1.gamma=1
 """
@@ -20,18 +20,18 @@ from gancli.nn.annealed import Annealed, value
 
 
 class PenaltyInputs(NamedTuple):
-    """What a penalty is given: the network that pays, and the images, (N, C, H, W), as the critic sees them.
+    """The inputs of a penalty: the penalised network, and images, (N, C, H, W), as the critic sees them.
 
-    A penalty of the discriminator gets generated images without a gradient, drawn when it asks for them. One of the
-    generator (``generator_penalties``) gets them with their gradient and, of a model with latents, those of the images.
+    A penalty of the discriminator gets generated images without a gradient, drawn on request. A penalty of the
+    generator (``generator_penalties``) gets them with their gradient and, if the model has latents, with their latents.
     """
 
     network: nn.Module
     score: Callable[[Tensor], Tensor]  # (N, C, H, W) -> (N,)
     real: Tensor
-    fake: Callable[[], Tensor]  # as many generated images as there are real ones
-    progress: Tensor | None = None  # () share of the run in [0, 1]
-    latents: Tensor | None = None  # (N, ...), leaves of the graph: fake() is generated from them
+    fake: Callable[[], Tensor]  # draws as many generated images as there are real ones
+    progress: Tensor | None = None  # () completed share of the run in [0, 1]
+    latents: Tensor | None = None  # (N, ...), leaves of the graph from which fake() is generated
 
 
 class Regularizer:
@@ -43,11 +43,11 @@ class Regularizer:
 
 
 class Penalty(Regularizer, ABC):
-    """One term more for the critic to minimise.
+    """An additional term that the critic minimises.
 
     Args:
-        interval: updates from one evaluation to the next; it then counts as many times (lazy regularisation, Karras
-            et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, section 3.1).
+        interval: number of updates between evaluations, by which the term is scaled (lazy regularisation, Karras et al.
+            2020, Analyzing and Improving the Image Quality of StyleGAN, section 3.1).
 
     Raises:
         ValueError: the interval is not positive.
@@ -66,7 +66,7 @@ class Penalty(Regularizer, ABC):
 
 
 class Projection(Regularizer, ABC):
-    """What is done to the critic's weights after each of its updates."""
+    """A change of the critic's weights after each of its updates."""
 
     @abstractmethod
     def project(self, critic: nn.Module) -> None:
@@ -74,23 +74,23 @@ class Projection(Regularizer, ABC):
 
 
 def slopes(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """Return the gradient of each score in its own image, (N, C*H*W), itself differentiable in the weights."""
+    """Return the gradient of each score with respect to its image, (N, C*H*W), differentiable in the weights."""
     image = image.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(score(image).sum(), image, create_graph=True)
     return gradient.flatten(1)
 
 
 def between(start: Tensor, end: Tensor) -> Tensor:
-    """Draw one point on each line from start to end: one number per sample, not per pixel or per batch."""
+    """Draw one point on each line from start to end, with one random number per sample (not per pixel or batch)."""
     share = torch.rand(len(start), *[1] * (start.ndim - 1), device=start.device, dtype=start.dtype)
     return torch.lerp(start, end, share)
 
 
-Games = Callable[[Any, Batch], dict[str, PenaltyInputs]]  # of a model and a batch, by the endings of scalars' names
+Games = Callable[[Any, Batch], dict[str, PenaltyInputs]]  # takes a model and a batch; keys are suffixes of scalar names
 
 
 def penalty_terms(penalties: Mapping[str, Regularizer], games: Games) -> tuple[Term, ...]:
-    """Return a term for each penalty, which the critics pay in all of the games."""
+    """Return a term for each penalty, which is applied in every game."""
     found = {name: each for name, each in penalties.items() if isinstance(each, Penalty)}
     return tuple(Term(partial(_penalty_term, n, p, games), p.interval, p.second_order) for n, p in found.items())
 
@@ -100,7 +100,7 @@ def _penalty_term(name: str, penalty: Penalty, games: Games, model: Any, batch: 
 
 
 def projection(penalties: Mapping[str, Regularizer], network: str) -> Callable[[Any], None] | None:
-    """Return what projects the weights of a model's child after each of its updates; None: nothing does."""
+    """Return a function that projects the weights of a model's child, or None if there are no projections."""
     found = [each for each in penalties.values() if isinstance(each, Projection)]
 
     def project(model: Any) -> None:
@@ -111,19 +111,19 @@ def projection(penalties: Mapping[str, Regularizer], network: str) -> Callable[[
 
 
 def warnings(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
-    """Return what the penalties say of a critic and of what its optimizer was told."""
+    """Return the penalties' warnings about a critic and its optimizer's settings."""
     return [line for each in penalties.values() if (line := each.warning(critic, settings))]
 
 
 class GradientPenalty(Penalty):
-    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: slope 1 between real and generated images.
+    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: unit gradient norm between real and fake images.
 
-    The generated images are drawn for this term; the paper takes those of the loss (the expectation is the same).
+    The generated images are drawn for this term; the paper uses those of the loss (the expectation is the same).
 
     Args:
         weight: lambda.
-        target: the slope.
-        one_sided: punish only slopes above the target (their section 4, "Two-sided penalty").
+        target: target of the gradient norm.
+        one_sided: penalise only norms above the target (see their section 4, "Two-sided penalty").
         interval: see Penalty.
     """
 
@@ -143,17 +143,17 @@ class GradientPenalty(Penalty):
     def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
             return (
-                "a gradient penalty on a critic with batch norm: its slopes then depend on the whole batch; "
-                "Gulrajani et al. 2017, section 4, leave it out (model=wgan_gp)"
+                "the critic has a gradient penalty and batch norm, so its gradients depend on the whole batch; "
+                "Gulrajani et al. 2017, section 4, use no batch norm (model=wgan_gp)"
             )
         return None
 
 
 class DRAGAN(GradientPenalty):
-    """Kodali et al. 2017, On Convergence and Stability of GANs: slope 1 around the real images.
+    """Kodali et al. 2017, On Convergence and Stability of GANs: unit gradient norm around real images.
 
-    As in the authors' release: noise of [0, 1/2) standard deviations of the batch on each pixel, then a point on the
-    way to it, one number per sample.
+    As in the authors' release, noise of [0, 1/2) standard deviations of the batch is added to each pixel, and the point
+    is then drawn between the real and the noisy image, with one random number per sample.
     """
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
@@ -162,12 +162,12 @@ class DRAGAN(GradientPenalty):
 
 
 class R1(Penalty):
-    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?: flat at real images.
+    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?: zero gradient at real images.
 
-    gamma / 2 times the squared norm, summed over pixels: the authors' release lacks the 1/2.
+    The penalty is gamma / 2 times the squared norm, summed over pixels; the authors' release lacks the 1/2.
 
     Args:
-        gamma: weight; what is right grows with the number of pixels.
+        gamma: weight; good values grow with the number of pixels.
         interval: see Penalty; 16 in StyleGAN2.
     """
 
@@ -183,7 +183,7 @@ class R1(Penalty):
 
 
 class R2(R1):
-    """Mescheder et al. 2018: flat at generated images."""
+    """Mescheder et al. 2018: zero gradient at generated images."""
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
         return self._flat(game, game.fake())
@@ -210,10 +210,10 @@ class Drift(Penalty):
 class Orthogonal(Penalty):
     """Brock et al. 2017, Neural Photo Editing with Introspective Adversarial Networks: || W W^T - I ||^2 per layer.
 
-    W has one row per output; where there are more rows than columns, W^T W is compared, which alone can be I.
+    W has one row per output; if it has more rows than columns, W^T W is used, since W W^T cannot be I.
 
     Args:
-        weight: factor of the sum over the layers.
+        weight: factor of the sum over all layers.
         interval: see Penalty.
     """
 
@@ -235,9 +235,9 @@ class Orthogonal(Penalty):
 
 
 class WeightClipping(Projection):
-    """Arjovsky et al. 2017, Wasserstein GAN, algorithm 1: every weight of the critic back into [-c, c].
+    """Arjovsky et al. 2017, Wasserstein GAN, algorithm 1: every weight of the critic is clipped to [-c, c].
 
-    Batch norm's scales, too, as in the authors' release.
+    This includes the scales of batch norm, as in the authors' release.
 
     Args:
         c: the bound.
@@ -261,6 +261,6 @@ class WeightClipping(Projection):
         if not momentum:
             return None
         return (
-            f"a clipped critic with momentum {momentum}: Arjovsky et al. 2017 found training unstable with it "
-            "and took optimizer=rmsprop"
+            f"the critic has weight clipping and momentum {momentum}; Arjovsky et al. 2017 found training "
+            "with momentum unstable and used optimizer=rmsprop"
         )

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 
 class Pool(nn.Module):
-    """Up to ``capacity`` earlier images, on the device, saved and resumed like weights.
+    """Up to ``capacity`` earlier images, kept on the device and saved and restored like weights.
 
-    Until the pool is full, images are stored and returned. Then each image is, with probability 1/2, swapped with an
-    earlier one, which is returned; otherwise it is returned itself (Zhu et al. 2017, section 4). The images of one
-    batch take different places. No operation synchronises with the device.
+    Until the pool is full, images are stored and returned. After that, each image is swapped with probability 1/2 for
+    an earlier one, which is returned instead (Zhu et al. 2017, section 4). The images of one batch take different
+    places. No operation synchronises with the device.
 
     Args:
         capacity: number of images; 0 disables the pool.
@@ -30,7 +30,7 @@ class Pool(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Exchange images, (N, C, H, W), with the pool; return as many, detached."""
+        """Exchange images, (N, C, H, W), with the pool and return as many, detached."""
         if not self.capacity:
             return images.detach()
         return torch.cat([self._exchange(part) for part in images.detach().split(self.capacity)])

@@ -1,8 +1,8 @@
 """Relativistic GANs: Jolicoeur-Martineau 2018, The Relativistic Discriminator: a Key Element Missing from Standard GAN.
 
-The discriminator compares: how much more real is this image than one of the other kind (RSGAN), or than their mean
-(the average ones, Ra)? The generator wants its images to win, so its loss sees real ones, too. The means carry
-gradients, and the average losses are halved, as in the author's release.
+The discriminator estimates how much more real an image is than one of the other kind (RSGAN) or than the mean score of
+the other kind (the average losses, Ra). The generator's loss depends on real images, too. Gradients pass through the
+means, and the average losses are halved, as in the author's release.
 
     gancli train model=dcgan loss=relativistic loss.variant=rahinge
 """
@@ -15,7 +15,7 @@ from torch.nn.functional import relu, softplus
 
 from gancli.losses.game import AdversarialLoss
 
-# The cost of a difference of scores that should be large; where it should be small, its negative is used.
+# The cost of a difference of scores that should be large; for one that should be small, the sign is flipped.
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
     "rsgan": lambda d: softplus(-d),
     "rasgan": lambda d: softplus(-d) / 2,
@@ -42,7 +42,7 @@ class Relativistic(AdversarialLoss):
         self.cost, self.paired = COSTS[variant], variant == "rsgan"
         if self.paired and self.generator_batch > 1:
             raise ValueError(
-                f"generator_batch={self.generator_batch}: rsgan compares pairs and needs 1 generated image per real one"
+                f"generator_batch={self.generator_batch} must be 1: rsgan compares each real image with a generated one"
             )
 
     def on_real(self, score: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Relativistic(AdversarialLoss):
         return self.pair_loss(real, fake)
 
     def pair_loss(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return the generator's loss: the discriminator's with real and generated images exchanged."""
+        """Return the generator's loss: the discriminator's loss with real and generated images exchanged."""
         if self.paired:
             return {"pair": self.on_generated(fake - real).mean()}
         behind = self.on_fake(real - fake.mean()).mean()
@@ -78,5 +78,5 @@ class Relativistic(AdversarialLoss):
 
     def generator_loss(self, fake: Tensor, real: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
         if real is None:
-            raise ValueError("relativistic losses need the scores of real images, too")
+            raise ValueError("relativistic losses also need the scores of real images")
         return self.pair_loss(real(), fake)

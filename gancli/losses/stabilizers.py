@@ -1,4 +1,4 @@
-"""What is done to the images and the labels that a discriminator sees, so that it stays uncertain.
+"""Stabilizers: changes to the images and labels that a discriminator sees, which keep it uncertain.
 
 gancli train model=dcgan 'stabilizer=[smooth_labels,instance_noise]' loss.stabilizers.instance_noise.sigma=0.2
 """
@@ -13,31 +13,31 @@ from gancli.nn.annealed import Annealed, bounds, value
 
 
 class Stabilizer(nn.Module):
-    """Changes images, in both players' steps alike, or labels, in the discriminator's; state goes into buffers."""
+    """Changes images in the updates of both players, or labels in those of the discriminator; state is in buffers."""
 
     relabels: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False  # needs scores whose sign says real or generated
 
     def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
-        """Return (N, C, H, W) images, real or generated, as the discriminator gets them.
+        """Return (N, C, H, W) images, real or generated, as the discriminator sees them.
 
-        progress: the share of the run that is done, () in [0, 1]; None: its beginning.
+        progress: completed share of the run, () in [0, 1]; None for the start.
         """
         return image
 
     def pairs(
         self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return sources and images that belong to them as a discriminator of pairs gets them; shapes as in image().
+        """Return sources, and images that belong to them, as a discriminator of pairs sees them; shapes as in image().
 
-        The sources are left alone unless something moves: then everything moves alike.
+        Sources only change by motions, which are the same for all images of a pair.
         """
         return source, [self.image(image, progress) for image in images]
 
     def labels(self, real: Tensor, fake: Tensor, progress: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return how real the real and the generated images are said to be, (N,) each, starting from 1 and 0.
+        """Return the labels of real and generated images, (N,) each, given the labels so far, which start as 1 and 0.
 
-        Progress is that of image().
+        See image() for ``progress``.
         """
         return real, fake
 
@@ -46,19 +46,19 @@ class Stabilizer(nn.Module):
         return None
 
     def observe(self, score: Tensor) -> dict[str, Tensor]:
-        """Take in the scores of real images, (N,) less the loss's threshold, in every update of the discriminator.
+        """Observe the scores of real images minus the loss's threshold, (N,), in every update of the discriminator.
 
         Returns:
-            Statistics to be recorded.
+            Statistics to log.
         """
         return {}
 
 
 class SmoothLabels(Stabilizer):
-    """One-sided label smoothing (Salimans et al. 2016, section 3.4): real images are only ``real_label`` real.
+    """One-sided label smoothing (Salimans et al. 2016, section 3.4): real images have the label ``real_label``.
 
-    One-sided, because with a positive label on generated images the optimal discriminator
-    (.9 p_data + b p_g) / (p_data + p_g) would reward the generator for staying where there is no data.
+    It is one-sided because, with a positive label on generated images, the optimal discriminator
+    (0.9 p_data + b p_g) / (p_data + p_g) would reward the generator for staying where there is no data.
 
     Args:
         real_label: the label of real images, above 0 and at most 1.
@@ -77,11 +77,11 @@ class SmoothLabels(Stabilizer):
 
 
 class NoisyLabels(Stabilizer):
-    """Labels drawn anew for each image (the "soft and noisy labels" of Chintala et al.'s ganhacks).
+    """Random labels for each image (the "soft and noisy labels" of Chintala et al.'s ganhacks).
 
     Args:
         real: range of the labels of real images.
-        fake: range of those of generated ones.
+        fake: range of the labels of generated images.
     """
 
     relabels = True
@@ -99,7 +99,7 @@ class NoisyLabels(Stabilizer):
 
 
 class FlipLabels(Stabilizer):
-    """With probability p a real and a generated image swap their labels (ganhacks).
+    """Swaps the labels of a real and a generated image with probability p (ganhacks).
 
     The optimal discriminator then stays within [p, 1 - p].
 
@@ -121,19 +121,19 @@ class FlipLabels(Stabilizer):
 
 
 class InstanceNoise(Stabilizer):
-    """Gaussian noise on all that the discriminator sees, annealed linearly to nothing (Sønderby et al. 2017).
+    """Gaussian noise on all images that the discriminator sees, annealed linearly to zero (Sønderby et al. 2017).
 
     It widens both distributions until they overlap (Arjovsky & Bottou 2017, section 3).
 
     Args:
-        sigma: standard deviation at the start, in pixels of [-1, 1].
-        end: share of the run, above 0, after which the noise is gone.
+        sigma: standard deviation at the start, for pixels in [-1, 1].
+        end: share of the run, above 0 and at most 1, after which there is no noise.
     """
 
     def __init__(self, sigma: float | Annealed = 0.1, end: float = 1.0) -> None:
         super().__init__()
         if bounds(sigma)[0] < 0 or not 0 < end <= 1:
-            raise ValueError(f"sigma must be 0 or more and end above 0 and at most 1, got sigma={sigma} end={end}")
+            raise ValueError(f"sigma={sigma} must be 0 or more, and end={end} above 0 and at most 1")
         self.sigma, self.end = sigma, end
 
     def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:

@@ -1,8 +1,8 @@
-"""Losses of image-to-image translation: an adversarial loss of this project, and what ties the picture to its source.
+"""Losses for image-to-image translation: any adversarial loss, and terms that tie the output to its source.
 
     gancli train model=cyclegan data=unpaired data/a=mnist data/b=digits loss/adversarial=hinge loss.cycle=5
 
-Scores are maps with one logit per patch, of which the adversarial loss takes the mean.
+Scores are maps with one logit per patch, over which the adversarial loss averages.
 """
 
 from collections.abc import Callable
@@ -23,15 +23,15 @@ from gancli.models.translation import Cyclic, MultiDomain, Paired
 
 
 class CycleLoss(TranslationLoss):
-    """Zhu et al. 2017, eqs. 1 to 3 and section 5.2: there and back again is the picture itself.
+    """Zhu et al. 2017, eqs. 1 to 3 and section 5.2: cycle consistency.
 
-    The discriminators see generated pictures out of a pool, the generators are judged by their latest. Deviation: the
-    discriminators' pictures are drawn anew, by the generators that were just updated.
+    The discriminators see generated images from a pool, while the generators are trained on their newest images.
+    Deviation: the discriminators' images are generated separately, by the generators that were just updated.
 
     Args:
-        cycle: lambda, the weight of the L1 distance between a picture and its reconstruction.
-        identity: weight, as a part of ``cycle``, of the L1 distance that a picture of the target domain is moved.
-        pool: pictures of each domain that are kept; 0: none.
+        cycle: lambda, the weight of the L1 distance between an image and its reconstruction.
+        identity: weight, relative to ``cycle``, of the L1 distance by which an image of the target domain changes.
+        pool: number of images kept for each domain; 0 for no pool.
         kwargs: see TranslationLoss.
 
     Raises:
@@ -50,8 +50,8 @@ class CycleLoss(TranslationLoss):
         a, b = model.spec.source_channels, model.spec.channels
         if self.identity and a != b:
             raise UsageError(
-                f"loss.identity={self.identity} wants as many channels in both domains, and they have {a} and {b}: "
-                "add loss.identity=0, or data.channels"
+                f"loss.identity={self.identity} needs the same number of channels in both domains, but they have "
+                f"{a} and {b}; add loss.identity=0, or set data.channels"
             )
         size = model.spec.height, model.spec.width
         self.pools.update({name: Pool(self.capacity, (c, *size)) for name, c in (("a", a), ("b", b))})
@@ -83,7 +83,7 @@ class CycleLoss(TranslationLoss):
 
     @staticmethod
     def _directions(batch: Batch) -> list[tuple[Tensor, Tensor, str, str, str]]:
-        """Return for both directions: source, picture of the other domain, direction, the way back, other domain."""
+        """Return for both directions: source, image of the other domain, direction, reverse direction, other domain."""
         a, b = source_of(batch), batch.image
         return [(a, b, "a2b", "b2a", "b"), (b, a, "b2a", "a2b", "a")]
 
@@ -123,7 +123,7 @@ class CycleLoss(TranslationLoss):
 
 
 class PairLoss(TranslationLoss):
-    """Isola et al. 2017, eqs. 1, 3 and 4: real or generated, given the source, and near the true picture in L1.
+    """Isola et al. 2017, eqs. 1, 3 and 4: a conditional adversarial loss and the L1 distance to the true image.
 
     Args:
         l1: lambda.
@@ -163,7 +163,7 @@ class PairLoss(TranslationLoss):
             return model.translate(source_of(batch), "a2b")
 
     def _games(self, model: Paired, batch: Batch) -> dict[str, PenaltyInputs]:
-        # Moved by one draw: what lies between a real and a generated picture has to belong to one source.
+        # One augmentation for both, as interpolations of a real and a generated image must belong to one source.
         images = batch.image, self._generated(model, batch)
         source, (real, fake) = self.adversarial.seen_pairs(source_of(batch), images, batch)
         score = partial(model.score, source)
@@ -177,17 +177,17 @@ class PairLoss(TranslationLoss):
 
 
 class StarLoss(TranslationLoss):
-    """Choi et al. 2018, eqs. 1 to 6: real or generated, of the right domain, and back again.
+    """Choi et al. 2018, eqs. 1 to 6: adversarial, domain classification and reconstruction losses.
 
-    The discriminator learns the domains from real pictures alone, the generator is judged by the domain it was asked
-    for: the labels of the batch in random order. The way back is to the picture's own domain.
+    The discriminator learns the domains from real images only. The generator's images are classified against their
+    target domains, which are the labels of the batch in random order, and reconstructed by translating them back.
 
     Args:
         classification: lambda_cls.
         reconstruction: lambda_rec.
-        identity: weight, as a part of ``reconstruction``, of the L1 distance that pictures are moved which are asked
-            for their own domain. CycleGAN's, not in the paper, where nothing but the way back ties a translation to its
-            source, and the way back undoes a displacement as well.
+        identity: weight, relative to ``reconstruction``, of the L1 distance between an image and its translation to its
+            own domain. The term is CycleGAN's and not in the paper, where only the reconstruction ties a translation to
+            its source, although translating back can undo a displacement.
         kwargs: see TranslationLoss.
 
     Raises:
@@ -252,5 +252,5 @@ class StarLoss(TranslationLoss):
 
 
 def shuffled(label: Tensor) -> Tensor:
-    """Return the labels in random order: target domains as frequent as the data's own, (N,)."""
+    """Return the labels in random order, (N,), so that target domains are as frequent as those of the data."""
     return label[torch.randperm(len(label), device=label.device)]

@@ -1,4 +1,4 @@
-"""The game that the losses of image-to-image translation share: generators against discriminators of patches."""
+"""The base of the losses for image-to-image translation: generators against patch discriminators."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,25 +16,25 @@ Drawn = Callable[[], Tensor]
 
 
 def source_of(batch: Batch) -> Tensor:
-    """Return the pictures to translate, (N, C, H, W), which every batch of paired and unpaired data has."""
+    """Return the source images, (N, C, H, W), which every batch of paired and unpaired data has."""
     assert batch.source is not None
     return batch.source
 
 
 def label_of(batch: Batch) -> Tensor:
-    """Return the domains of the pictures, (N,), which every batch of labelled data has."""
+    """Return the domains of the images, (N,), which every batch of labelled data has."""
     assert batch.label is not None
     return batch.label
 
 
 class TranslationLoss(Loss):
-    """What the losses of image-to-image translation share: an adversarial loss, its weights, and the two phases.
+    """The base of losses for image-to-image translation: an adversarial loss, its weights, and the two phases.
 
     Args:
-        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
-        gan: weight of the generators' adversarial term.
-        discriminator: weight of the discriminators' (the papers halve it; Adam, which divides by the gradient's size,
-            all but undoes that).
+        adversarial: makes the adversarial loss from ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
+        gan: weight of the generators' adversarial loss.
+        discriminator: weight of the discriminators' adversarial loss (the papers halve it, which Adam nearly undoes as
+            it normalises the gradient).
         penalties: see AdversarialLoss.
         generator_penalties: see AdversarialLoss.
         stabilizers: see AdversarialLoss.
@@ -56,7 +56,7 @@ class TranslationLoss(Loss):
     ) -> None:
         super().__init__()
         if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
-            raise ValueError("adversarial is no adversarial loss: choose one, such as loss/adversarial=hinge")
+            raise ValueError("adversarial is not an adversarial loss; choose one, such as loss/adversarial=hinge")
         self.adversarial = adversarial(
             penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers
         )
@@ -75,7 +75,7 @@ class TranslationLoss(Loss):
     def _discriminators(
         self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
     ) -> Phase:
-        """Return the discriminators' phase: their own term, and the penalties."""
+        """Return the discriminators' phase with their loss and penalties."""
         terms = (Term(term), *penalty_terms(self.adversarial.penalties, games))
         after = projection(self.adversarial.penalties, "discriminators")
         return Phase("discriminators", ("discriminators",), terms, self.adversarial.repeat, after)
@@ -83,19 +83,19 @@ class TranslationLoss(Loss):
     def _generators(
         self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]
     ) -> Phase:
-        """Return the generators' phase: their own term, and their penalties."""
+        """Return the generators' phase with their loss and penalties."""
         terms = (Term(term), *penalty_terms(self.adversarial.generator_penalties, games))
         after = projection(self.adversarial.generator_penalties, "generators")
         return Phase("generators", ("generators",), terms, after=after)
 
     def _told_apart(self, real: Tensor, fake: Tensor, batch: Batch, ending: str = "") -> dict[str, Tensor]:
-        """Return what a discriminator pays for its scores, and its statistics."""
+        """Return the loss of a discriminator for its scores, and its statistics."""
         losses = self.adversarial.discriminator_loss(real, fake, self.adversarial.labels(real, batch.progress))
         weighted = {key: self.discriminator * v if v.requires_grad else v for key, v in losses.items()}
         found = weighted | self.adversarial.statistics(real.detach(), fake.detach())
         return {f"{key}{ending}": value for key, value in found.items()}
 
     def _fooled(self, fake: Tensor, real: Drawn, ending: str = "") -> dict[str, Tensor]:
-        """Return what a generator pays for the scores of its pictures."""
+        """Return the loss of a generator for the scores of its images."""
         losses = self.adversarial.generator_loss(fake, real)
         return {f"{key}{ending}": self.gan * value for key, value in losses.items()}

@@ -53,7 +53,7 @@ def _metric(name: str, trust: Sequence[str]) -> Metric:
     if name in METRICS:
         return METRICS[name]
     if "." not in name:
-        raise UsageError(f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (there are: {', '.join(METRICS)})")
+        raise UsageError(f"metrics: no metric {name!r}{did_you_mean(name, METRICS)} (allowed: {', '.join(METRICS)})")
     try:
         return config.instantiate({"_target_": name}, Metric, trust=trust)
     except UsageError as error:

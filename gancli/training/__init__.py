@@ -1,1 +1,1 @@
-"""Training: the loop and what a run is made of."""
+"""Training: the loop and the parts of a run."""

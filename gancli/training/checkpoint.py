@@ -1,4 +1,4 @@
-"""One safe file per checkpoint: tensors and plain types only, written aside and renamed; loading runs no code."""
+"""Checkpoints: one file each, with tensors and plain types only, written atomically; loading one runs no code."""
 
 import warnings
 import zipfile
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gancli.errors import UsageError
 from gancli.files import TEMPORARY, replacing
 
-if TYPE_CHECKING:  # `find` answers before torch is imported
+if TYPE_CHECKING:  # `find` works before torch is imported
     import torch
 
     from gancli.data.spec import ImageSpec
     from gancli.models.base import Model
 
 FORMAT = "gancli-2"
-READ = (FORMAT, "gancli-1")  # 1 lacks share, turn and ema_images
+READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, turn and ema_images
 FOLDER = "checkpoints"
 BEST = "best.pt"
-DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # what bad bytes raise
+DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # raised by bad bytes
 
 
 class Checkpoint(NamedTuple):
@@ -33,15 +33,15 @@ class Checkpoint(NamedTuple):
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, or of the domains; empty: the data have none."""
+        """Names of the classes or domains; empty if the data have none."""
         return self.state.get("classes", [])
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; a crash at any moment leaves the old file or the new one, never half of one.
+    """Write a checkpoint; a crash at any moment leaves the old file or the new one.
 
     Raises:
-        OSError: the disk is full or not writable; the temporary file is gone and the old checkpoint untouched.
+        OSError: the disk is full or not writable; the temporary file is removed and the old checkpoint untouched.
     """
     import torch
 
@@ -49,23 +49,23 @@ def save(path: Path, state: dict[str, Any]) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
     except RuntimeError as error:
-        if isinstance(error.__context__, OSError):  # torch hides a full disk behind its own complaint about the file
+        if isinstance(error.__context__, OSError):  # torch wraps a full disk in an error of its own
             raise error.__context__ from None
         raise
 
 
 def name(images: int) -> str:
-    """Return the file name at so many images: sorted by name is sorted by time."""
+    """Return the file name of the checkpoint at ``images``; names sort by age."""
     return f"{images:012d}.pt"
 
 
 def numbered(run: Path) -> list[Path]:
-    """Return a run's checkpoints, oldest first, ``best.pt`` not among them."""
+    """Return a run's checkpoints, oldest first, without ``best.pt``."""
     return sorted(p for p in (run / FOLDER).glob("*.pt") if p.stem.isdigit())
 
 
 def prune(run: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints, and what a killed save left behind."""
+    """Remove all but the newest ``keep`` checkpoints, and temporary files of killed saves."""
     for path in numbered(run)[:-keep]:
         path.unlink()
     for path in (run / FOLDER).glob(f".*{TEMPORARY}"):
@@ -73,7 +73,7 @@ def prune(run: Path, keep: int) -> None:
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint file that a run folder or a file name means: of a run, the newest readable one.
+    """Return the checkpoint file at a path: the file itself, or the newest readable checkpoint of a run folder.
 
     Raises:
         UsageError: there is no such path, or the folder holds no checkpoint.
@@ -82,25 +82,26 @@ def find(path: str | Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
-        raise UsageError(f"no checkpoint or run folder at {path}; give a run folder of outputs/ or a .pt file")
+        raise UsageError(f"no checkpoint or run folder at {path}; name a run folder in outputs/ or a .pt file")
     folder = path.parent if path.name == FOLDER else path
     for file in reversed(numbered(folder)):
-        if zipfile.is_zipfile(file):  # a damaged newest file must not cost the run
+        if zipfile.is_zipfile(file):  # if the newest file is damaged, an older one is used
             return file
-    raise UsageError(f"no checkpoint in {folder / FOLDER}; a run writes its first after checkpoint.every images")
+    raise UsageError(f"no checkpoint in {folder / FOLDER}; a run writes its first one after checkpoint.every images")
 
 
 def run_dir(path: str | Path) -> Path:
-    """Return the folder that a checkpoint's evaluations and samples go to: its run, or the folder it lies in."""
+    """Return the folder for a checkpoint's evaluations and samples: its run folder, or the folder of the file."""
     file = find(path)
     return file.parent.parent if file.parent.name == FOLDER else file.parent
 
 
 def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
-    """Read a checkpoint, running none of its contents.
+    """Read a checkpoint without running any code from it.
 
     Raises:
-        UsageError: missing, unreadable, not a gancli checkpoint, of another format, or holding more than plain data.
+        UsageError: it is missing, unreadable, not a gancli checkpoint, of an unknown format, or holds more than plain
+            data.
     """
     import pickle
 
@@ -110,10 +111,10 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
     from gancli.data.spec import ImageSpec
 
     file = find(path)
-    if not zipfile.is_zipfile(file):  # bare pickles are not even looked into
-        raise UsageError(f"{file} cannot be read as a checkpoint: it is cut short, or no file that gancli wrote")
+    if not zipfile.is_zipfile(file):  # bare pickles are never opened
+        raise UsageError(f"{file} cannot be read as a checkpoint: it is truncated, or gancli did not write it")
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of foreign pickles
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # from foreign pickles
             state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
@@ -123,13 +124,13 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         raise UsageError(f"{file} cannot be read as a checkpoint: {reason}") from error
     found = state.get("format") if isinstance(state, dict) else None
     if found not in READ:
-        what = f"format {found!r}" if found else "no gancli checkpoint"
-        raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}: take the gancli that wrote it")
+        what = f"a checkpoint of format {found!r}" if found else "not a gancli checkpoint"
+        raise UsageError(f"{file} is {what}; this gancli reads {FORMAT!r}, so use the version that wrote the file")
     try:
         config = from_yaml(state["config"])
-        config.trust = []  # what a file says of its own trustworthiness counts for nothing
-        _ = state["model"] | state["ema"]  # a changed byte in a key leaves the rest readable
-        _ = "".join(state.get("classes", []))  # names
+        config.trust = []  # a file cannot vouch for itself
+        _ = state["model"] | state["ema"]  # raises KeyError if a byte of a key is damaged
+        _ = "".join(state.get("classes", []))  # raises TypeError unless all are strings
         return Checkpoint(file, config, ImageSpec(**state["spec"]), int(state["images"]), state)
     except DAMAGED as error:
         raise UsageError(f"{file} is an incomplete checkpoint: {type(error).__name__} {error}") from error
@@ -147,16 +148,16 @@ def rebuild(
     device: "str | torch.device" = "cpu",
     trust: Sequence[str] = (),
 ) -> "Model":
-    """Build the model of a checkpoint with its weights, in eval mode, without gradients.
+    """Build the model of a checkpoint and load its weights, in eval mode and without gradients.
 
     Args:
         ckpt: a loaded checkpoint, a file or a run folder.
-        ema: take the moving average where the checkpoint has one.
-        device: where the model goes.
+        ema: use the moving average if the checkpoint has one.
+        device: device of the model.
         trust: packages outside gancli whose classes may be built.
 
     Raises:
-        UsageError: unreadable, or its model is not to be trusted, or its weights do not fit.
+        UsageError: it is unreadable, its model is not trusted, or its weights do not fit.
     """
     from gancli.config import instantiate
     from gancli.models.base import Model
@@ -169,6 +170,6 @@ def rebuild(
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UsageError(f"{ckpt.path}: its weights do not fit its model: {reason}") from error
+        raise UsageError(f"the weights of {ckpt.path} do not fit its model: {reason}") from error
     model.enter(model.stage(float(ckpt.state.get("share", 1.0))))
     return model.to(device).eval().requires_grad_(False)

@@ -12,19 +12,19 @@ from gancli.nn.annealed import Annealed, bounds, value
 
 
 class EMA:
-    """A copy of the model whose sampled networks follow the trained ones with a lag; it shares all the others.
+    """A copy of the model whose sampled networks are moving averages of the trained ones; all others are shared.
 
     The half-life grows with the run until it reaches ``half_life``, so that early samples are not those of the
-    initialisation (the ramp of 0.05 of StyleGAN2-ADA's training loop). Batch-norm statistics are averaged like weights:
-    they then belong to the averaged network, not to the latest one. Counters are copied, and so are the buffers that a
-    module names in ``copied``, a tuple of their names: the vectors of a power iteration, a codebook.
+    initialisation (the ramp of 0.05 in StyleGAN2-ADA's training loop). Batch-norm statistics are averaged like weights,
+    so that they match the averaged network. Integer buffers are copied, and so are the buffers whose names a module
+    lists in the tuple ``copied``: vectors of a power iteration, a codebook.
 
-    The clock is the images that the averaged networks were trained on: a critic's five batches per update of the
+    The clock counts the images that the averaged networks were trained on: a critic's five batches per update of the
     generator count once.
 
     Args:
         model: the model in training.
-        half_life: images after which a weight's share has halved; 0 keeps no average.
+        half_life: number of images after which a weight's contribution has halved; 0 disables the average.
     """
 
     RAMP = 0.05
@@ -43,13 +43,13 @@ class EMA:
 
     @torch.no_grad()
     def update(self, batch: int, share: float = 0.0) -> None:
-        """Take in the weights after the averaged networks were trained on ``batch`` more images.
+        """Update the average after the networks were trained on ``batch`` more images.
 
-        All work is the device's but for one number, the weight of the average, which the host makes of its clock.
+        All computation happens on the device except for the weight of the average, which comes from the host's clock.
 
         Args:
-            batch: images, 0 or more.
-            share: of the run that is done, in [0, 1], for a half-life that changes.
+            batch: number of images, 0 or more.
+            share: completed share of the run, in [0, 1], for a half-life that changes.
         """
         self.images += batch
         if not self.on or not batch:
@@ -61,7 +61,7 @@ class EMA:
 
     @contextmanager
     def sampling(self) -> Iterator[Model]:
-        """Give the averaged model (or, without an average, the trained one) in eval mode, without gradients."""
+        """Yield the averaged model (or, without an average, the trained one) in eval mode, without gradients."""
         nets = [self.model.get_submodule(name) for name in self.model.sampled]
         modes = [net.training for net in nets]
         for net in nets:
@@ -86,7 +86,7 @@ class EMA:
 
 
 def _tensors(net: nn.Module) -> list[tuple[Tensor, bool]]:
-    """Return the parameters and buffers of a network, each once, and whether a moving average blends them."""
+    """Return the parameters and buffers of a network, each once, and whether they are averaged rather than copied."""
     found: dict[int, tuple[Tensor, bool]] = {}
     for module in net.modules():
         copied = getattr(module, "copied", ())

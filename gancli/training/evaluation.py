@@ -1,4 +1,4 @@
-"""The scores of a run while it trains: those of gancli eval, from the averaged weights."""
+"""Evaluation during training: the same scores as gancli eval, from the averaged weights."""
 
 import logging
 from pathlib import Path
@@ -13,33 +13,33 @@ from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 
 log = logging.getLogger("gancli")
-SCORED_SEED = 0  # of the latents that are scored, as of gancli eval: runs of several seeds have one protocol
+SCORED_SEED = 0  # of the scored latents, as in gancli eval, so that runs with different seeds share one protocol
 
 
 def evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
-    """Score the averaged model on the reference split, keep the best checkpoint, and return a few words for the bar.
+    """Score the averaged model on the reference split, keep the best checkpoint, and return a summary for the bar.
 
-    The cards are those that ``gancli eval`` of these weights writes, without the scores of real images.
+    The score cards are those that ``gancli eval`` writes for these weights, without the scores of real images.
     """
     settings, scoring = run.cfg.eval, run.scoring
-    assert scoring is not None, "run.build() makes one where eval.every is not 0"
+    assert scoring is not None, "run.build() makes one unless eval.every is 0"
     with runtime.undisturbed(), run.ema.sampling() as model:
         values = _scored(run, run_dir, scoring, model)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     candidates = choosing(settings.best, scoring.settings.metrics, scoring.better)
     value, higher = next((values[key], higher) for key, higher in candidates.items() if key in values)
-    # Of equals the later one: all 25 modes are found long before they are found well.
+    # Ties go to the later checkpoint: all 25 modes are found long before they are modelled well.
     better = run.best is None or (value >= run.best if higher else value <= run.best)
     if better:
         run.best = value
         run.save(run_dir / checkpoint.FOLDER / checkpoint.BEST)
-    text = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "/" not in key)  # the rest: in the logs
+    text = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "/" not in key)  # the rest is logged
     log.info("%s images: %s on %s%s", f"{run.images:,}", text, settings.split, " (best)" if better else "")
     return text
 
 
 def _scored(run: Run, run_dir: Path, scoring: Scoring, model: Model) -> dict[str, float]:
-    """Write the cards of all subjects, and return their values."""
+    """Write the score cards of all subjects and return their values."""
     facts = weights(seed=SCORED_SEED, repeats=1, ema=True, checkpoint_sha256=None)
     noted = {"checkpoint": None, "images_seen": run.images}
     origin = Origin(model, facts, noted, run_dir / "eval", f"{run.images:012d}", run.images)

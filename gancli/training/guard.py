@@ -1,4 +1,4 @@
-"""What guards a run: signals that ask it to stop, and the lock of the folder that a process writes into."""
+"""Guards of a run: signals that ask it to stop, and the lock of the folder that it writes into."""
 
 import fcntl
 import json
@@ -18,20 +18,20 @@ from gancli.errors import UsageError
 from gancli.files import inside
 
 log = logging.getLogger("gancli")
-LOCK = ".lock"  # in the folder that is written into, as long as somebody writes
+LOCK = ".lock"  # exists in a folder while a process writes into it
 
 
 class StopSignal:
-    """Catch the first SIGINT or SIGTERM, so that the step can be finished and saved; a second Ctrl-C leaves at once."""
+    """Catch the first SIGINT or SIGTERM so that the step can be finished and saved; a second one exits at once."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.signum = 0  # 0 until a signal came
+        self.signum = 0  # 0 until a signal arrives
 
     def __enter__(self) -> "StopSignal":
         self.before = {}
-        if threading.current_thread() is threading.main_thread():  # Python delivers signals nowhere else
+        if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other thread
             self.before = {s: signal.signal(s, self._caught) for s in self.SIGNALS}
         return self
 
@@ -39,7 +39,7 @@ class StopSignal:
         if self.signum:
             raise KeyboardInterrupt
         self.signum = signum
-        log.info("stopping after this step; once more to leave at once")
+        log.info("stopping after this step; press Ctrl-C again to exit at once")
 
     def __exit__(self, *exc: object) -> None:
         for signum, handler in self.before.items():
@@ -48,13 +48,13 @@ class StopSignal:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if it is missing, while this process writes into it.
+    """Hold the lock of a folder, which is created if missing, while this process writes into it.
 
-    The kernel holds the lock (flock) and drops it when the process ends, however it ends: there are no stale ones. The
-    file says who has it. Evaluations take no lock: each writes files of its own, whole or not at all.
+    The kernel holds the lock (flock) and releases it when the process ends for any reason, so there are no stale locks.
+    The file names the owner. Evaluations take no lock, as each writes files of its own, atomically.
 
     Raises:
-        UsageError: another process writes there; it is named. Or the lock is a link to something else.
+        UsageError: another process is writing into the folder; the message names it. Or the lock is a link elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = inside(folder, LOCK)
@@ -63,13 +63,13 @@ def writing(folder: Path) -> Iterator[None]:
         os.write(descriptor, json.dumps(_who()).encode())
         yield
     finally:
-        with suppress(OSError):  # the folder was removed while it was written into
+        with suppress(OSError):  # the folder has been removed in the meantime
             path.unlink()
         os.close(descriptor)
 
 
 def _locked(path: Path) -> int:
-    """Return the descriptor of an empty lock file that is locked by this process and stands at its path."""
+    """Return the descriptor of an empty lock file at ``path`` that this process has locked."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
@@ -78,7 +78,7 @@ def _locked(path: Path) -> int:
             text = os.read(descriptor, 65536).decode(errors="replace")
             os.close(descriptor)
             raise UsageError(_taken(path.parent, text)) from None
-        with suppress(FileNotFoundError):  # the process before removed the file between our two calls
+        with suppress(FileNotFoundError):  # the previous owner removed the file between our two calls
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 os.ftruncate(descriptor, 0)
                 return descriptor
@@ -93,6 +93,6 @@ def _taken(folder: Path, text: str) -> str:
     try:
         who = json.loads(text)
         name = f"process {who['pid']} on {who['host']} ({who['command']})"
-    except (ValueError, KeyError, TypeError):  # it has just begun
+    except (ValueError, KeyError, TypeError):  # the owner has not written its name yet
         name = "another process"
-    return f"{name} writes into {folder}; wait until it has ended, stop it, or name another folder"
+    return f"{name} is writing into {folder}; wait until it ends, stop it, or choose another folder"

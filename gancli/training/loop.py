@@ -1,4 +1,4 @@
-"""The training loop, one for every family of models.
+"""The training loop, shared by all families of models.
 
 gancli train model=dcgan data=mnist
 """
@@ -25,7 +25,7 @@ log = logging.getLogger("gancli")
 
 
 class Cadence:
-    """True once per ``every`` images and at the end; never, if ``every`` is 0."""
+    """True once per ``every`` images and at the end; never if ``every`` is 0."""
 
     def __init__(self, every: int, images: int) -> None:
         self.every, self.next = every, 0
@@ -46,12 +46,12 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
 
     Args:
         cfg: the resolved config of ``conf/train.yaml``.
-        run_dir: where everything is written.
+        run_dir: the folder that everything is written into.
 
     Raises:
-        UsageError: data, model, loss and settings do not go together.
-        TrainingDiverged: a loss or a weight is not finite; the last good checkpoint stays.
-        Interrupted: a signal came; the step was finished and saved.
+        UsageError: data, model, loss and settings are incompatible.
+        TrainingDiverged: a loss or a weight is not finite; the last good checkpoint is kept.
+        Interrupted: a signal arrived; the step was finished and saved.
     """
     setup_logging()
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
@@ -59,7 +59,9 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     if saved is not None:
         run.restore(saved)
         if run.images >= run.total:
-            raise UsageError(f"{saved.path} has all its {run.total:,} images; to go on, add images={2 * run.total}")
+            raise UsageError(
+                f"{saved.path} has completed its {run.total:,} images; to continue, add images={2 * run.total}"
+            )
     with ExitStack() as stack:
         if run.runtime.is_main:
             refuse_links(run_dir)  # it may be someone else's
@@ -68,7 +70,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
 
 
 def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
-    """Train a run that is built, in a folder that this process alone writes into, if it is the main one."""
+    """Train a run in a folder that is locked for this process if it is the main one."""
     cfg, main = run.cfg, run.runtime.is_main
     if main:
         open_folder(cfg, run_dir)
@@ -82,7 +84,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     tracker = Tracker(run_dir, run.images, main=main)
     stack.callback(tracker.close)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-    history = History(json_lines(tracker.path))  # of a resumed run what it has seen before
+    history = History(json_lines(tracker.path))  # includes the earlier examinations of a resumed run
     stack.callback(_summarise, history)
     _loop(run, run_dir, tracker, history)
     final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
@@ -92,7 +94,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
 
 
 def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
-    """Step until all images are seen: maintenance first, the exit in the middle, the step last."""
+    """Train until all images are seen; each iteration logs and saves first, then exits if done, then steps."""
     cfg, batch_size, main = run.cfg, run.cfg.batch_size, run.runtime.is_main
     log_due, save_due, grid_due, eval_due, doctor_due = (
         Cadence(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
@@ -114,13 +116,13 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                 progress.tick(run.images, rate, means)
                 progress.alarmed(_diagnose(history, tracker))
             with progress.paused():
-                if done:  # the last scores can take long: whatever happens to them, nothing of the training is lost
+                if done:  # saved before the final evaluation, which can take long, so that no training is lost
                     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
                 if grid_due(run.images, done) and main and not stop.signum:
                     write_samples(run, run_dir, tracker)
                 if eval_due(run.images, done) and main and not stop.signum:
                     progress.scored(evaluate(run, run_dir, tracker))
-                if save_due(run.images, done) or done:  # after them, to know the best score
+                if save_due(run.images, done) or done:  # after the evaluation, to include the best score
                     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
                     if main:
                         checkpoint.prune(run_dir, cfg.checkpoint.keep)
@@ -133,11 +135,11 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
             animate(run_dir / "samples", ending)
     if stop.signum:
         rest = f"train resume={run_dir}" if run.images < run.total else f"eval ckpt={run_dir}"
-        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; go on with: gancli {rest}")
+        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; continue with: gancli {rest}")
 
 
 def _diagnose(history: History, tracker: Tracker) -> list[str]:
-    """Let the doctor see the newest row, say what begins and what is over, and return what lasts."""
+    """Pass the newest row to the doctor, log the alarms that begin or end, and return those that last."""
     for alarm in history.add(tracker.row):
         log.warning("doctor: %s", alarm.line())
         tracker.text("doctor", alarm.line(), alarm.until or alarm.last)

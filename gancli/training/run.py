@@ -1,4 +1,4 @@
-"""Everything a training run is made of, and how it is built from a config."""
+"""The parts of a training run, and how they are built from a config."""
 
 import json
 from collections.abc import Hashable
@@ -35,7 +35,7 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 from gancli.views.base import View
 
-FIT_IMAGES = 60_000  # most images that a data-dependent initialisation is given
+FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
 
 
 @dataclass
@@ -51,28 +51,28 @@ class Run:
     schedule: Schedule
     steps: list[Step]
     ema: EMA
-    total: int  # images of the whole run
-    scoring: Scoring | None  # of the evaluations during training; None: none
-    measurements: Measurements | None  # of the doctor's examinations; None: none
-    images: int = 0  # seen so far: the clock
-    turn: int = 0  # turns done so far: in each of them every phase has its updates
+    total: int  # number of images of the whole run
+    scoring: Scoring | None  # for evaluations during training; None for no evaluations
+    measurements: Measurements | None  # for the doctor's examinations; None for no examinations
+    images: int = 0  # images seen so far, the run's clock
+    turn: int = 0  # turns done so far; in each turn every phase does its updates
     best: float | None = None  # best value of eval.best so far
-    stage: Hashable = None  # that the model is in, see Model.stage()
-    views: dict[str, View] = field(default_factory=dict)  # of the pictures on the way
+    stage: Hashable = None  # current stage of the model, see Model.stage()
+    views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
 
     @property
     def share(self) -> float:
-        """The share of the run that is done, in [0, 1]."""
+        """The completed share of the run, in [0, 1]."""
         return min(self.images / self.total, 1.0)
 
     def batches(self) -> int:
-        """Return how many batches the next turn takes: the first serves all phases, repeated updates get their own."""
+        """Return the number of batches in the next turn: one for all phases, and one per repeated update."""
         moment = Moment(self.turn, self.share)
         return 1 + sum(max(step.phase.updates(moment) - 1, 0) for step in self.steps)
 
     def enter(self, stage: Hashable, *, reset: bool) -> None:
-        """Bring the model, its average and its optimizers into a stage."""
+        """Put the model, its average and its optimizers into a stage."""
         self.stage = stage
         for model in {id(each): each for each in (self.model, self.ema.model)}.values():
             model.enter(stage)
@@ -80,17 +80,17 @@ class Run:
             step.enter(reset=reset)
 
     def warnings(self) -> list[str]:
-        """Return one line for each choice that contradicts the paper it comes from, or that so few images defeat."""
+        """Return one line for each setting that contradicts the paper it comes from, or that has too few images."""
         told = self.loss.warnings(self.model, {k: v for step in self.steps for k, v in step.settings().items()})
         return told + self.cautions
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """What the training images are known by."""
+        """The fingerprint of the training images, see data.identity."""
         return identity(self.source.split("train"))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
+        """Return the contents of a checkpoint."""
         return {
             "config": config.to_yaml(self.cfg),
             "spec": asdict(self.model.spec),
@@ -111,7 +111,11 @@ class Run:
         }
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, but never one that could not be resumed from; only the main process writes."""
+        """Write a checkpoint, in the main process only.
+
+        Raises:
+            TrainingDiverged: a weight is not finite, so that the checkpoint would be useless.
+        """
         for name, net in self.model.named_children():
             if not all(torch.isfinite(p).all() for p in net.parameters()):
                 raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
@@ -119,7 +123,7 @@ class Run:
             checkpoint.save(path, self.state())
 
     def restore(self, saved: Checkpoint) -> None:
-        """Continue where a checkpoint stands, bit for bit on the CPU.
+        """Restore the state of a checkpoint; on the CPU, training continues bit for bit.
 
         Raises:
             UsageError: the checkpoint belongs to other networks, another loss or other images.
@@ -128,7 +132,7 @@ class Run:
         self.cautions += same_data.check(saved, self.cfg, self.data)
         if {step.phase.name for step in self.steps} != set(state["optimizers"]):
             phases = ", ".join(state["optimizers"])
-            raise UsageError(f"{saved.path} was trained in the phases {phases}; resume with its own loss")
+            raise UsageError(f"{saved.path} was trained with other phases ({phases}); resume it with its own loss")
         try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
@@ -139,7 +143,7 @@ class Run:
             raise UsageError(f"{saved.path} does not fit this config: {str(error).splitlines()[-1].strip()}") from error
         self.loader.load_state_dict(state["loader"])
         self.images, self.best = saved.images, state["metrics"]["best"]
-        # Of format gancli-1: one phase had one update in each turn, and the average's clock was the run's.
+        # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
         # The stage it was saved in: with another number of images= the next turn begins another, and resets.
@@ -148,10 +152,10 @@ class Run:
 
 
 def build(cfg: Any) -> Run:
-    """Build every part of a run; what may fail fails here, before the first file is written.
+    """Build every part of a run; all expected errors occur here, before the first file is written.
 
     Raises:
-        UsageError: missing data, a loss of another family, sizes that do not fit, no CUDA.
+        UsageError: missing data, a loss for another family of models, incompatible sizes, or no CUDA.
     """
     machine = Runtime.from_config(cfg.runtime)
     torch.manual_seed(cfg.seed)
@@ -181,16 +185,16 @@ def build(cfg: Any) -> Run:
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
     run.enter(model.stage(0.0), reset=False)
-    if not steps:  # fit_data has done it all: every image was seen once
+    if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
     return run
 
 
 def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do the updates of every phase, as many as are due in this turn. Nothing here waits for the device.
+    """Do the updates of every phase that are due in this turn, without waiting for the device.
 
     Raises:
-        RuntimeError: no phase has an update, so that the run would never end.
+        RuntimeError: no phase has an update, so the run would never end.
     """
     batch, drawn, averaged = None, 0, 0
     if (stage := run.model.stage(run.share)) != run.stage:
@@ -199,7 +203,7 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
     for step in run.steps:
         seen = 0
         for i in range(step.phase.updates(moment)):
-            if batch is None or i:  # the first batch serves all phases; n_critic's further updates get their own
+            if batch is None or i:  # all phases share the first batch; further updates (n_critic) get their own
                 batch = run.loader.next(run.images / run.total)
                 drawn += len(batch.image) * run.runtime.world
             step.prepare(moment.share, rates)
@@ -215,7 +219,7 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
 
 
 def open_folder(cfg: Any, run_dir: Path) -> None:
-    """Make the folder of a run, with its config, and log into it from now on."""
+    """Make the folder of a run, write its config, and start logging into it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with replacing(run_dir / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
@@ -223,7 +227,7 @@ def open_folder(cfg: Any, run_dir: Path) -> None:
 
 
 def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:
-    """Get ready to score during training: the reference split, and the features, trained or loaded."""
+    """Prepare evaluations during training: the reference split, and the features, trained or loaded."""
     settings = Settings(
         metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
         lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
@@ -233,16 +237,16 @@ def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scorin
 
 
 def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Measurements:
-    """Get ready for the doctor's examinations, with held-out images if there are any."""
+    """Prepare the doctor's examinations, with held-out images if there are any."""
     try:
         held_out = source.split("validation")
-    except UsageError:  # nothing is held out
+    except UsageError:  # there is no validation split
         held_out = None
     return Measurements(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, machine: Runtime) -> list[Step]:
-    """Make the steps of all phases, refusing optimizer overrides for networks that no phase updates."""
+    """Make the steps of all phases, and refuse optimizer overrides for networks that no phase updates."""
     phases = loss.phases(model)
     networks = sorted({name for phase in phases for name in phase.networks})
     given = {key: config.number(value) for key, value in cfg.optimizer.items() if key != "overrides"}
@@ -256,11 +260,11 @@ def _steps(cfg: Any, model: Model, loss: Loss, machine: Runtime) -> list[Step]:
     for name in overrides:
         if name not in networks:
             known = ", ".join(networks)
-            raise UsageError(f"optimizer.overrides.{name}: the loss trains no network of this name; it trains {known}")
+            raise UsageError(f"optimizer.overrides.{name}: the loss trains no such network; it trains {known}")
     options = {"overrides": overrides, "rates": rates, "accumulate": cfg.accumulate, "clip": cfg.clip}
     try:
         return [Step(model, phase, optimizer, machine, **options) for phase in phases]
-    except (ValueError, RuntimeError) as error:  # the optimizer's own checks, of a negative learning rate say
+    except (ValueError, RuntimeError) as error:  # from the optimizer's own checks, e.g. of a negative learning rate
         raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
 
 
@@ -268,7 +272,7 @@ def _no_points(data: str, cfg: Any) -> str:
     models = {name: config.target_class(each, Model, trust=cfg.trust) for name, each in config.options("model").items()}
     fitting = ", ".join(name for name, each in models.items() if each.points)
     name = cfg.model._target_.rpartition(".")[2]
-    return f"data={data} are points, and {name} draws pictures; the models of points are: {fitting} (model=...)"
+    return f"data={data} are points, but {name} generates images; models for points are: {fitting} (model=...)"
 
 
 def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
@@ -276,15 +280,15 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
     fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
     parts = {key for name in fitting for key, kind in losses[name].parts.items() if isinstance(loss, kind)}
     own = next((name for name, each in losses.items() if each is type(loss)), None)
-    inside = "".join(f"; there, it can be a part: loss/{key}={own}" for key in sorted(parts) if own)
+    inside = "".join(f"; in those, use it as loss/{key}={own}" for key in sorted(parts) if own)
     return (
-        f"{type(loss).__name__} trains {loss.family.__name__} models, and {type(model).__name__} is none; "
+        f"{type(loss).__name__} trains {loss.family.__name__} models, but {type(model).__name__} is not one; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...){inside}"
     )
 
 
 def note_machine(run: Run, run_dir: Path) -> None:
-    """Add this machine to machine.json: a resumed run may have seen several."""
+    """Add this machine to machine.json, which lists all machines that a resumed run was trained on."""
     path = run_dir / "machine.json"
     before = json.loads(path.read_text(encoding="utf-8")) if run.images and path.is_file() else []
     noted = [*before, {"from_images": run.images, **run.runtime.machine()}]

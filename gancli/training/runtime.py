@@ -17,40 +17,40 @@ from gancli.errors import UsageError
 
 @dataclass(frozen=True)
 class Runtime:
-    """The machine side of a run, the same for training, evaluation and sampling."""
+    """Device, precision and parallelism, shared by training, evaluation and sampling."""
 
     device: torch.device
-    precision: str = "fp32"  # fp32 | bf16: the type inside autocast; weights and optimizers stay float32
+    precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32
     channels_last: bool = False
     compile: bool = False  # torch.compile on every first-order term
     rank: int = 0  # of this process among those that train together
-    world: int = 1  # how many those are
+    world: int = 1  # number of those processes
 
     @classmethod
     def from_config(cls, cfg: Any) -> "Runtime":
         """Set up the process from the ``runtime`` group.
 
         Raises:
-            UsageError: CUDA is asked for and absent, or the process is one of several.
+            UsageError: CUDA is requested but absent, or this is one of several processes.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UsageError("gancli trains on one device: start it without torchrun (got WORLD_SIZE > 1)")
+            raise UsageError("WORLD_SIZE is above 1, but gancli trains on one device; start it without torchrun")
         untrusted.set_limit(cfg.unpack_gib)
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
         if cfg.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses deterministic mode without
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
         return cls(_device(cfg.device), cfg.precision, cfg.channels_last, cfg.compile)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def all_reduce(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace tensors, in place, by their means over all processes: one message for all that share a type."""
+        """Average tensors over all processes in place, with one all-reduce per dtype."""
         if self.world == 1:
             return
         for kind in {each.dtype for each in tensors}:
@@ -66,24 +66,24 @@ class Runtime:
             torch.distributed.barrier()
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager:
-        """Return the context for first-order terms: bf16 autocast, or nothing in fp32."""
+        """Return the context for first-order terms: bf16 autocast, or a null context for fp32."""
         if self.precision == "fp32" or not enabled:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Move a module to the device and into the memory format."""
+        """Move a module to the device and memory format."""
         module.to(self.device)
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
     def machine(self) -> dict[str, Any]:
-        """Return what computes, as plain values: the device's name, CPU threads, precision, torch."""
+        """Return a description of the machine as plain values: device name, CPU threads, precision, torch version."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({_processor()})"
         torch_ = str(torch.__version__)
         return {"device": name, "threads": torch.get_num_threads(), "precision": self.precision, "torch": torch_}
 
     def memory(self) -> dict[str, float]:
-        """Return the peak device memory in GiB since the last call; empty on the CPU, which does not count it."""
+        """Return the peak device memory in GiB since the last call; empty on the CPU, where it is not tracked."""
         if self.device.type != "cuda":
             return {}
         peak = torch.cuda.max_memory_allocated(self.device) / 2**30
@@ -94,7 +94,7 @@ class Runtime:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         lines = []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return found[0] if found else platform.processor() or platform.machine()
@@ -109,13 +109,13 @@ def _device(name: str) -> torch.device:
 
 
 def rng_state() -> dict[str, Any]:
-    """Return the state of the global generators, which training draws latents and dropout from."""
+    """Return the state of the global random generators, from which training draws latents and dropout masks."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore what rng_state() returned; CUDA states only where the same devices are there."""
+    """Restore what rng_state() returned; CUDA states only if the number of devices is the same."""
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -123,7 +123,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave the global generators as they were: what is drawn inside changes no training run."""
+    """Restore the global random generators on exit, so that draws inside do not affect training."""
     state = rng_state()
     try:
         yield

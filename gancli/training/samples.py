@@ -1,4 +1,4 @@
-"""The pictures that a run writes on its way, always of the same latents or images, so that they can be compared."""
+"""The pictures that a run writes during training, always of the same latents or images so that they are comparable."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from gancli.views.grids import save_png
 
 
 def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Write the pictures of every view into ``samples/``, drawn by the averaged model.
+    """Write the pictures of every view, drawn by the averaged model, into ``samples/``.
 
-    Pictures of the first view are ``<images>.png``, those of others ``<images>-<view>.png``; views with several
-    pictures add their names.
+    Pictures of the first view are named ``<images>.png``, those of other views ``<images>-<view>.png``; views with
+    several pictures add the pictures' names.
     """
     cfg = run.cfg
     classes = run.source.split("train").class_names
@@ -38,6 +38,6 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
 
 
 def _full_rows(model: Model, n: int) -> int:
-    """Return the number of samples that fill the rows of a grid with a column per class."""
+    """Round n down to full rows of a grid that has a column per class."""
     width = columns(model, n)
     return n - n % width if width else n

@@ -1,4 +1,4 @@
-"""What the learning rate and the momentum are, as functions of images seen."""
+"""Schedules of the learning rate and the momentum as functions of images seen."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -7,20 +7,20 @@ from gancli.nn.annealed import Annealed
 
 
 class Rates(NamedTuple):
-    """What an optimizer is set to for the next update."""
+    """The settings of an optimizer for the next update."""
 
     lr: float  # factor on each parameter group's own learning rate
-    momentum: float | None = None  # None: leave the optimizer's own
+    momentum: float | None = None  # None keeps the optimizer's own
 
 
 class Schedule(ABC):
-    """Rates as a function of images seen, so that they survive resume and a changed batch size.
+    """Rates as a function of images seen, so that resuming and other batch sizes do not change them.
 
     Args:
-        warmup: images over which the learning rate climbs linearly from zero; 0 for none.
+        warmup: number of images over which the learning rate rises linearly from zero; 0 for no warm-up.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
 
     def __init__(self, warmup: int = 0) -> None:
@@ -34,30 +34,30 @@ class Schedule(ABC):
 
     def __call__(self, images: int, total: int) -> Rates:
         rates = self.rates(images, total)
-        # Before the first image the factor is zero: one update without effect, as is the convention.
+        # The factor is zero before the first image, so the first update has no effect, as is the convention.
         return rates._replace(lr=rates.lr * images / self.warmup) if images < self.warmup else rates
 
 
 class Constant(Schedule):
-    """The learning rate as it stands in the config."""
+    """The learning rate of the config, unchanged."""
 
     def rates(self, images: int, total: int) -> Rates:
         return Rates(1.0)
 
 
 class Linear(Schedule):
-    """Constant, then linear to ``end`` times the learning rate at the last image.
+    """Constant at first, then linear decay to ``end`` times the learning rate at the last image.
 
     Args:
-        start: share of the run, in [0, 1), after which the decay begins (CycleGAN: .5; WGAN-GP: 0).
-        end: factor reached at the end.
+        start: share of the run, in [0, 1), after which the decay begins (CycleGAN: 0.5; WGAN-GP: 0).
+        end: factor at the end of the run.
         warmup: see Schedule.
     """
 
     def __init__(self, start: float = 0.5, end: float = 0.0, warmup: int = 0) -> None:
         super().__init__(warmup)
         if not 0 <= start < 1:
-            raise ValueError(f"start={start} is a share of the run: 0 or more, and below 1")
+            raise ValueError(f"start={start} must be a share of the run, 0 or more and below 1")
         self.factor = Annealed(1.0, end, start=start)
 
     def rates(self, images: int, total: int) -> Rates:
@@ -65,10 +65,10 @@ class Linear(Schedule):
 
 
 class Exponential(Schedule):
-    """The learning rate halves again and again.
+    """Exponential decay of the learning rate.
 
     Args:
-        half_life: images after which it has halved.
+        half_life: number of images in which the learning rate halves.
         warmup: see Schedule.
     """
 
@@ -83,15 +83,15 @@ class Exponential(Schedule):
 
 
 class Goodfellow2014(Schedule):
-    """The 2014 recipe: momentum ramps up linearly while the learning rate decays exponentially (its mnist.yaml).
+    """The 2014 recipe: linear ramp of the momentum, exponential decay of the learning rate (the release's mnist.yaml).
 
     Args:
         momentum_start: momentum of the first update.
-        momentum_end: momentum from the ramp's end on.
-        ramp: images of the ramp; 250 epochs of 50,000 in the release.
-        decay: the learning rate is divided by this ...
-        decay_every: ... once per so many images (one update of 100 images in the release).
-        floor: smallest factor; 1e-6 / 0.1 in the release.
+        momentum_end: momentum after the ramp.
+        ramp: number of images in the ramp; 250 epochs of 50,000 in the release.
+        decay: divisor of the learning rate, applied once per ``decay_every`` images.
+        decay_every: number of images; one update of 100 images in the release.
+        floor: minimum factor; 1e-6 / 0.1 in the release.
         warmup: see Schedule.
     """
 

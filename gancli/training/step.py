@@ -1,4 +1,4 @@
-"""One phase update: forward of its terms, backward, clip, optimizer step."""
+"""One update of a phase: forward and backward passes of its terms, clipping, optimizer step."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -19,21 +19,21 @@ log = logging.getLogger("gancli")
 
 
 class Step:
-    """Update the networks of one phase, and no others, by its terms.
+    """Update the networks of one phase, and no others, with its terms.
 
-    An update has a host part, prepare(), which reads the clock, and a device part, compute(), which reads no value of a
-    tensor and goes the same way whenever it is prepared for the same terms.
+    An update has a host part, prepare(), which depends on the clock, and a device part, compute(), which never reads
+    the value of a tensor and takes the same path whenever the same terms are due.
 
     Args:
         model: the model whose children the phase names.
-        phase: what to update, and by which terms.
-        optimizer: makes the optimizer of parameter groups, one group per network.
+        phase: the networks to update and the terms to minimise.
+        optimizer: makes the optimizer from parameter groups, one per network.
         runtime: device and precision.
-        overrides: per network, optimizer arguments that differ (``optimizer.overrides``).
-        accumulate: micro-batches per update; it must divide the batch.
-        clip: largest norm of the phase's gradient; None for no clipping.
-        rates: arguments of the optimizer that change over the run, Annealed or a sequence with one (``betas``); those
-            of ``overrides`` may change, too.
+        overrides: optimizer arguments that differ, per network (``optimizer.overrides``).
+        accumulate: micro-batches per update; it must divide the batch size.
+        clip: maximum norm of the phase's gradient; None for no clipping.
+        rates: optimizer arguments that change over the run, each an Annealed or a sequence with one (``betas``);
+            arguments in ``overrides`` may change, too.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Step:
         self.numbers = [
             {"lr": group["lr"]} | {key: number for key, number in each.items() if annealed.changes(number)}
             for group, each in zip(self.optimizer.param_groups, given)
-        ]  # of each group, what prepare() sets
+        ]  # what prepare() sets, for each group
         self.params = list(chain.from_iterable(group["params"] for group in groups))
         mine = {id(p) for p in self.params}
         self.others = [p for p in model.parameters() if id(p) not in mine]
@@ -67,7 +67,7 @@ class Step:
         self.updates = 0
 
     def enter(self, *, reset: bool) -> None:
-        """Follow the model into a new stage: compile its terms again, and forget the optimizer's state if ``reset``."""
+        """Follow the model into a new stage: recompile the terms, and clear the optimizer's state if ``reset``."""
         self.terms = self._compiled_terms()
         if reset:
             self.optimizer.state.clear()
@@ -77,11 +77,11 @@ class Step:
         return [_compiled(term) if compiled and not term.second_order else term for term in self.phase.terms]
 
     def prepare(self, share: float = 0.0, rates: Rates | None = None) -> None:
-        """Get ready for the next update: its rates, the networks that want gradients, the terms that are due.
+        """Prepare the next update: set rates, enable gradients for the phase's networks only, and select the due terms.
 
         Args:
-            share: of the run that is done, in [0, 1], by which numbers are read that change.
-            rates: a schedule's factor on each group's learning rate and, where there is one, its momentum.
+            share: completed share of the run, in [0, 1], at which changing numbers are evaluated.
+            rates: the schedule's factor on each group's learning rate and, if it sets one, its momentum.
         """
         for group, numbers in zip(self.optimizer.param_groups, self.numbers):
             group.update({key: annealed.value(number, share) for key, number in numbers.items()})
@@ -97,16 +97,16 @@ class Step:
         self.updates += 1
 
     def __call__(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
-        """Prepare an update at the rates of the run's beginning, and do it: see compute()."""
+        """Prepare an update with the rates of the start of the run, and do it; see compute()."""
         self.prepare()
         return self.compute(batch, measure=measure)
 
     def compute(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
-        """Do the update that was prepared, and return its scalars, detached, on the device.
+        """Do the prepared update and return its scalars, detached, on the device.
 
         Args:
-            batch: (N, C, H, W) images; split into ``accumulate`` micro-batches.
-            measure: also return the gradient's norm per network (one more pass over the gradients).
+            batch: (N, C, H, W) images, which are split into ``accumulate`` micro-batches.
+            measure: also return the gradient norm per network, which costs one more pass over the gradients.
         """
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
@@ -123,7 +123,7 @@ class Step:
         return scalars
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Run the due terms and add their gradients; return ``loss/<phase>`` and ``<phase>/<name>`` scalars."""
+        """Run the due terms and accumulate their gradients; return ``loss/<phase>`` and ``<phase>/<name>`` scalars."""
         name, total = self.phase.name, None
         scalars: dict[str, Tensor] = {}
         for term in self.due:
@@ -147,18 +147,18 @@ class Step:
         }
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Return per network what the optimizer was told."""
+        """Return the optimizer's settings per network."""
         return dict(zip(self.phase.networks, self.optimizer.param_groups))
 
     def rates(self) -> dict[str, float]:
-        """Return ``lr/<network>`` as it stands."""
+        """Return the current learning rates as ``lr/<network>``."""
         return {f"lr/{name}": g["lr"] for name, g in zip(self.phase.networks, self.optimizer.param_groups)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore moments and counts; the hyper-parameters stay those of the config, which a resume may change."""
+        """Restore moments and counts; hyper-parameters stay those of the config, which may differ on resuming."""
         fresh = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, values in zip(self.optimizer.param_groups, fresh):
@@ -167,12 +167,12 @@ class Step:
 
 
 def _compiled(term: Term) -> Term:
-    # The term and not the module: torch.compile(module) would add "_orig_mod." to every key of the checkpoint.
+    # Compiling the module instead would add "_orig_mod." to every key of the checkpoint.
     return term._replace(fn=torch.compile(term.fn))
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut every (N, ...) tensor of a batch into ``parts``; ``progress`` goes to each."""
+    """Split every (N, ...) tensor of a batch into ``parts``; each part gets ``progress``."""
     if parts == 1:
         return [batch]
     cut = lambda x: [None] * parts if x is None else x.chunk(parts)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Statistics that stay on the device until a tick, then go to TensorBoard and metrics.jsonl."""
+"""Statistics that stay on the device until a tick and are then written to TensorBoard and metrics.jsonl."""
 
 import json
 import math
@@ -23,11 +23,11 @@ class Tracker:
 
     Args:
         run_dir: the run folder.
-        images: where the run stands; what the logs hold beyond it (a killed run's lost work) is dropped.
+        images: images seen so far; log entries beyond it, from the lost work of a killed run, are dropped.
         main: whether this process is the main one.
     """
 
-    FOLD = 256  # scalars kept as tensors of their own before they are packed: bounds the memory of a long tick
+    FOLD = 256  # scalars kept as separate tensors before they are stacked, which bounds the memory of a long tick
 
     def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True) -> None:
         self.path, self.main = run_dir / FILE, main
@@ -41,7 +41,7 @@ class Tracker:
         self.row: dict[str, float] = {}  # the newest line
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Take in one step's 0-dim tensors; nothing is computed and nothing is copied."""
+        """Record the 0-dim tensors of one step without computing on them or copying them to the host."""
         for key, value in scalars.items():
             self.pending[key].append(value)
             if len(self.pending[key]) == self.FOLD:
@@ -51,11 +51,11 @@ class Tracker:
         """Write the means since the last tick, with one copy to the host, and return them.
 
         Args:
-            images: images seen, the step of every log.
-            extra: numbers the host knows already (learning rates, images/s).
+            images: images seen, which is the step in every log.
+            extra: values already on the host (learning rates, images/s).
 
         Raises:
-            TrainingDiverged: a mean is not finite; it names the phase and the term.
+            TrainingDiverged: a mean is not finite; the message names the phase and the term.
         """
         for key, values in self.pending.items():
             self.packed[key].append(torch.stack(values))
@@ -70,7 +70,7 @@ class Tracker:
         return means
 
     def write(self, images: int, scalars: Mapping[str, float]) -> None:
-        """Write host numbers to both logs."""
+        """Write host values to both logs."""
         self.last |= scalars
         self.row = {"images": images, **scalars}
         if not self.main:
@@ -105,26 +105,26 @@ class Tracker:
 
 
 def write_scalars(run_dir: Path, scalars: Mapping[str, float], step: int) -> None:
-    """Add scalars to a run's TensorBoard log from outside of training."""
+    """Add scalars to a run's TensorBoard log outside of training."""
     with SummaryWriter(run_dir) as writer:
         for key, value in scalars.items():
             writer.add_scalar(key, value, step)
 
 
 def _first_bad(series: Mapping[str, Tensor]) -> str:
-    """Return the scalar that stopped being finite before all others; sums and norms only follow their parts."""
+    """Return the scalar that was the first to become non-finite, preferring parts to sums and norms."""
 
     def onset(key: str) -> float:
         bad = (~series[key].isfinite()).nonzero()
-        return bad[0].item() / len(series[key]) if len(bad) else math.inf  # a share: phases may be repeated
+        return bad[0].item() / len(series[key]) if len(bad) else math.inf  # relative, as phases may be repeated
 
     parts = [key for key in series if not key.startswith(("loss/", "grad_norm/", "doctor/"))]
-    first = min(parts or series, key=onset)  # of equals the first, in the order of the step
+    first = min(parts or series, key=onset)  # ties go to the first in the order of the step
     return first if onset(first) < math.inf else min(series, key=onset)
 
 
 def _truncate(path: Path, images: int) -> None:
-    """Drop the lines beyond ``images`` and a torn last line, by writing aside and renaming."""
+    """Atomically drop the lines beyond ``images`` and an incomplete last line."""
     if not path.exists():
         return
     kept = [json.dumps(row) + "\n" for row in json_lines(path) if row["images"] <= images]

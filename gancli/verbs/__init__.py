@@ -1,4 +1,4 @@
-"""The commands of the command line, one file or folder each; to add one, write it and list it here."""
+"""The verbs of the command line, one file or folder each; to add one, write it and list it here."""
 
 from gancli.verbs.base import Verb
 from gancli.verbs.complete.verb import VERB as COMPLETE
@@ -8,5 +8,5 @@ from gancli.verbs.report.verb import VERB as REPORT
 from gancli.verbs.sample.verb import VERB as SAMPLE
 from gancli.verbs.train import VERB as TRAIN
 
-# In the order of the help.
+# In the order in which the help lists them.
 VERBS: dict[str, Verb] = {verb.name: verb for verb in (TRAIN, EVAL, SAMPLE, COMPLETE, REPORT, DOCTOR)}

@@ -1,8 +1,8 @@
-"""What a verb of the command line declares about itself: its keys with their ranges, its rules, and what it runs.
+"""The declaration of a verb of the command line: its keys with their ranges, its rules, and the function it runs.
 
-A verb is one file or folder of this package, with a ``VERB`` that ``gancli.verbs.VERBS`` lists, and
-``conf/<name>.yaml``, which holds the values of its keys and explains them. Declarations import nothing heavy: the
-help of the program reads them all.
+A verb is one file or folder of this package with a ``VERB``, which ``gancli.verbs.VERBS`` lists, and a
+``conf/<name>.yaml``, which holds the values of its keys and explains them. Declarations must not import anything heavy,
+because the program's help reads them all.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MISSING: Any = "???"  # OmegaConf's mark of a value that must come from a yaml or the command line
+MISSING: Any = "???"  # OmegaConf's marker for a value that a yaml or the command line must provide
 
 Device = Enum("Device", ["auto", "cpu", "cuda"])
 Precision = Enum("Precision", ["fp32", "bf16"])
@@ -19,11 +19,11 @@ Split = Enum("Split", ["train", "validation", "test"])
 
 
 class Range(NamedTuple):
-    """The values that a key may have; null is not among those looked at.
+    """The values that a key may have; null is never checked.
 
     Args:
-        allows: whether a value is in the range.
-        text: what to tell the user of one that is not: ``must be 1 or more``.
+        allows: tells whether a value is in the range.
+        text: the message for a value outside the range: ``must be 1 or more``.
     """
 
     allows: Callable[[Any], bool]
@@ -43,15 +43,15 @@ def key(
     free: bool = False,
     anneals: bool = False,
 ) -> Any:
-    """Declare a key of a verb, where a type and a default value alone do not say enough.
+    """Declare a key of a verb that needs more than a type and a default value.
 
     Args:
-        range: the values that are allowed.
-        default: the value where neither a yaml nor the command line gives one.
-        count: a number of images; 200k and 2M are allowed. The type of such a key is Any.
-        path: a path, which may hold characters that are special to Hydra.
-        free: a mapping whose own keys may have any name. The type of such a key is Any.
-        anneals: may change over the run, as ``{from: 1k, to: 10k}``. The type of such a key is Any.
+        range: the allowed values.
+        default: the value if neither a yaml nor the command line gives one.
+        count: the key is a number of images; 200k and 2M are allowed. Its type is Any.
+        path: the key is a path, which may contain characters that are special to Hydra.
+        free: the key is a mapping whose own keys may have any name. Its type is Any.
+        anneals: the value may change over the run, as in ``{from: 1k, to: 10k}``. The key's type is Any.
     """
     return field(
         default=default, metadata={"range": range, "count": count, "path": path, "free": free, "anneals": anneals}
@@ -80,16 +80,16 @@ class Verb:
     """One command: ``gancli <name> key=value ...``.
 
     Args:
-        name: what is typed, and the name of the yaml in conf/ that holds the values of the keys.
+        name: the verb's name on the command line, and that of the yaml in conf/ with the values of its keys.
         summary: one line for ``gancli --help``.
         keys: a dataclass of the root keys with their types; key() adds ranges.
         run: does the work, given the checked config and the folder of the job, and returns values by name.
-        check: raises a UsageError for values that do not go together; it gets the plain values, each in its range.
-        bare: the key whose values may be typed as words of their own: ``gancli report A B``.
-        checkpoint: the key that names a checkpoint or run whose own config is read before the command line.
-        inherited: the values that the config of the checkpoint gives; arguments are that config and a function that
-            tells whether a key is typed.
-        makes_runs: whether the job's folder is a run, with a status.json; ``checkpoint`` then names one to go on with.
+        check: raises a UsageError for incompatible values; it gets plain values, each within its range.
+        bare: the key whose values may be given without the key: ``gancli report A B``.
+        checkpoint: the key that names a checkpoint or run whose own config provides defaults.
+        inherited: returns the values that the checkpoint's config provides, given that config and a function that tells
+            whether a key is set on the command line.
+        makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
     """
 
     name: str
@@ -103,12 +103,12 @@ class Verb:
     makes_runs: bool = False
 
     def paths(self) -> list[str]:
-        """Return the keys that are paths, dotted where they lie deeper."""
+        """Return the keys that are paths, by their dotted names."""
         return [name for name, each in leaves(self.keys) if each.metadata.get("path")]
 
 
 def leaves(keys: type[Any], prefix: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
-    """Yield the keys of a dataclass by their dotted names, those of the dataclasses in it too."""
+    """Yield the keys of a dataclass and of those nested in it, by their dotted names."""
     for each in fields(keys):
         if isinstance(each.type, type) and hasattr(each.type, "__dataclass_fields__"):
             yield from leaves(each.type, f"{prefix}{each.name}.")

@@ -23,7 +23,7 @@ def doctor(cfg: Any, folder: Path) -> dict[str, float]:
     Raises:
         UsageError: no such run.
     """
-    from gancli.training.doctor.history import History  # here, as they take a third of a second to import
+    from gancli.training.doctor.history import History  # imported late, as these imports take a third of a second
     from gancli.training.doctor.rules import MEASURED
     from gancli.verbs.report import runs
 
@@ -46,7 +46,7 @@ def doctor(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="doctor",
-    summary="tell what went wrong in runs, since when, and what to try",
+    summary="tell what went wrong in a run, since when, and what to try",
     keys=Keys,
     run=doctor,
     bare="runs",

@@ -1,4 +1,4 @@
-"""gancli train: a training run, or a lecture's figure.
+"""gancli train: train a model, or draw a lecture's figure.
 
 gancli train model=dcgan data=mnist
 gancli train experiment=lecture/dirac_gan
@@ -91,14 +91,14 @@ class Keys:
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Refuse a batch that cannot be computed in equal parts.
+    """Refuse a batch that cannot be split into equal parts.
 
     Raises:
-        UsageError: with both numbers.
+        UsageError: ``accumulate`` does not divide ``batch_size``.
     """
     batch, accumulate = values["batch_size"], values["accumulate"]
     if batch % accumulate:
-        raise UsageError(f"accumulate={accumulate} must divide batch_size={batch} into equal parts; change one of them")
+        raise UsageError(f"accumulate={accumulate} must divide batch_size={batch}; change one of them")
 
 
 def train(cfg: Any, folder: Path) -> dict[str, float]:
@@ -108,7 +108,7 @@ def train(cfg: Any, folder: Path) -> dict[str, float]:
         UsageError, TrainingDiverged, Interrupted: see training.loop.train() and lectures.base.run_lecture().
     """
     if cfg.lecture is not None:
-        from gancli.lectures.base import run_lecture  # imports matplotlib, which takes as long as the rest of the start
+        from gancli.lectures.base import run_lecture  # imports matplotlib, which would double the start-up time
 
         return run_lecture(cfg, folder)
     from gancli.training import loop

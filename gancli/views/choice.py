@@ -19,7 +19,7 @@ def build(chosen: Any, *, trust: Sequence[str] = ()) -> View:
         options = config.options("view")
         if chosen not in options:
             known = ", ".join(sorted(options))
-            raise UsageError(f"no view {chosen!r}{did_you_mean(chosen, options)} (there are: {known})")
+            raise UsageError(f"no view {chosen!r}{did_you_mean(chosen, options)} (allowed: {known})")
         chosen = options[chosen]
     return config.instantiate(chosen, View, trust=trust)
 

@@ -221,7 +221,7 @@ def test_a_folder_with_a_run_is_not_written_over(cli, verb, tmp_path: Path) -> N
     assert cli("train", "hydra.run.dir=here").code == 0
     before = (tmp_path / "here" / "status.json").read_text()
     answer = cli("train", "hydra.run.dir=here", "seed=1")
-    assert answer.code == 2 and "holds a run already" in answer.err
+    assert answer.code == 2 and "already holds a run" in answer.err
     assert len(verb) == 1 and (tmp_path / "here" / "status.json").read_text() == before
 
 
@@ -268,7 +268,7 @@ def test_a_sweep_goes_on_past_a_failed_job_and_runs_only_that_again(cli, monkeyp
     broken.clear()
     answer = cli(*line)
     assert answer.code == 0 and called == [1, 2, 3, 2]
-    assert answer.out.count("is done already") == 2
+    assert answer.out.count("is already done") == 2
 
 
 def test_a_done_job_runs_again_when_its_config_changed(cli, verb, monkeypatch) -> None:

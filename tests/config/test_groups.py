@@ -125,4 +125,4 @@ def test_an_internal_option_that_is_not_there_is_named_with_those_that_are(cli, 
     (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
     answer = cli("train", "model=mine")
     assert answer.code == 2
-    assert answer.err == "gancli: internal/levels=grey: no such option (there are: binary)\n"
+    assert answer.err == "gancli: internal/levels=grey: no such option (allowed: binary)\n"

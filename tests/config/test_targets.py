@@ -90,7 +90,7 @@ def test_refused_with_one_line(target: str, capsys) -> None:
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="Linear is refused: it is no Model"):
+    with pytest.raises(UsageError, match="Linear is refused: it is not a subclass of Model"):
         instantiate({"_target_": "gancli.training.schedules.Linear"}, Model)
 
 

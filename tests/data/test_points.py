@@ -133,5 +133,5 @@ def test_numbers_out_of_range_are_refused(make, says):
 
 def test_models_of_pictures_refuse_points_and_name_those_that_do_not():
     for model in ("dcgan", "mlp_gan", "pixelcnn"):
-        with pytest.raises(UsageError, match="grid25 are points, and .* draws pictures; .*: toy_gan"):
+        with pytest.raises(UsageError, match="grid25 are points, but .* generates images; .*: toy_gan"):
             build(compose("train", ["data=grid25", f"model={model}", "runtime=cpu"]))

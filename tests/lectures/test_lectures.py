@@ -58,7 +58,7 @@ def test_a_lecture_has_a_folder_of_its_own_and_never_writes_over_another(cli, tm
     (folder,) = (tmp_path / "outputs" / "lecture" / "dirac_gan").iterdir()
     before = (folder / NUMBERS).read_bytes()
     answer = cli("train", *small, f"hydra.run.dir={folder}")
-    assert answer.code == 2 and "holds a run already" in answer.err
+    assert answer.code == 2 and "already holds a run" in answer.err
     assert cli("train", *small, "lecture.steps=5").code == 0
     assert len(list(folder.parent.iterdir())) == 2 and (folder / NUMBERS).read_bytes() == before
 

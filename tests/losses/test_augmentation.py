@@ -252,12 +252,18 @@ def test_nothing_waits_for_the_device():
 @pytest.mark.parametrize(
     "on, said",
     [
-        (["loss=wasserstein", "stabilizer=ada"], "stabilizer=ada asks whether images are called real"),
-        (["loss=relativistic", "stabilizer=ada"], "take stabilizer=diffaugment"),
+        (["loss=wasserstein", "stabilizer=ada"], "stabilizer=ada needs to know which images are classified as real"),
+        (["loss=relativistic", "stabilizer=ada"], "use stabilizer=diffaugment"),
         (["stabilizer=ada", "loss.stabilizers.ada.target=2"], "target=2 must be from -1 to 1"),
         (["stabilizer=ada", "loss.stabilizers.ada.speed=0"], "speed=0"),
-        (["stabilizer=ada", "loss.stabilizers.ada.transforms=[]"], "transforms is empty: name some of geometry, color"),
-        (["stabilizer=diffaugment", "loss.stabilizers.diffaugment.policy=[]"], "policy is empty: name some of color"),
+        (
+            ["stabilizer=ada", "loss.stabilizers.ada.transforms=[]"],
+            "transforms is empty; name one or more of geometry, color",
+        ),
+        (
+            ["stabilizer=diffaugment", "loss.stabilizers.diffaugment.policy=[]"],
+            "policy is empty; name one or more of color",
+        ),
         (["stabilizer=diffaugment", "loss.stabilizers.diffaugment.policy=[blur]"], "policy: expected"),
         (["model.minibatch_std=-1"], "minibatch_std=-1"),
     ],

@@ -222,7 +222,7 @@ def test_the_generators_loss_is_the_mean_over_its_own_batch():
     "on, said",
     [
         (["loss.generator_batch=0"], "generator_batch=0 must be 1 or more"),
-        (["loss=relativistic", "loss.variant=rsgan", "loss.generator_batch=2"], "rsgan compares pairs"),
+        (["loss=relativistic", "loss.variant=rsgan", "loss.generator_batch=2"], "rsgan compares each real image"),
     ],
 )
 def test_impossible_batches_are_refused(on, said):

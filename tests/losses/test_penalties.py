@@ -241,7 +241,7 @@ def test_the_warning_is_in_the_runs_log(tmp_path):
         (["penalty=r1", "+loss.penalties.r1.gama=1"], "loss.penalties.r1.gama: no such key; did you mean 'gamma'"),
         (["penalty=r1", "loss.penalties.r1.gamma=x"], "loss.penalties.r1.gamma: expected float"),
         (["stabilizer=smooth_labels", "+loss.stabilizers.smooth_labels.rael=1"], "no such key.*real_label"),
-        (["+loss.penalties.r1.gamma=1"], "penalties.r1 is no Regularizer; choose it by penalty=r1"),
+        (["+loss.penalties.r1.gamma=1"], "penalties.r1 is not a Regularizer; choose it with penalty=r1"),
         (["penalty=r1", "loss.penalties.r1.interval=0"], "interval must be 1 or more"),
         (["penalty=weight_clipping", "loss.penalties.weight_clipping.c=0"], "c must be above 0"),
         (["loss=wasserstein", "loss.warmup=-1"], "warmup=-1 and warmup_every=0 must be 0 or more"),
@@ -251,7 +251,7 @@ def test_the_warning_is_in_the_runs_log(tmp_path):
         (["loss=fgan", "stabilizer=flip_labels"], "stabilizer=flip_labels changes labels"),
         (["stabilizer=smooth_labels", "loss.stabilizers.smooth_labels.real_label=1.5"], "at most 1, got 1.5"),
         (["stabilizer=flip_labels", "loss.stabilizers.flip_labels.p=0.7"], "from 0 to 0.5, got 0.7"),
-        (["stabilizer=instance_noise", "loss.stabilizers.instance_noise.end=0"], "end above 0"),
+        (["stabilizer=instance_noise", "loss.stabilizers.instance_noise.end=0"], "end=0 above 0"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(on, said):

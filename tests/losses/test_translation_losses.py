@@ -237,7 +237,7 @@ def test_what_does_not_go_together_is_refused():
     assert CycleLoss(adversarial=partial_of(LSGAN), identity=0).phases(CycleGAN(spec, blocks=1, **SIZE))
     with pytest.raises(ValueError, match="cycle=-1"):
         CycleLoss(adversarial=partial_of(LSGAN), cycle=-1)
-    with pytest.raises(UsageError, match="it is no AdversarialLoss"):
+    with pytest.raises(UsageError, match="it is not a subclass of AdversarialLoss"):
         build(compose("train", overrides("cyclegan", "loss/adversarial=nll")))
     with pytest.raises(UsageError, match="its losses are: cyclegan .*loss/adversarial="):
         build(compose("train", overrides("cyclegan", "loss=hinge")))

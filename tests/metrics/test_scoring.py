@@ -143,8 +143,8 @@ def test_metrics_of_other_packages_are_named_and_trusted(package) -> None:
     assert choosing("darkness", found, {}) == {"darkness": True}
     for names, trust, said in (
         (["outsidescores.Darkness"], [], r"outsidescores.Darkness is refused.*'trust=\[outsidescores\]'"),
-        (["outsidescores.Bounded"], ["outsidescores"], "no Metric class"),
-        (["outsidescores.Dark"], ["outsidescores"], "cannot be imported"),
+        (["outsidescores.Bounded"], ["outsidescores"], "not a Metric class"),
+        (["outsidescores.Dark"], ["outsidescores"], "no class 'Dark'.*did you mean 'Darkness'"),
         (["outsidescores.Namesake"], ["outsidescores"], "the name of another metric, fid"),
         (["darkness"], ["outsidescores"], "no metric 'darkness'"),
         ([], [], "metrics is empty"),

@@ -174,7 +174,7 @@ def test_acgans_discriminator_does_not_see_the_label_and_its_loss_needs_one_that
     assert torch.equal(model.score(image, torch.zeros(3).long()), model.score(image, torch.ones(3).long()))
     assert model.judge(image)[1].shape == (3, 10)
     with pytest.raises(
-        UsageError, match="loss=acgan needs a discriminator that names classes, and DCGAN has none: model=acgan"
+        UsageError, match="loss=acgan needs a discriminator that predicts classes, unlike DCGAN's; use model=acgan"
     ):
         build(compose("train", overrides("dcgan", "loss=acgan")))
     with pytest.raises(UsageError, match="class_weight=-1"):

@@ -116,8 +116,8 @@ def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
         (WHOLE | {"classes": [3, 4]}, "incomplete"),
         (WHOLE | {"classes": 7}, "incomplete"),
         ({"format": "gancli-99"}, "gancli-99.*gancli-2"),
-        ({"state_dict": {}}, "no gancli checkpoint"),
-        ([1, 2], "no gancli checkpoint"),
+        ({"state_dict": {}}, "not a gancli checkpoint"),
+        ([1, 2], "not a gancli checkpoint"),
     ],
 )
 def test_what_is_no_checkpoint_is_named_in_one_line(tmp_path, content, says):

@@ -32,7 +32,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_who_writes(holder, tmp_path):
-    with pytest.raises(UsageError, match=f"process {holder.pid} on .* writes into {tmp_path}"), writing(tmp_path):
+    with pytest.raises(UsageError, match=f"process {holder.pid} on .* is writing into {tmp_path}"), writing(tmp_path):
         pass
     with pytest.raises(UsageError, match=f"process {holder.pid}"):
         run(tmp_path, "images=16")

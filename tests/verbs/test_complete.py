@@ -86,7 +86,7 @@ def test_the_verb_keeps_what_is_there_and_tells_the_probability(cli, tmp_path, c
         "complete", f"ckpt={tmp_path / 'r'}", "image=[3,0]", "mask=top", "n=2", f"out={tmp_path / 'c'}", "runtime=cpu"
     )
     assert answer.code == 0, answer.err
-    assert "32 that are there come after the first missing one" in answer.out + answer.err + caplog.text
+    assert "32 given pixels come after the first missing one" in answer.out + answer.err + caplog.text
     result = json.loads((tmp_path / "c" / "completions.json").read_text())
     assert result["missing_pixels"] == 32 and result["pixels_there_but_unseen"] == 32
     assert [each["name"] for each in result["images"]] == ["test-000003", "test-000000"]
@@ -117,4 +117,4 @@ def test_a_gan_cannot_complete(cli, tmp_path):
     answer = cli("complete", f"ckpt={tmp_path / 'r'}", "image=0", "runtime=cpu")
     assert answer.code == 2 and "DCGAN cannot complete images" in answer.err
     answer = cli("sample", f"ckpt={tmp_path / 'r'}", "temperature=0.5", "runtime=cpu")
-    assert answer.code == 2 and "temperature: no such key (there are: " in answer.err
+    assert answer.code == 2 and "temperature: no such key (allowed: " in answer.err

@@ -149,7 +149,7 @@ def test_the_best_checkpoint_is_the_one_that_training_kept(runs, tmp_path) -> No
     lone = tmp_path / "model.pt"
     lone.write_bytes(checkpoint.find(tmp_path / "none").read_bytes())
     for which in ("best", "all"):
-        with pytest.raises(UsageError, match=f"which={which}: .*model.pt lies in no run"):
+        with pytest.raises(UsageError, match=f"which={which}: .*model.pt is not in a run folder"):
             score(f"ckpt='{lone}'", f"which={which}", "metrics=[precision_recall]")
 
 

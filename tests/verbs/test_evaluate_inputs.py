@@ -173,7 +173,7 @@ def test_reference_statistics_travel_and_pytorch_fid_reads_them(trained, tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ([], "ckpt is missing: type ckpt="),
+        ([], "ckpt is missing; add ckpt="),
         (["images=x", "ckpt=y"], "one of them"),
         (["images=x"], "data=mnist"),
         (["images=/no/such", *DIGITS], "/no/such"),

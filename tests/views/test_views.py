@@ -110,11 +110,11 @@ def test_short_words_are_keys_of_the_view_or_of_the_sampling(cli, trained, tmp_p
     assert (tmp_path / "a" / "grid.png").read_bytes() == (tmp_path / "b" / "grid.png").read_bytes()
     assert cli(*words, "view=interpolation", "steps=2", f"out={tmp_path / 'c'}").code == 0
     refused = {
-        "temperature=0.9": "temperature: no such key (there are: batch_size",
+        "temperature=0.9": "temperature: no such key (allowed: batch_size",
         "steps=3": "steps: no such key",
         "lable=3": "did you mean 'label'?",
-        "kind=interpolation": "say view=interpolation",
-        "sampling.temperature=1": "sampling.temperature: no such key (there are none)",
+        "kind=interpolation": "write view=interpolation",
+        "sampling.temperature=1": "sampling.temperature: no such key (none are allowed)",
         "view.lable=3": "did you mean 'label'?",
         "label=11": "0 to 9",
     }
@@ -122,7 +122,7 @@ def test_short_words_are_keys_of_the_view_or_of_the_sampling(cli, trained, tmp_p
         answer = cli(*words, wrong, f"out={tmp_path / 'd'}")
         assert answer.code == 2 and says in answer.err and answer.err.count("\n") == 1, answer.err
     answer = cli("sample", "label=3")
-    assert answer.code == 2 and "ckpt is missing: type ckpt=" in answer.err
+    assert answer.code == 2 and "ckpt is missing; add ckpt=" in answer.err
     shutil.copytree(trained, tmp_path / "copy")
     answer = cli("sample", "-m", f"ckpt={trained},{tmp_path / 'copy'}", "label=1,2", "n=2", "runtime=cpu")
     assert answer.code == 0 and "4 jobs" in answer.out

@@ -23,16 +23,16 @@ class Alarm(NamedTuple):
 
 
 class History:
-    """The examinations of a run and their alarms, a function of the rows alone.
+    """The examinations of a run and their alarms, which depend only on the rows.
 
-    An alarm begins after ``patience`` consecutive examinations that show a rule's sign, and ends after as many that do
-    not. Training and ``gancli doctor RUN`` both use this class.
+    An alarm begins after ``patience`` consecutive examinations that show a rule's sign, and ends after as many without
+    it. Training and ``gancli doctor RUN`` both use this class.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, float]] = (), rules: tuple[Rule, ...] = RULES) -> None:
         self.history, self.rules = Readings(), rules
         self.examined = 0
-        self.alarms: list[Alarm] = []  # in the order they began, including those that are over
+        self.alarms: list[Alarm] = []  # in the order in which they began, including those that have ended
         self._seen: dict[str, tuple[int, int]] = {}  # rule -> images at the start of a streak of signs, its length
         self._away: dict[str, tuple[int, int]] = {}  # rule -> the same for a streak without signs
         for row in rows:
@@ -49,11 +49,11 @@ class History:
 
     @property
     def lasting(self) -> list[Alarm]:
-        """The alarms that are not over."""
+        """The alarms that have not ended."""
         return [alarm for alarm in self.alarms if alarm.until is None]
 
     def summary(self) -> list[str]:
-        """Return one line per alarm, or a line that says there was none; empty if there were no examinations."""
+        """Return one line per alarm, or a single line if there was none; empty if there were no examinations."""
         if not self.examined:
             return []
         if not self.alarms:

@@ -1,9 +1,9 @@
 """The doctor's measurements: a few scalars per examination, computed on the device without synchronisation.
 
 Almost all are proportions or ratios, so that they are comparable across losses and kinds of images. ``spread``,
-``nearest``, ``duplicates`` and ``classes`` compare generated images with each other, ``copies`` and ``distance`` with
-training images; ``auc``, ``known``, ``surprise`` and ``feedback`` describe the discriminator's scores.
-``rules.py`` interprets them.
+``nearest``, ``duplicates`` and ``classes`` compare generated images with each other, and ``copies`` and ``distance``
+compare them with training images; ``auc``, ``known``, ``surprise`` and ``feedback`` describe the discriminator's
+scores. ``rules.py`` interprets them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,14 +28,14 @@ from gancli.training.runtime import Runtime
 
 PREFIX = "doctor/"
 N = 128  # generated images per examination, and as many real ones
-N_LIKELIHOOD = 64  # images whose likelihood is computed; the forward pass is most of such a model's step
+N_LIKELIHOOD = 64  # images whose likelihood is computed; the forward pass dominates the step of such models
 KNOWN = 2048  # training images that generated images are compared with
-FEWEST = 16  # with fewer training images than this, images are not compared
+FEWEST = 16  # images are not compared if there are fewer training images
 SIDE = 16  # pixels; distances are computed on images averaged down to this size, which bounds their cost
 SAME = (
     0.2  # two generated images closer than this share of the median distance between nearest real ones are duplicates
 )
-COPY = 0.2  # closer to a training image than this share of that image's distance to its nearest neighbour is a copy
+COPY = 0.2  # an image is a copy if closer to a training image than this share of that one's nearest-neighbour distance
 PER_CLASS = 8  # real images per class, for conditional models
 
 
@@ -71,7 +71,7 @@ class Measurements:
         if self.pictures:
             self._know(images, labels, 0 if self.grouped else train.spec.num_classes)
             share = len(rows) / len(train)
-            # Independent points come close to each other by chance, and data that is drawn anew cannot be memorised.
+            # Points come close to each other by chance, and freshly drawn data cannot be memorised.
             self.known_share = None if train.spec.points or train.fresh else share
 
     def __call__(self, progress: float) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class Measurements:
         self.known, self.known_labels = flat(images), labels
         self.own = radii(self.known, 1).sqrt().float()  # (M,): distance of each to its nearest neighbour
         n = len(self.real.image)
-        self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): pairs that are compared
+        self.pairs = ~torch.eye(n, dtype=torch.bool, device=images.device)  # (N, N): which pairs are compared
         if self.grouped:
             assert self.real.label is not None  # a conditional model is trained on labelled data
             self.pairs &= self.real.label[:, None] == self.real.label
@@ -171,16 +171,16 @@ class Measurements:
         return torch.cat(scores)
 
     def _surprise(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the slope of the discriminator's loss in the scores, relative to that of an undecided one."""
+        """Return the gradient of the discriminator's loss in the scores, relative to that of an undecided one."""
         undecided = (torch.full_like(each, self.game.threshold) for each in (real, fake))
         pays = self.game.discriminator_loss
         return steepness(pays, (real, fake), (0, 1)) / steepness(pays, tuple(undecided), (0, 1))
 
     def _feedback(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the slope of the generator's loss in its scores, relative to that near the threshold."""
+        """Return the gradient of the generator's loss in its scores, relative to that near the threshold."""
         level = torch.full_like(real, self.game.threshold), torch.full_like(fake, self.game.threshold)
         pays = self.game.generator_pays
-        # At the threshold or one below it: some least-squares generators aim at the threshold itself.
+        # At the threshold or one below it, as some least-squares generators aim at the threshold itself.
         near = torch.stack([steepness(pays, (level[0], level[1] - below), (1,)) for below in (0, 1)]).amax()
         return steepness(pays, (real, fake), (1,)) / near
 
@@ -226,7 +226,7 @@ def unchanged(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 def _choice(images: Images, grouped: bool) -> np.ndarray:
-    """Return the indices of KNOWN images, a fixed choice; if grouped, the first N are PER_CLASS of each class."""
+    """Return a fixed choice of KNOWN indices; if grouped, the first N are PER_CLASS of each class."""
     order = permutation(len(images), 0)
     if not grouped:
         return order[:KNOWN]

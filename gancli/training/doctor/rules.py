@@ -4,8 +4,8 @@ An examination is a row of metrics.jsonl with ``doctor/`` values. A rule compare
 ones and returns a Sign or None; a sign that persists for ``patience`` examinations becomes an alarm (history.py).
 Training and ``gancli doctor RUN`` apply the same rules to the same numbers, so nothing here imports torch.
 
-The thresholds are our own. They were measured on scikit-learn's digits (tests/training/test_doctor_recipes.py) and lie
-between the values of failed and of successful runs, which each rule states.
+The thresholds are our own. They were chosen on scikit-learn's digits (tests/training/doctor/test_recipes.py) and lie
+between the values of failed and successful runs, which the docstring of each rule states.
 """
 
 import math
@@ -62,7 +62,7 @@ class Rule(NamedTuple):
 
 
 def explosion(history: Readings) -> Sign | None:
-    """A loss, a gradient norm or the largest weight is a thousand times its median: NaN is likely to follow."""
+    """A loss, a gradient norm or the largest weight exceeds a thousand times its median; NaN is likely to follow."""
     for key in history.row:
         if not key.startswith(("loss/", "grad_norm/", MEASURED + "largest_weight")):
             continue
@@ -70,7 +70,7 @@ def explosion(history: Readings) -> Sign | None:
         usual = median(earlier) if len(earlier) >= 3 else math.inf
         if value > max(1e3 * usual, 1e3):
             return Sign(
-                f"{key} is {value:.1e}, its median so far {usual:.1e}: NaN is likely to follow",
+                f"{key} is {value:.1e}, and its median so far was {usual:.1e}; NaN is likely to follow",
                 {key: value, "usual": usual},
                 "clip=1, or a tenth of the learning rate",
             )
@@ -80,14 +80,14 @@ def explosion(history: Readings) -> Sign | None:
 def vanishing(history: Readings) -> Sign | None:
     """The generator's gradient is less than a twentieth of what an undecided discriminator would give.
 
-    Feedback is the slope of the generator's loss in the scores, relative to that of an undecided discriminator.
-    Measured: below 0.02 from 2,000 images on where the generator stood still, 0.06 to 0.4 where it still learned.
+    Feedback is the gradient of the generator's loss in the scores, relative to that of an undecided discriminator.
+    Measured: below 0.02 from 2,000 images on where the generator had stalled, 0.06 to 0.4 where it still learned.
     """
     found = history.now("feedback", "auc")
     if found is None or found[0] >= 0.05:
         return None
     return Sign(
-        f"the generator gets {found[0]:.1%} of the gradient that an undecided discriminator would give: it vanishes",
+        f"the generator's gradient vanishes: it is {found[0]:.1%} of what an undecided discriminator would give",
         {"feedback": found[0], "auc": found[1]},
         f"loss=nonsaturating, or a slower discriminator: loss.repeat=1 {history.lower('discriminator', 4)}",
     )
@@ -96,15 +96,15 @@ def vanishing(history: Readings) -> Sign | None:
 def discriminator_wins(history: Readings) -> Sign | None:
     """The discriminator separates real from generated images with near certainty, and its own gradient vanishes.
 
-    Surprise is the slope of its loss in the scores, relative to that of an undecided discriminator. It stays 1 for a
-    critic without a sigmoid or margin (Wasserstein). Measured: 0.0004 where the generator stood still, down to 0.07 in
+    Surprise is the gradient of its loss in the scores, relative to that of an undecided discriminator. It stays 1 for a
+    critic without a sigmoid or margin (Wasserstein). Measured: 0.0004 where the generator had stalled, down to 0.07 in
     DCGANs that learned.
     """
     found = history.now("surprise", "auc", "feedback")
-    if found is None or found[0] >= 0.02 or found[2] < 0.05:  # with low feedback it is vanishing()
+    if found is None or found[0] >= 0.02 or found[2] < 0.05:  # low feedback is the sign of vanishing()
         return None
     return Sign(
-        f"the discriminator tells real from generated with {1 - found[0]:.1%} certainty and learns no more",
+        f"the discriminator tells real from generated with {1 - found[0]:.1%} certainty and no longer learns",
         {"surprise": found[0], "auc": found[1]},
         f"{history.lower('discriminator', 4)}, stabilizer=instance_noise or penalty=r1",
     )
@@ -130,9 +130,9 @@ def discriminator_dies(history: Readings) -> Sign | None:
     if norm is None or not earlier or surprise < 0.5 or norm >= 1e-3 * max(earlier):
         return None
     return Sign(
-        f"the discriminator's gradient is {norm:.1e} and was up to {max(earlier):.1e}, though it is not satisfied",
+        f"the discriminator's gradient is {norm:.1e} and was up to {max(earlier):.1e}, although it is far from certain",
         {"grad_norm/discriminator": norm, "surprise": surprise},
-        f"{history.lower('discriminator', 4)}, and no weight decay or clipping of weights this strong",
+        f"{history.lower('discriminator', 4)}, and weaker weight decay or weight clipping",
     )
 
 
@@ -142,8 +142,8 @@ def collapse(history: Readings) -> Sign | None:
     Spread (over all pairs) and nearest (over nearest neighbours) are distances among generated images relative to those
     among as many real ones. Duplicates is the share of generated images whose nearest neighbour is closer than a fifth
     of the real images' median. Measured: nearest is 1.0 to 1.7 times spread in DCGANs that learned, 0.3 to 1.5 times in
-    an MLP's first steps, and 0.02 to 0.2 times with 0.6 to 1.0 duplicates in collapsed ones. The rule does not apply to
-    a generator without gradient, which has not started to learn.
+    an MLP's first steps, and 0.02 to 0.2 times, with 0.6 to 1.0 duplicates, in collapsed models. The rule does not
+    apply to a generator without gradient, which has not started to learn.
     """
     found = history.now("spread", "nearest", "duplicates", "feedback")
     if found is None or found[3] < 0.05:
@@ -156,7 +156,7 @@ def collapse(history: Readings) -> Sign | None:
     if nearest < 0.25 * spread and duplicates > 0.5:
         words = f"{duplicates:.0%} of the generated images are duplicates: the generator makes only a few images"
     elif spread < 0.01 or (best > 0.5 and spread < 0.4 * best):
-        words = f"generated images differ {spread:.1%} as much as real ones ({best:.1%} at best)"
+        words = f"generated images vary only {spread:.1%} as much as real ones ({best:.1%} at best)"
     elif math.isfinite(kinds) and kinds > 0.6 and classes < 0.4 * kinds:
         words = f"generated images cover {classes:.0%} of the classes ({kinds:.0%} at best)"
         evidence["classes"] = classes
@@ -168,9 +168,9 @@ def collapse(history: Readings) -> Sign | None:
 def memorisation(history: Readings) -> Sign | None:
     """Generated images are copies of training images.
 
-    Copies is the share that lies closer to a training image than a fifth of that image's distance to its nearest
-    neighbour, extrapolated from the training images searched to the whole split. Measured: 0 in all runs; 1 for a
-    generator that returns training images (in the tests).
+    Copies is the share of generated images closer to a training image than a fifth of that image's distance to its
+    nearest neighbour, extrapolated from the training images searched to the whole split. Measured: 0 in all runs; 1 for
+    a generator that returns training images (in the tests).
     """
     found = history.now("copies", "distance")
     if found is None or found[0] < 0.3:
@@ -185,14 +185,15 @@ def memorisation(history: Readings) -> Sign | None:
 def overfitting(history: Readings) -> Sign | None:
     """Training images are scored better than held-out ones.
 
-    Either the discriminator prefers a training image to a held-out one in more than 9 of 10 pairs, or the negative
-    log-likelihood of held-out images has risen since its minimum by more than half of what that of training images has
-    fallen since then.
+    Either the discriminator scores a training image higher than a held-out one in more than 9 of 10 pairs, or the
+    negative log-likelihood of held-out images has risen since its minimum by more than half of the decrease of that of
+    training images since then.
     """
     known = history.now("known")
     if known is not None and known[0] > 0.9:
         return Sign(
-            f"the discriminator has memorised training images: it prefers them to held-out ones in {known[0]:.0%}",
+            "the discriminator has memorised training images: "
+            f"it prefers them to held-out ones in {known[0]:.0%} of pairs",
             {"known": known[0]},
             "more data, data.flip=true, penalty=r1 or stabilizer=instance_noise",
         )
@@ -205,9 +206,9 @@ def overfitting(history: Readings) -> Sign | None:
     if lost <= max(gained / 2, 0.01 * abs(held[best])) or gained <= 0:
         return None
     return Sign(
-        f"held-out images cost {lost:.3g} nats more than at their best, while training images cost {gained:.3g} fewer",
+        f"held-out images cost {lost:.3g} nats more than at their best, training images {gained:.3g} fewer",
         {"nats": nats[0], "nats_held_out": nats[1], "best": held[best]},
-        "more data, data.flip=true, a smaller model, or eval.every=... and its best checkpoint",
+        "more data, data.flip=true, a smaller model, or the best checkpoint from eval.every=...",
     )
 
 

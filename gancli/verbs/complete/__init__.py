@@ -1,1 +1,1 @@
-"""Completing images with a model that draws pixel by pixel."""
+"""Completing images with an explicit model."""

@@ -1,4 +1,4 @@
-"""Completions of images with a part missing, and what the model thinks of them.
+"""Completions of images with a part missing, and their log-probabilities.
 
 gancli complete ckpt=latest image=3 mask=bottom
 gancli complete ckpt=latest image=face.png mask=hole.png n=8
@@ -28,7 +28,7 @@ log = logging.getLogger("gancli")
 
 
 def complete(cfg: Any) -> dict[str, float]:
-    """Write ``cfg.n`` completions of each of ``cfg.image`` into ``cfg.out``, with their conditional log-probabilities.
+    """Write ``cfg.n`` completions of each image of ``cfg.image`` into ``cfg.out``, with conditional log-probabilities.
 
     Raises:
         UsageError: no such checkpoint, image or mask, a model that cannot complete, or a folder that holds files.
@@ -38,7 +38,7 @@ def complete(cfg: Any) -> dict[str, float]:
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
     if not Completion.suits(model):
-        raise UsageError(f"{type(model).__name__} cannot complete images; kde and models of pixels in order can")
+        raise UsageError(f"{type(model).__name__} cannot complete images; use kde or an autoregressive model")
     config.set_sampling(model, saved.config.model, cfg.sampling)
     explicit = cast("Explicit", model)
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
@@ -52,8 +52,8 @@ def complete(cfg: Any) -> dict[str, float]:
     unseen = int(explicit.unseen(found.mask).sum())
     if unseen:
         log.warning(
-            "%s draws pixels in order: %d that are there come after the first missing one, and what is drawn before "
-            "them did not see them",
+            "%s draws pixels one by one: %d given pixels come after the first missing one, and pixels drawn "
+            "before them are not conditioned on them",
             type(model).__name__, unseen,
         )  # fmt: skip
     drawn_pictures = {"": view.picture(found)}
@@ -62,7 +62,7 @@ def complete(cfg: Any) -> dict[str, float]:
         pictures.write(out, drawn_pictures, "png")
         _write(out / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
     for name, true, row in zip(found.names, truth.tolist(), drawn.tolist()):
-        log.info("%s: log p(missing | seen) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
+        log.info("%s: log p(missing | given) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
     log.info("%d completions of %d images -> %s", cfg.n, len(found.names), out)
     return {"log_prob": float(truth.mean()), "log_prob_completions": float(drawn.mean())}
 
@@ -75,7 +75,7 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint) -> str:
 
 @torch.no_grad()
 def _nats(model: Explicit, image: Tensor, found: Completed, size: int) -> Tensor:
-    """Return log p of the missing part, (N,), in parts of a batch."""
+    """Return log p of the missing part, (N,), computed in batches of ``size``."""
     rows, label = range(0, len(image), size), found.label
     labels = [None if label is None else label[i : i + size] for i in rows]
     return torch.cat([model.log_prob_of(image[i : i + size], found.mask, each) for i, each in zip(rows, labels)]).cpu()
@@ -84,7 +84,7 @@ def _nats(model: Explicit, image: Tensor, found: Completed, size: int) -> Tensor
 def _write(
     file: Path, cfg: Any, names: Sequence[str], truth: Tensor, nats: Tensor, missing: int, unseen: int
 ) -> None:  # fmt: skip
-    """Write what was asked and the log-probabilities, in nats, of the true missing part and of each completion."""
+    """Write the request and the log-probabilities, in nats, of the true missing part and of each completion."""
     result = {
         "checkpoint": str(cfg.ckpt), "mask": str(cfg.mask), "missing_pixels": missing, "seed": cfg.seed,
         "pixels_there_but_unseen": unseen, "temperature": cfg.sampling.get("temperature", 1.0),

@@ -1,4 +1,4 @@
-"""gancli complete: its keys.
+"""The keys of gancli complete.
 
 gancli complete ckpt=latest image=3 mask=bottom
 gancli complete ckpt=latest image=face.png mask=hole.png n=8
@@ -39,7 +39,7 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="complete",
-    summary="draw the missing part of images, and tell what it is worth in nats",
+    summary="complete images with a part missing, and give log-probabilities in nats",
     keys=Keys,
     run=run,
     checkpoint="ckpt",

@@ -1,4 +1,4 @@
-"""Scores of a checkpoint, of all checkpoints of a run, or of any pictures, with all that is needed to repeat them.
+"""Scores of a checkpoint, of all checkpoints of a run, or of any images, recorded so that they can be repeated.
 
 gancli eval ckpt=outputs/mnist-dcgan/...
 gancli eval images=pictures.zip data=mnist
@@ -39,14 +39,14 @@ def evaluate(cfg: Any) -> dict[str, float]:
     """Score what ``cfg.ckpt`` or ``cfg.images`` names and write a card for each subject into ``eval/``.
 
     Args:
-        cfg: the resolved config of ``conf/eval.yaml``; ``data`` and ``features`` are the checkpoint's own where null.
+        cfg: the resolved config of ``conf/eval.yaml``; ``data`` and ``features`` default to the checkpoint's own.
 
     Returns:
-        The values of ``cfg.metrics``, means over ``cfg.repeats`` seeds; with which=all those of the last checkpoint. Of
-        several subjects see scoring.base.together().
+        The values of ``cfg.metrics``, means over ``cfg.repeats`` seeds; with which=all, those of the last checkpoint.
+        For several subjects see scoring.base.together().
 
     Raises:
-        UsageError: no such checkpoint, data of another size, no weights; all of it before the first image is drawn.
+        UsageError: no such checkpoint, data of another size, or missing weights, before the first image is drawn.
     """
     setup_logging()
     check_metrics(metrics_named(cfg.metrics, cfg.trust), cfg.n)
@@ -59,7 +59,8 @@ def evaluate(cfg: Any) -> dict[str, float]:
         scoring = _scoring(cfg, saved, first.model, known, runtime.device, watch)
         if len(scoring.subjects) > 1 and (cfg.reference or cfg.save_reference):
             raise UsageError(
-                f"reference= and save_reference= are for one set of real images; {scoring.what} is scored on several"
+                f"reference= and save_reference= need a single set of real images, but {scoring.what} is scored on "
+                "several; omit them"
             )
         if cfg.save_reference:
             moments.save(Path(cfg.save_reference).expanduser(), scoring.subjects[0].scorer.real())
@@ -80,7 +81,7 @@ def _scoring(
     cfg: Any, saved: Checkpoint | None, model: Model | None, known: moments.Gaussian | None, device: torch.device,
     watch: Watch,
 ) -> Scoring:  # fmt: skip
-    """Return the scoring of what is named, ready to score."""
+    """Return the scoring of the model or images, ready to use."""
     own: Any = saved.config if saved else {"data": None, "features": config.options("features")["inception"]}
     source, _ = config.build_data(cfg.data or own["data"], trust=cfg.trust)
     node = cfg.features or own["features"]
@@ -95,8 +96,8 @@ def _scoring(
 
 
 def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin) -> Result:
-    """Score a subject, show its card, and log its values into the TensorBoard log of the run."""
-    halves = cfg.bootstrap if cfg.images else 0  # of a checkpoint repeats= draws other images
+    """Score a subject, show its score card, and add its values to the TensorBoard log of the run."""
+    halves = cfg.bootstrap if cfg.images else 0  # for a checkpoint, repeats= draws new images instead
     result = evaluation.evaluate(scoring, subject, origin, seed=cfg.seed, repeats=cfg.repeats, halves=halves)
     facts = result.protocol
     if origin.run:
@@ -109,7 +110,7 @@ def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin) -> 
 
 
 def _write_curve(curve: list[tuple[Origin, Result]]) -> None:
-    """Write the values of all checkpoints as a CSV and a figure."""
+    """Write the values of all checkpoints to a CSV file and a figure."""
     from gancli.verbs.evaluate import curves  # imports matplotlib
 
     origin, last = curve[-1]
@@ -120,7 +121,7 @@ def _write_curve(curve: list[tuple[Origin, Result]]) -> None:
 
 
 def _checkpoints(cfg: Any, saved: Checkpoint, device: torch.device) -> Iterator[Origin]:
-    """Yield the checkpoints that ``cfg.which`` names, oldest first; each is loaded when it is due."""
+    """Yield the checkpoints that ``cfg.which`` names, oldest first; each is loaded when it is needed."""
     run = checkpoint.run_dir(saved.path)
     for path in _paths(cfg.which, saved.path, run):
         each = saved if path == saved.path else checkpoint.load(path)
@@ -131,7 +132,7 @@ def _checkpoints(cfg: Any, saved: Checkpoint, device: torch.device) -> Iterator[
             inside(run, "eval"),
             f"{each.images:012d}",
             each.images,
-            run if each.path.parent.name == checkpoint.FOLDER else None,  # the folder of a lone file is no run
+            run if each.path.parent.name == checkpoint.FOLDER else None,  # the file is not in a run folder
         )
 
 
@@ -140,7 +141,7 @@ def _paths(which: str, named: Path, run: Path) -> list[Path]:
     if which == "last":
         return [named]
     if named.parent.name != checkpoint.FOLDER:
-        raise UsageError(f"which={which}: {named} lies in no run; name a run folder with ckpt=...")
+        raise UsageError(f"which={which}: {named} is not in a run folder; name a run folder with ckpt=...")
     if which == "all":
         return checkpoint.numbered(run)
     best = run / checkpoint.FOLDER / checkpoint.BEST
@@ -150,7 +151,7 @@ def _paths(which: str, named: Path, run: Path) -> list[Path]:
 
 
 def _pictures(cfg: Any) -> Iterator[Origin]:
-    """Yield the pictures that someone else made."""
+    """Yield the images that ``cfg.images`` names."""
     path = Path(os.path.expanduser(cfg.images)).resolve()
     name = short(path.stem)
     folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / name
@@ -162,5 +163,5 @@ def _known(path: str) -> moments.Gaussian:
         return moments.load(Path(path))
     except Unreadable as error:
         raise UsageError(
-            f"reference={path} cannot be read ({error}): name an npz with mu and sigma, as save_reference= writes"
+            f"reference={path} cannot be read ({error}); name an npz with mu and sigma, as save_reference= writes it"
         ) from None

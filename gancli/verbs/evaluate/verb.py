@@ -1,4 +1,4 @@
-"""gancli eval: its keys and rules.
+"""The keys and rules of gancli eval.
 
 gancli eval ckpt=outputs/mnist-dcgan/...
 gancli eval images=pictures.zip data=mnist
@@ -41,26 +41,26 @@ class Keys:
 
 
 def check(values: Mapping[str, Any]) -> None:
-    """Check what is to be scored.
+    """Check the choice of what is scored.
 
     Raises:
-        UsageError: neither or both of ckpt and images, or keys that go with the other one.
+        UsageError: neither or both of ckpt and images are given, or keys that only apply to the other one.
     """
     ckpt, images = values["ckpt"], values["images"]
     if not ckpt and not images:
-        raise UsageError("ckpt is missing: type ckpt=... (a run or a checkpoint) or images=... (a folder, zip or npz)")
+        raise UsageError("ckpt is missing; add ckpt=... (a run or a checkpoint) or images=... (a folder, zip or npz)")
     if ckpt and images:
         raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
     if images and not values.get("data"):
-        raise UsageError(f"images={images}: name the data to score them against, such as data=mnist")
+        raise UsageError(f"images={images} must be scored against real images; name the data, such as data=mnist")
     if images and (values["which"] != "last" or values["repeats"] > 1):
-        raise UsageError(f"images=...: which={values['which']} and repeats are for checkpoints; leave them away")
+        raise UsageError(f"images=...: which={values['which']} and repeats only apply to checkpoints; omit them")
     if values["save_reference"] and "fid" not in values["metrics"]:
-        raise UsageError("save_reference=... saves what FID needs: add fid to metrics")
+        raise UsageError("save_reference=... saves the statistics that FID needs; add fid to metrics")
 
 
 def inherited(saved: Mapping[str, Any], typed: Callable[[str], bool]) -> dict[str, Any]:
-    """Return the data, features and metrics of a run: it is scored as it was in training unless other data is named."""
+    """Return a run's data, features and metrics: it is scored as in training unless other data is named."""
     if typed("data"):
         return {}
     groups = ["data"] if typed("features") else ["data", "features"]

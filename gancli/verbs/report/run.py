@@ -1,4 +1,4 @@
-"""Writing a report: one table of many runs with curves and samples, as Markdown, LaTeX, CSV and HTML.
+"""Reports: one table of many runs with curves and samples, as Markdown, LaTeX, CSV and HTML.
 
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
@@ -18,10 +18,10 @@ from gancli.verbs.report.table import Better, build
 
 
 def report(cfg: Any) -> dict[str, float]:
-    """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table. Torch is imported only after all checks.
+    """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table; torch is imported after all checks.
 
     Raises:
-        UsageError: no run, no evaluation, no such value, or evaluations of several protocols.
+        UsageError: no runs, no evaluations, an unknown value, or evaluations with different protocols.
     """
     found = runs.read_all(cfg.runs)
     table = build(
@@ -29,7 +29,7 @@ def report(cfg: Any) -> dict[str, float]:
         mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best, found),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
-    from gancli.verbs.report import curves, numbers, page, sheet, text  # here, as they import matplotlib
+    from gancli.verbs.report import curves, numbers, page, sheet, text  # imported late, as they import matplotlib
     from gancli.views import figures
 
     warnings = words.warnings(table, found)
@@ -58,8 +58,8 @@ def report(cfg: Any) -> dict[str, float]:
 
 
 def _better(best: str | None, found: Sequence[Run]) -> Better:
-    """Return of which values high is better; the cards know it of scores that are not gancli's own."""
-    from gancli.metrics.registry import METRICS  # here, as they import torch
+    """Return by value whether higher is better; for scores that are not gancli's own, the score cards say so."""
+    from gancli.metrics.registry import METRICS  # imported late, as these import torch
     from gancli.metrics.scoring.base import known_better
 
     known: dict[str, bool | None] = {
@@ -70,13 +70,14 @@ def _better(best: str | None, found: Sequence[Run]) -> Better:
     if best and known.get(best) is None:
         allowed = [key for key, higher in known.items() if higher is not None]
         raise UsageError(
-            f"best={best}: neither high nor low is better{did_you_mean(best, allowed)}; allowed: {', '.join(allowed)}"
+            f"best={best}: neither higher nor lower is better{did_you_mean(best, allowed)} "
+            f"(allowed: {', '.join(allowed)})"
         )
     return known
 
 
 def _out(named: Any) -> Path:
-    """Return ``report/`` in the folder named, if it is a single one, else a new folder in ``outputs/report/``."""
+    """Return ``report/`` inside the given folder if there is only one, else a new folder in ``outputs/report/``."""
     single = named if isinstance(named, str) else named[0] if len(named) == 1 else ""
     folder = Path(single).expanduser()
     if single and folder.is_dir():

@@ -163,7 +163,7 @@ def build(
     known = measured(cards)
     for key in (*(keys or ()), *([best] if best else [])):
         if key not in known:
-            raise UsageError(f"no value {key!r} was measured{did_you_mean(key, known)} (there are: {', '.join(known)})")
+            raise UsageError(f"no value {key!r} was measured{did_you_mean(key, known)} (allowed: {', '.join(known)})")
     apart = protocols.apart(cards)
     if not mixed:
         protocols.require_one(cards)

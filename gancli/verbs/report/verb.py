@@ -1,4 +1,4 @@
-"""gancli report: its keys.
+"""The keys of gancli report.
 
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
@@ -23,7 +23,7 @@ class Keys:
     split: Split = MISSING
     best: str | None = MISSING
     protocols: Protocols = MISSING
-    only: Any = key(free=True)  # facts of a protocol, whatever their names
+    only: Any = key(free=True)  # protocol facts, with any names
 
 
 def run(cfg: Any, folder: Path) -> dict[str, float]:
@@ -35,7 +35,7 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="report",
-    summary="put any number of runs into one table, with curves and samples",
+    summary="compare runs in one table, with curves and samples",
     keys=Keys,
     run=run,
     bare="runs",

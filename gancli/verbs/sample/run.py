@@ -1,4 +1,4 @@
-"""Pictures of a checkpoint's model, as a view draws them, and what they show, one by one.
+"""Sampling from a checkpoint: pictures drawn by a view, and the single images in them.
 
 gancli sample ckpt=outputs/mnist-dcgan/... n=64 out=samples/
 gancli sample ckpt=outputs/mnist-cdcgan/... label=3
@@ -26,7 +26,7 @@ def sample(cfg: Any) -> dict[str, float]:
     """Write the pictures of ``cfg.view`` into ``cfg.out``.
 
     Raises:
-        UsageError: no such checkpoint, a folder that holds files already, or a view or value that the model has not.
+        UsageError: no such checkpoint, a folder that already holds files, or a view or value that the model lacks.
     """
     setup_logging()
     runtime = Runtime.from_config(cfg.runtime)
@@ -49,7 +49,7 @@ def sample(cfg: Any) -> dict[str, float]:
 
 
 def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
-    """Return a folder name that tells what was asked for."""
+    """Return a folder name that describes the request."""
     usual = inspect.signature(type(view)).parameters
     asked = {key: value for key, value in (cfg.view or {}).items() if key in usual and value != usual[key].default}
     name = f"{saved.images:012d}-{type(view).__name__.lower()}-{cfg.format}-seed{cfg.seed}-n{cfg.n}"
@@ -58,7 +58,7 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
 
 
 def _word(value: Any) -> str:
-    """Return a value as a part of a file name: of a path its last part, of a list what fits."""
+    """Return a value as part of a file name; a path is reduced to its stem and a list cut to 40 characters."""
     if isinstance(value, str):
         return short(Path(value).expanduser().resolve().stem if "/" in value else value)
     return "-".join(map(str, value))[:40] if hasattr(value, "__iter__") else str(value)

@@ -1,4 +1,4 @@
-"""gancli sample: its keys.
+"""The keys of gancli sample.
 
 gancli sample ckpt=outputs/mnist-dcgan/... n=64 out=samples/
 gancli sample ckpt=outputs/mnist-cdcgan/... label=3
