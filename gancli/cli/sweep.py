@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli.cli import status
+from gancli.files import replacing
 
 NAME = "results.csv"
 _WIDEST = 50  # characters of a cell on the terminal
@@ -44,7 +45,7 @@ def keep(folder: Path) -> bool:
 def report(folder: Path) -> int:
     """Print the table, write it to results.csv in the sweep's folder, and return 1 if a job failed, else 0."""
     table = rows(folder)
-    with (folder / NAME).open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / NAME) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -43,10 +43,9 @@ class Writer:
     A writable memmap would end in SIGBUS when the disk is full; write() raises an OSError instead.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.shape, self.count = shape, 0
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int]) -> None:
+        self.shape, self.count, self.file = shape, 0, file
         self.meta: dict[str, Any] = {}
-        self.file = open(path, "wb")
         self._header()
 
     def append(self, image: np.ndarray) -> None:
@@ -54,10 +53,10 @@ class Writer:
         self.file.write(np.ascontiguousarray(image).data)
         self.count += 1
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Write the number of images into the header."""
         self.file.seek(0)
         self._header()
-        self.file.close()
 
     def _header(self) -> None:
         # NumPy pads the header, so that it keeps its size when the first axis grows.
@@ -75,11 +74,11 @@ def writing(key: str, shape: tuple[int, int, int]) -> Iterator[Writer]:
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
     temporary = Path(tempfile.mkdtemp(prefix=f"{key[:16]}.", suffix=".tmp", dir=parent))
-    writer = None
     try:
-        writer = Writer(temporary / "pixels.npy", shape)
-        yield writer
-        writer.close()
+        with (temporary / "pixels.npy").open("wb") as file:
+            writer = Writer(file, shape)
+            yield writer
+            writer.finish()
         (temporary / "meta.json").write_text(json.dumps(writer.meta))
         final = parent / key
         if load(key) is None:
@@ -90,8 +89,6 @@ def writing(key: str, shape: tuple[int, int, int]) -> Iterator[Writer]:
             if load(key) is None:  # otherwise another process has written the same entry first
                 raise
     finally:
-        if writer is not None:
-            writer.file.close()
         shutil.rmtree(temporary, ignore_errors=True)
 
 

@@ -7,18 +7,19 @@ gancli train model=stargan data=domains data.root=~/seasons data.size=128
 """
 
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-from gancli.data.files import open_files
-from gancli.data.folder import FolderImages, Named
+from gancli.data.decode import upright_sizes
+from gancli.data.files import DATA_ROOT, open_files
+from gancli.data.folder import FolderImages
+from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
-from gancli.data.source import Images, Source, fingerprint
+from gancli.data.source import Images, Source, fingerprint, folder
 from gancli.errors import UsageError
+from gancli.files import shown
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
-_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 
 
 class Domains(FolderImages):
@@ -49,45 +50,46 @@ class Domains(FolderImages):
 
 
 class Side(Domains):
-    """One of two domains under a root: folders trainA, testA, valA (or trainB, ...), or a half of each AB picture."""
+    """One of two domains under a root: folders trainA, testA, valA (`layout.side_of`), or a half of each AB picture."""
 
-    def __init__(self, root: str, side: str, half: bool = False, **kwargs: Any) -> None:
+    asked = DATA_ROOT._replace(layout=False)
+
+    def __init__(
+        self, root: str, side: str, half: bool = False, partner: "Side | None" = None, **kwargs: Any
+    ) -> None:  # fmt: skip
         super().__init__(root, **kwargs)
-        self.side, self.options = side, {**self.options, "side": side, "half": half}
+        self.side, self.partner = side, partner
+        self.options = {**self.options, "side": side, "half": half, "partner": partner}
         if half:
             self.recipe = replace(self.recipe, half="AB".index(side))
         self.half = half
 
-    def _parts(self) -> dict[str, list[Named]]:
-        return super()._parts() if self.half else side_of(self.root, self.side)
+    def _layout(self) -> Layout:
+        """Return the files in the order of the partner's: where a.jpg belongs to a.png, sorting could mix pairs up."""
+        found = super()._layout() if self.half else side_of(open_files(self.root, self.asked), self.side)
+        if self.partner is None:
+            return found
+        theirs = self.partner._layout().parts
+        at = {(split, _stem(path)): i for split, each in theirs.items() for i, (_, path) in enumerate(each)}
+        parts = {split: sorted(each, key=lambda pair: at[split, _stem(pair[1])]) for split, each in found.parts.items()}
+        return found._replace(parts=parts)
 
 
-def side_of(root: Any, side: str) -> dict[str, list[Named]]:
-    """Return the files in the folders train<side>, test<side> and val<side>, at any depth below ``root``.
+def _stem(path: str) -> str:
+    """Return a path without its ending."""
+    return path.rpartition(".")[0]
 
-    Raises:
-        UsageError: there is no folder train<side>.
-    """
-    found: dict[str, list[Named]] = {}
-    names = {f"{part}{side}": split for part, split in _PARTS.items()}
-    for entry in open_files(root).entries():
-        parts = PurePosixPath(entry.name).parts
-        for depth, folder in enumerate(parts[:-1]):
-            if folder in names:
-                found.setdefault(names[folder], []).append((entry, "/".join(parts[depth + 1 :])))
-                break
-    if "train" not in found:
-        raise UsageError(
-            f"data.root={root}: no images in a folder train{side}; it has to hold trainA and trainB, and may hold "
-            "testA, testB, valA, valB. Two other folders: data/a=folder data.a.root=... data/b=folder data.b.root=..."
-        )
-    return found
+
+class PairedSide(Side):
+    """One of the two halves of all pairs."""
+
+    asked = Side.asked._replace(broken="repair them, or remove them with their partners: pairs cannot be skipped")
 
 
 class Unpaired(Source):
     """Two domains without correspondence: the images of a split are domain b, their `Images.source` is domain a.
 
-    - `root`: a folder or zip that holds trainA and trainB, and optionally testA, testB, valA, valB.
+    - `root`: a folder or zip that holds trainA and trainB, and optionally testA, testB, valA, valB (`layout.side_of`).
     - `a`, `b`: instead of `root`, two data sets of equal size (`data/a=mnist data/b=digits`).
     - `size`: height and width in pixels; None: 256 with `root`, the data sets' own size with `a` and `b`.
     - `load`: size of loaded training pictures relative to `size`, from which random crops are taken; None: 286/256
@@ -140,6 +142,10 @@ class Unpaired(Source):
         a, b = (self._larger(domain.training(), images) for domain, images in zip(self.domains, self._plain("train")))
         return self._joined(a, b)
 
+    def notes(self) -> list[str]:
+        sides = zip("ab", self.domains)
+        return super().notes() + [f"domain {name}: {line}" for name, each in sides for line in each.notes()]
+
     def _plain(self, split: str) -> tuple[Images, Images]:
         joined = self.split(split)
         assert joined.source is not None
@@ -179,7 +185,7 @@ class Paired(Unpaired):
 
     The other arguments are those of `Unpaired`, except that unreadable files cannot be skipped.
 
-    Raises UsageError if a picture has no partner.
+    Raises UsageError if a picture has no partner, or one of another shape, of which cropping would keep another part.
     """
 
     paired = True
@@ -187,24 +193,67 @@ class Paired(Unpaired):
     def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         if options["on_error"] != "refuse":
             raise UsageError("data.on_error=skip would break pairs: repair or remove the files that cannot be read")
-        a, b = super()._sides(root, options)
-        folders = {entry.name.split("/")[-2] for entry in open_files(a.root).entries() if "/" in entry.name}
-        if not {"trainA", "trainB"} & folders:
-            return Side(root, "A", half=True, **options), Side(root, "B", half=True, **options)
-        names = [{split: [path.rpartition(".")[0] for _, path in n] for split, n in s._parts().items()} for s in (a, b)]
+        half = not has_sides(open_files(folder(root)))
+        a, b = (PairedSide(root, side, half=half, **options) for side in "AB")
+        if half:
+            return a, b
+        names = [{split: [_stem(path) for _, path in n] for split, n in s._layout().parts.items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
-            alone = sorted(set(names[0].get(split, ())) ^ set(names[1].get(split, ())))
-            if alone or sorted(names[0][split]) != sorted(names[1][split]):
-                which = alone[0] if alone else "two files of one name"
+            ours, theirs = (each.get(split, []) for each in names)
+            alone = sorted(set(ours) ^ set(theirs))
+            if alone or sorted(ours) != sorted(theirs):
+                which = shown(alone[0]) if alone else "two files of one name"
                 raise UsageError(
                     f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
                 )
-        return a, b
+        return a, PairedSide(root, "B", partner=a, **options)
+
+    def _load(self, split: str) -> dict[str, Images]:
+        a, b = self.domains
+        if isinstance(a, Side) and isinstance(b, Side):
+            if not a.half and a.recipe.crop != "none":
+                _check_shapes(a, b)
+        elif self.size is not None:
+            ours, theirs = ((each.spec.width, each.spec.height) for each in (a.split(split), b.split(split)))
+            if not _same_shape(ours, theirs, "center"):
+                raise UsageError(
+                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart; "
+                    "choose data of one shape"
+                )
+        return super()._load(split)
 
     def _joined(self, a: Images, b: Images) -> Images:
         if len(a) != len(b):
             raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both")
         return super()._joined(a, b)
+
+
+def _check_shapes(a: Side, b: Side) -> None:
+    """Refuse pairs of different shapes: the centre of one picture is not the centre of the other. Raises UsageError."""
+    ours, theirs = (each._layout().parts for each in (a, b))
+    pairs = [pair for split, named in ours.items() for pair in zip(named, theirs[split])]
+    sizes = [upright_sizes([pair[side][0] for pair in pairs]) for side in (0, 1)]
+    apart = [
+        f"{shown(named[1])}: {_times(one)} and {_times(other)}"
+        for (named, _), one, other in zip(pairs, *sizes)
+        if one and other and not _same_shape(one, other, a.recipe.crop)
+    ]
+    if apart:
+        raise UsageError(
+            f"data.root={a.root}: {len(apart)} of {len(pairs)} pairs have pictures of different shapes ({apart[0]}), "
+            "which would be cropped apart; make them equal, or squeeze both with data.crop=none"
+        )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _same_shape(a: tuple[int, int], b: tuple[int, int], crop: str | int) -> bool:
+    """Tell whether cropping takes the same part of two pictures, (width, height), up to a pixel of the smaller one."""
+    if isinstance(crop, int):
+        return a == b
+    return abs(a[0] * b[1] - b[0] * a[1]) <= max(*a, *b)
 
 
 def check_load(load: float) -> float:

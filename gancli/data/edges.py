@@ -31,6 +31,9 @@ class Edges(Source):
             raise UsageError(f"data.threshold={threshold}: allowed are numbers above 0, e.g. data.threshold=40")
         self.of, self.threshold = of, threshold
 
+    def notes(self) -> list[str]:
+        return self.of.notes()
+
     def _load(self, split: str) -> dict[str, Images]:
         images = self.of.split(split)
         drawn = [edges(images.pixels[i : i + _CHUNK], self.threshold) for i in range(0, len(images), _CHUNK)]

@@ -1,16 +1,26 @@
 """List and open the image files of a directory or a zip archive, without extracting it."""
 
-import io
 import os
-import zipfile
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from PIL import Image
+
+from gancli.data import untrusted
+from gancli.data.untrusted import FORMATS, Unreadable, one_line
 from gancli.errors import UsageError
+from gancli.files import leaves, shown
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
+
+__all__ = ["EXTENSIONS", "Entry", "Files", "one_line", "open_files"]
 
 
 @dataclass(frozen=True)
@@ -22,30 +32,59 @@ class Entry:
     size: int  # bytes as stored; -1 if the file cannot be read
     stamp: int  # changes with the content: mtime in ns, or the CRC-32 of a zip member
 
-    def open(self) -> BinaryIO:
-        return self.files.open(self.name)
+    @contextmanager
+    def picture(self) -> Iterator[Image.Image]:
+        """Yield the picture, which is decoded in the ``with`` block. Raises Unreadable, there as well."""
+        with self.files.open(self.name) as file, untrusted.picture(file) as image:
+            yield image
+
+
+class Asked(NamedTuple):
+    """How a user names a folder of images, and what can be done about its faults there."""
+
+    key: str = "data.root"
+    sizes: str = "training requires a single size: add data.size=64"
+    broken: str = "repair or remove them, or add data.on_error=skip"
+    layout: bool = True  # the key data.layout can be typed for it
+    trained: bool = True  # it is data to train on, which must hold some of every class
+
+
+DATA_ROOT = Asked()
 
 
 class Files(ABC):
-    """Read access to the images under one root. Hidden files, ``__MACOSX`` and files of other types are ignored."""
+    """Read access to the images under one root. Hidden files and ``__MACOSX`` are ignored."""
 
     root: Path
+    asked: Asked
 
-    @abstractmethod
+    def __str__(self) -> str:
+        return f"{self.asked.key}={self.root}"
+
     def entries(self) -> list[Entry]:
         """Return all images, sorted by name."""
+        return sorted((entry for entry in self.listing() if _is_image(entry.name)), key=lambda entry: entry.name)
+
+    def others(self) -> list[str]:
+        """Return the names of all other files, sorted."""
+        return sorted(entry.name for entry in self.listing() if not _is_image(entry.name))
 
     @abstractmethod
-    def open(self, name: str) -> BinaryIO: ...
+    def listing(self) -> list[Entry]:
+        """Return all files that are not hidden."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open an image file. Raises Unreadable."""
 
 
 class Directory(Files):
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
+        self.root, self.asked = root, asked
 
-    def entries(self) -> list[Entry]:
+    def listing(self) -> list[Entry]:
         try:
-            return sorted(self._walk(self.root, "", frozenset()), key=lambda entry: entry.name)
+            return self._walk(self.root, "", frozenset())
         except OSError as error:
             where = error.filename or self.root
             raise UsageError(f"{where}: cannot be listed ({error.strerror}); check its permissions") from None
@@ -63,7 +102,7 @@ class Directory(Files):
                     continue
                 if entry.is_dir():
                     found += self._walk(entry.path, name + "/", above | {here})
-                elif entry.name.lower().endswith(EXTENSIONS):
+                else:
                     try:
                         status = entry.stat()
                         found.append(Entry(self, name, status.st_size, status.st_mtime_ns))
@@ -72,50 +111,57 @@ class Directory(Files):
         return found
 
     def open(self, name: str) -> BinaryIO:
-        return open(self.root / name, "rb")
+        return untrusted.regular(self.root / name)
 
 
 class Archive(Files):
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        try:
-            # All threads share one handle: ZipFile locks the file position.
-            self.zip = zipfile.ZipFile(root)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise UsageError(
-                f"data.root={root}: is a file, but not a zip that can be read ({one_line(error)}); "
-                "allowed are a folder and a zip of images"
-            ) from None
-        except OSError as error:
-            raise UsageError(f"data.root={root}: cannot be read ({error.strerror}); check its permissions") from None
+    def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
+        self.root, self.asked = root, asked
 
-    def entries(self) -> list[Entry]:
-        return sorted(
-            (
-                Entry(self, member.filename, member.compress_size, member.CRC)
-                for member in self.zip.infolist()
-                if member.filename.lower().endswith(EXTENSIONS) and all(map(_visible, member.filename.split("/")))
-            ),
-            key=lambda entry: entry.name,
-        )
+    @cached_property
+    def zip(self) -> untrusted.Zip:
+        """The open archive, which all threads share. Raises Unreadable."""
+        return untrusted.Zip(self.root)
+
+    def listing(self) -> list[Entry]:
+        members = [
+            each for each in self.zip.members() if not each.is_dir() and all(map(_visible, each.filename.split("/")))
+        ]
+        pictures = [each.filename for each in self.zip.members() if _is_image(each.filename)]
+        if out := next((name for name in pictures if leaves(name)), None):
+            raise UsageError(f"{self.root}: its member {shown(out)!r} belongs to a place outside of it; pack it again")
+        found = {each.filename: Entry(self, each.filename, each.compress_size, each.CRC) for each in members}
+        if twice := next((name for name, n in Counter(pictures).items() if n > 1), None):
+            raise UsageError(f"{self.root}: two of its members are called {shown(twice)}; pack it again")
+        return list(found.values())
 
     def open(self, name: str) -> BinaryIO:
-        return io.BytesIO(self.zip.read(name))
+        return BytesIO(self.zip.read(name))
 
 
-def open_files(root: Path) -> Files:
-    """Return a reader for a folder or a zip archive. Raises UsageError if ``root`` is neither."""
-    if root.is_dir():
-        return Directory(root)
-    if root.exists():
-        return Archive(root)
-    raise UsageError(f"data.root={root}: no such folder or zip; name a folder or zip of images: data.root=~/my-images")
+def open_files(root: Path, asked: Asked = DATA_ROOT) -> Files:
+    """Return a reader for a folder or a zip archive; ``asked`` is what the user typed it for.
+
+    Raises:
+        UsageError: ``root`` is neither, or cannot be read.
+    """
+    if os.path.isdir(root):
+        return Directory(root, asked)
+    if not os.path.lexists(root):  # nor can a name be there that is too long
+        example = f": {asked.key}=~/my-images" if asked == DATA_ROOT else ""
+        raise UsageError(f"{asked.key}={root}: no such folder or zip; name a folder or zip of images{example}")
+    archive = Archive(root, asked)
+    try:
+        _ = archive.zip
+    except Unreadable as error:
+        raise UsageError(
+            f"{archive}: is a file, but not a zip that can be read ({error}); allowed are a folder and a zip of images"
+        ) from None
+    return archive
 
 
-def one_line(error: BaseException) -> str:
-    """Return the last line of an exception's message, at most 160 characters, or the name of its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else type(error).__name__
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS)
 
 
 def _visible(part: str) -> bool:

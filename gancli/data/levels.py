@@ -57,6 +57,9 @@ class Quantised(Source):
                 f"data.dequantise={dequantise} and data.binarise={binarise} exclude each other: set one of them to null"
             )
 
+    def notes(self) -> list[str]:
+        return self.source.notes()
+
     def _load(self, split: str) -> dict[str, Images]:
         found = self._fewer(split)
         if not self.dequantise:

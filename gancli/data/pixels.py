@@ -73,6 +73,48 @@ def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+class Depth:
+    """Flattens pictures and keeps in mind what those of 16 bits per channel use of their range.
+
+    Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._brightest: list[int] = []  # value of each picture of 16 bits, 0 .. 255
+
+    def flatten(self, image: Image.Image, channels: int | None = None) -> Image.Image:
+        """As the function ``flatten``."""
+        deep = _is_deep(image)  # decoding forgets it
+        flat = flatten(image, channels)
+        if deep:
+            self._brightest.append(int(np.max(flat.getextrema())))
+        return flat
+
+    def counted(self) -> tuple[int, int]:
+        """Return how many pictures had 16 bits, and the brightest value of all of them, 0 .. 255."""
+        return len(self._brightest), max(self._brightest, default=0)
+
+
+def depth_warning(pictures: int, brightest: int) -> str | None:
+    """Return a warning if pictures of 16 bits leave half of the range or more unused; the arguments: Depth.counted."""
+    if not pictures or brightest >= 128:
+        return None
+    return (
+        f"the 16-bit pictures ({pictures}) use at most {100 * (brightest + 1) / 256:.2g} % of their range: they are "
+        f"dark, and {brightest + 1} of 256 levels are left; scale their values up to 65535"
+    )
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether a picture that is not decoded yet has more than 8 bits per channel."""
+    for codec, _, _, args in getattr(image, "tile", ()):
+        if codec == "ppm" and isinstance(args, tuple) and args[1] > 255:
+            return True
+        if ";16" in str(args) and "BGR;16" not in str(args):  # the latter are 16 bits per pixel
+            return True
+    return image.mode in _DEEP
+
+
 def halved(image: Image.Image, half: int | None) -> Image.Image:
     """Return the left (0) or right (1) half of a picture, without the middle column of an odd width; None: all."""
     if half is None:

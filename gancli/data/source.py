@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import shown
 
 SPLITS = ("train", "validation", "test")
 Draw = Callable[[int, Generator], tuple[Tensor, Tensor | None]]  # (n, generator) -> n images and their labels
@@ -80,6 +81,7 @@ class Source(ABC):
         self.validation = amount("validation", validation)
         self.seed = whole("seed", seed, 0, 2**32 - 1)
         self._splits: dict[str, Images] = {}
+        self._notes: list[str] = []  # how files were read
 
     def split(self, split: str) -> Images:
         """Return the split ``train``, ``validation`` or ``test``; repeated calls return the same object.
@@ -99,6 +101,16 @@ class Source(ABC):
     def training(self) -> Images:
         """Return the training images, which may be larger than their spec: the loader then crops them at random."""
         return self.split("train")
+
+    def notes(self) -> list[str]:
+        """Return lines for the log that say what was read: images of each split so far, classes, and how of files."""
+        if not self._splits:
+            return []
+        images = next(iter(self._splits.values()))
+        counts = ", ".join(f"{len(self._splits[name]):,} {name}" for name in SPLITS if name in self._splits)
+        shape = "points" if images.spec.points else f"images of {images.spec.width}x{images.spec.height}"
+        line = f"data={self.name}: {counts} {shape}{'' if images.spec.points else _colours(images.spec.channels)}"
+        return [line, *_class_counts(self._splits.get("train", images)), *self._notes]
 
     @abstractmethod
     def _load(self, split: str) -> dict[str, Images]:
@@ -137,6 +149,21 @@ class Source(ABC):
         }
 
 
+def _colours(channels: int) -> str:
+    return {1: ", grey", 3: ", RGB"}.get(channels, f" with {channels} channels")
+
+
+def _class_counts(images: Images) -> list[str]:
+    """Return how many images of a split each class has: all of up to ten classes, else the fewest and the most."""
+    names = images.class_names
+    if images.labels is None or not names:
+        return []
+    counts = np.bincount(images.labels, minlength=len(names))
+    order = range(len(names)) if len(names) <= 10 else [int(counts.argmin()), int(counts.argmax())]
+    each = (", " if len(names) <= 10 else " to ").join(f"{shown(names[i])} {counts[i]:,}" for i in order)
+    return [f"{len(names):,} classes, images of {images.split}: {each}"]
+
+
 def hold_out(n: int, part: float, seed: int, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Split 0 .. n-1 into (held out, kept), both sorted; `part` is a fraction below 1 or a count.
 
@@ -159,6 +186,22 @@ def held_count(n: int, part: float, key: str) -> int:
 def permutation(n: int, seed: int) -> np.ndarray:
     """Return a permutation of 0 .. n-1. NumPy guarantees the stream of RandomState, not that of Generator."""
     return np.random.RandomState(seed).permutation(n)
+
+
+def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return a permutation of 0 .. n-1, each prefix of which has the classes in the proportions of ``labels``, (n,).
+
+    Proportions are kept to one image of each class. One image of each class comes last: a prefix that leaves at least
+    as many images as there are classes leaves some of each.
+    """
+    order = permutation(len(labels), seed)
+    _, classes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
+    by_class = np.argsort(classes, kind="stable")
+    rank = np.empty(len(order), np.int64)  # among those of its class
+    rank[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    size = sizes[classes]
+    share = (rank + 0.5) / size + (rank == size - 1)
+    return order[np.argsort(share, kind="stable")]
 
 
 def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:

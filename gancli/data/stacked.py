@@ -53,6 +53,9 @@ class Stacked(Source):
         stacked = pixels.index_select(0, rows).unflatten(0, (n, COLOURS)).squeeze(2)
         return stacked, _number(labels.index_select(0, rows).view(n, COLOURS), self._classes)
 
+    def notes(self) -> list[str]:
+        return [*super().notes(), *(f"stacked from {line}" for line in self.source.notes())]
+
     def _load(self, split: str) -> dict[str, Images]:
         images = self._grey(split)
         assert images.labels is not None  # _grey has checked it

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from gancli.data.decode import Item, Recipe, decode_splits
-from gancli.data.files import Entry, one_line, open_files
+from gancli.data.decode import Recipe
+from gancli.data.files import Asked, Entry, one_line, open_files
 from gancli.data.pixels import check_crop, fit
 from gancli.data.source import Images, Source, folder
+from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
 
 _SECONDS = 20.0  # a server that does not answer for this long counts as unreachable
@@ -58,6 +59,10 @@ _SETS = {
     "stl10": _Set("STL10", _STL10, "stl10_binary.tar.gz", by_split=True),
     "celeba": _Set("CelebA", _CELEBA, "celeba/img_align_celeba.zip"),
 }
+
+_CELEBA_ASKED = Asked(
+    "data=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout=False
+)
 
 # What a failed download raises: no network, a full disk, a web page instead of a file, a partial file.
 _DOWNLOAD = (
@@ -112,7 +117,10 @@ class TorchvisionImages(Source):
             return self._load_celeba()
         part = "test" if split == "test" else "train"
         pixels, labels, names = self._arrays(part)
+        height, width = pixels.shape[2:]
         pixels = fit(pixels, self.size, self.channels, self.crop)
+        if pixels.shape[2:] != (height, width):
+            self._notes = [f"sizes: {width}x{height}, resized to {pixels.shape[3]}x{pixels.shape[2]}"]
         if part == "test":
             return {"test": self._images("test", pixels, labels, names)}
         return self._train_and_validation(pixels, labels, names)
@@ -175,16 +183,19 @@ class TorchvisionImages(Source):
         if not self._celeba_found():
             self._download("train", {"split": "train"})
         base = self.root / "celeba"
-        pictures = base / "img_align_celeba"
+        pictures, archive = base / "img_align_celeba", base / "img_align_celeba.zip"
         entries = {
             entry.name.rsplit("/", 1)[-1]: entry
-            for entry in open_files(pictures if pictures.is_dir() else base / "img_align_celeba.zip").entries()
+            for entry in open_files(pictures if pictures.is_dir() else archive, _CELEBA_ASKED).entries()
         }
         parts = _partition(base / "list_eval_partition.txt", entries)
         if self.validation == 0:
             del parts["validation"]
         recipe = Recipe(self.size, self.channels or 3, self.crop)
-        return decode_splits(self.name, base, parts, (), recipe, test=0, validation=self.validation, seed=self.seed)
+        splits, self._notes = decode_splits(
+            self.name, base, parts, (), recipe, test=0, validation=self.validation, seed=self.seed
+        )
+        return splits
 
     def _celeba_found(self) -> bool:
         base = self.root / "celeba"

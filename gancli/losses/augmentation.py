@@ -20,6 +20,7 @@ from gancli.nn import augment
 
 POLICY = {"color": augment.jitter, "translation": augment.translated, "cutout": augment.cut_out}
 PIPE = {"geometry": augment.geometry, "color": augment.colour}
+FEW = 100  # training images, the fewest that augmentation was shown to help with (Zhao et al. 2020, 100-shot)
 MOTIONS = ("translation", "cutout", "geometry")  # the others change colours
 
 
@@ -106,6 +107,14 @@ class ADA(Stabilizer):
         self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         return _paired({name: partial(PIPE[name], p=self.p) for name in self.transforms}, source, images)
+
+    def warning(self, images: int) -> str | None:
+        if images >= FEW:
+            return None
+        return (
+            f"stabilizer=ada with {images} training images: the smallest set of Karras et al. 2020, MetFaces, has "
+            "1,336; a discriminator remembers so few however they are augmented: expect copies of them"
+        )
 
     @torch.no_grad()
     def observe(self, score: Tensor) -> dict[str, Tensor]:

@@ -41,6 +41,10 @@ class Stabilizer(nn.Module):
         """
         return real, fake
 
+    def warning(self, images: int) -> str | None:
+        """Return one line if so many training images are fewer than the method was made for."""
+        return None
+
     def observe(self, score: Tensor) -> dict[str, Tensor]:
         """Observe the scores of real images minus the loss's threshold, (N,), in every update of the discriminator.
 

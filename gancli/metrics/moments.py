@@ -7,10 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data import untrusted
+from gancli.data.untrusted import Unreadable
 from gancli.files import replacing
 from gancli.metrics.base import Batch, SetInfo, Statistic
 
 ROWS = 500  # rows gathered for each x^T x; a tenth of this would be five times slower
+ROUNDING = 1e-7  # of eigenvalues, relative to the size of a covariance: files may have been made in float32
 UNKNOWN = 2**31 - 1  # number of images for files that do not state it, assumed to be enough for full rank
 
 
@@ -81,10 +84,32 @@ def load(path: Path) -> Gaussian:
     """Read a file written by ``save`` or by pytorch-fid.
 
     Raises:
-        OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile: the file is missing, damaged or of another kind.
+        Unreadable: the file is no such file, or is damaged, or what it holds is no mean and covariance.
     """
-    with np.load(path, allow_pickle=False) as file:
-        return Gaussian(int(file["n"]) if "n" in file else UNKNOWN, file["mu"], file["sigma"])
+    mean, cov, n = untrusted.npz(path, ["mu"], ["sigma"], ["n"])
+    if mean is None or cov is None:
+        raise Unreadable("it holds no mu and sigma")
+    for name, each in {"mu": mean, "sigma": cov}.items():
+        if each.dtype.kind not in "fiu" or not np.isfinite(each).all():
+            raise Unreadable(f"{name} ({each.dtype}) holds more than finite numbers")
+    if mean.ndim != 1 or not len(mean) or cov.shape != (len(mean), len(mean)):
+        raise Unreadable(f"mu has the shape {mean.shape} and sigma {cov.shape}; allowed are (D,) and (D, D)")
+    if n is not None and (n.size != 1 or n.dtype.kind not in "iu" or n.item() < 2):
+        raise Unreadable(f"n, the number of images, is {n.tolist() if n.size == 1 else n.shape}; allowed is 2 or more")
+    cov = cov.astype(np.float64)
+    _check_covariance(cov)
+    return Gaussian(UNKNOWN if n is None else int(n.item()), mean.astype(np.float64), cov)
+
+
+def _check_covariance(cov: np.ndarray) -> None:
+    """Refuse a matrix (D, D) that is not symmetric and positive semidefinite, up to rounding. Raises Unreadable."""
+    scale = ROUNDING * np.abs(cov).max() * len(cov)  # of the largest eigenvalue, at most
+    if np.abs(cov - cov.T).max() > scale:
+        raise Unreadable("sigma is not symmetric, so it is no covariance")
+    try:  # the factor exists if no eigenvalue is below -scale
+        np.linalg.cholesky((cov + cov.T) / 2 + (scale + np.finfo(float).tiny) * np.eye(len(cov)))
+    except np.linalg.LinAlgError:
+        raise Unreadable("sigma has negative eigenvalues, so it is no covariance") from None
 
 
 class Precomputed(NamedTuple):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gancli import __version__
 from gancli.config.legacy import renewed_protocol
-from gancli.files import digest, replacing
+from gancli.files import digest, inside, replacing
 from gancli.metrics import moments
 from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
@@ -88,7 +88,7 @@ def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any]
 
     A card that training wrote is overwritten: for the same images it says the same, and less.
     """
-    file = folder / f"{stem}-{facts['features']['name']}.json"
+    file = inside(folder, f"{stem}-{facts['features']['name']}.json")
     if file.exists() and _protocol_of(file) not in (facts, facts | {"checkpoint_sha256": None}):
         file = file.with_stem(f"{file.stem}-{digest(facts)[:8]}")
     written = {**result, "protocol": facts, "seconds": round(seconds, 1)}
@@ -110,7 +110,7 @@ def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> P
     """Write the values of a run's checkpoints, one row each, and return the file; there is one per protocol."""
     shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
     direction = f"-{facts['direction']}" if "direction" in facts else ""
-    file = folder / f"curve-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv"
+    file = inside(folder, f"curve-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv")
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         keys = list(dict.fromkeys(key for each in rows for key in each.values))

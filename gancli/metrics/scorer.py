@@ -1,7 +1,6 @@
 """Computes a list of metrics in one pass over the images, against a reference that is read once."""
 
 import logging
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
@@ -61,6 +61,11 @@ class Scorer:
         self._batch_size, self._device, self._splits = batch_size, device, splits
         self._half = min(self.n, len(reference) // 2) if floor and known is None else 0
         self._warned: set[str] = set()
+        if known and len(known.mean) != features.dim:
+            raise UsageError(
+                f"reference=: its mean has {len(known.mean)} features and those of features=... have {features.dim}; "
+                "name statistics of the same network"
+            )
         for metric in self.metrics:
             metric.check(features, reference)
             if REAL in metric.needs and known and set(metric.needs[REAL]) != {moments.Moments}:
@@ -239,7 +244,7 @@ class Scorer:
         path = self._path(images, name, n)
         try:
             return moments.load(path) if path.exists() else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Unreadable as error:
             log.warning("the cached statistics %s are damaged (%s): recomputing them", path, error)
             return None
 

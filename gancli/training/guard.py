@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from gancli.errors import UsageError
+from gancli.files import inside
 
 log = logging.getLogger("gancli")
 LOCK = ".lock"  # exists in a folder while a process writes into it
@@ -53,10 +54,10 @@ def writing(folder: Path) -> Iterator[None]:
     The file names the owner. Evaluations take no lock, as each writes files of its own, atomically.
 
     Raises:
-        UsageError: another process is writing into the folder; the message names it.
+        UsageError: another process is writing into the folder; the message names it. Or the lock is a link elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
+    path = inside(folder, LOCK)
     descriptor = _locked(path)
     try:
         os.write(descriptor, json.dumps(_who()).encode())
@@ -70,7 +71,7 @@ def writing(folder: Path) -> Iterator[None]:
 def _locked(path: Path) -> int:
     """Return the descriptor of an empty lock file at ``path`` that this process has locked."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

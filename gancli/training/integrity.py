@@ -62,7 +62,7 @@ def check_state(state: dict[str, Any]) -> None:
         "config": str, "spec": SPEC, "classes?": [str], "images": int, "share?": float, "turn?": int, "model": tensors,
         "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
         "loss": {str: object}, "rng": {"cpu": Tensor, "cuda": [Tensor]}, "loader": loader,
-        "metrics": {"best": (float, None)}, "versions": {str: str},
+        "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
     }  # fmt: skip
     structure.check(state, shape)
     counts = {name: state.get(name, 0) for name in ("images", "turn", "ema_images")}

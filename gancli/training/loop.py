@@ -11,6 +11,7 @@ from typing import Any
 from gancli import config
 from gancli.console import RunProgress, setup_logging
 from gancli.errors import Interrupted, UsageError
+from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
@@ -64,6 +65,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
             )
     with ExitStack() as stack:
         if run.runtime.is_main:
+            refuse_links(run_dir)  # it may be someone else's
             stack.enter_context(writing(run_dir))
         return _train(run, run_dir, stack)
 
@@ -75,7 +77,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
         open_folder(cfg, run_dir)
         note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
-    for line in run.model.notes:
+    for line in (*run.source.notes(), *run.model.notes):
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)

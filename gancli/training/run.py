@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from gancli import __version__, config
 from gancli.console import setup_logging
+from gancli.data.identity import identity
 from gancli.data.levels import binarized
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
@@ -22,7 +24,8 @@ from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
 from gancli.structure import MACHINES, read_json
-from gancli.training import checkpoint, runtime
+from gancli.training import checkpoint, runtime, same_data
+from gancli.training.cautions import cautions
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
@@ -58,6 +61,7 @@ class Run:
     best: float | None = None  # best value of eval.best so far
     stage: Hashable = None  # current stage of the model, see Model.stage()
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
+    cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
 
     @property
     def share(self) -> float:
@@ -78,8 +82,14 @@ class Run:
             step.enter(reset=reset)
 
     def warnings(self) -> list[str]:
-        """Return one line for each setting that contradicts the paper it comes from."""
-        return self.loss.warnings(self.model, {k: v for step in self.steps for k, v in step.settings().items()})
+        """Return one line for each setting that contradicts the paper it comes from, or that has too few images."""
+        told = self.loss.warnings(self.model, {k: v for step in self.steps for k, v in step.settings().items()})
+        return told + self.cautions
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The fingerprint of the training images, see data.identity."""
+        return identity(self.source.split("train"))
 
     def state(self) -> dict[str, Any]:
         """Return the contents of a checkpoint."""
@@ -87,6 +97,7 @@ class Run:
             "config": config.to_yaml(self.cfg),
             "spec": asdict(self.model.spec),
             "classes": list(self.source.split("train").class_names),
+            "data": self.data,
             "images": self.images,
             "share": self.share,
             "turn": self.turn,
@@ -117,9 +128,10 @@ class Run:
         """Restore the state of a checkpoint; on the CPU, training continues bit for bit.
 
         Raises:
-            UsageError: the checkpoint belongs to other networks or another loss.
+            UsageError: the checkpoint belongs to other networks, another loss or other images.
         """
         state = saved.state
+        self.cautions += same_data.check(saved, self.cfg, self.data)
         if {step.phase.name for step in self.steps} != set(state["optimizers"]):
             phases = ", ".join(state["optimizers"])
             raise UsageError(f"{saved.path} was trained with other phases ({phases}); resume it with its own loss")
@@ -174,6 +186,7 @@ def build(cfg: Any) -> Run:
     measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
+    run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
     run.enter(model.stage(0.0), reset=False)
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)

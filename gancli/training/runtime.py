@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed
 
+from gancli.data import untrusted
 from gancli.errors import UsageError
 
 
@@ -34,6 +35,7 @@ class Runtime:
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UsageError("WORLD_SIZE is above 1, but gancli trains on one device; start it without torchrun")
+        untrusted.set_limit(cfg.unpack_gib)
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
         if cfg.deterministic:

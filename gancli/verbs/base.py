@@ -68,6 +68,7 @@ class Runtime:
     compile: bool = MISSING
     deterministic: bool = MISSING
     threads: int | None = key(POSITIVE)
+    unpack_gib: float = key(Range(lambda value: 0 < value <= 2**20, "must be above 0, in GiB"), 2.0)
 
 
 def _accept(values: Mapping[str, Any]) -> None:

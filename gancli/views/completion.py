@@ -4,24 +4,30 @@ gancli sample ckpt=latest view=completion view.mask=top
 gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the probability of each completion
 """
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Generator, Tensor
 
+from gancli.data import untrusted
+from gancli.data.decode import quiet
 from gancli.data.levels import binarized
-from gancli.data.pixels import flatten, to_array
+from gancli.data.pixels import Depth, depth_warning, to_array
 from gancli.data.spec import ImageSpec, quantise, scaled
+from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import short
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
+log = logging.getLogger("gancli")
 HALVES = {  # the missing part: rows and columns as shares of the image
     "bottom": ((1 / 2, 1), (0, 1)),
     "top": ((0, 1 / 2), (0, 1)),
@@ -116,11 +122,11 @@ class Completion(View):
         return names, image if likelihood is None else likelihood.snap(image), label
 
     def _from_file(self, spec: ImageSpec) -> tuple[list[str], np.ndarray, None]:
-        pixels = read_picture(str(self.image), spec.channels)
+        pixels = read_picture(str(self.image), spec.channels, "image")
         if pixels.shape != spec.shape:
             have, want = ("x".join(map(str, each)) for each in (pixels.shape, spec.shape))
             raise UsageError(f"image={self.image} is {have}, but the model's images are {want}: save it in that size")
-        return [Path(str(self.image)).stem], pixels[None], None
+        return [short(Path(str(self.image)).stem)], pixels[None], None
 
     def _from_data(self, data: RunData) -> tuple[list[str], np.ndarray, np.ndarray | None]:
         split = self.split or data.held_out
@@ -145,12 +151,12 @@ def missing_part(mask: str, spec: ImageSpec) -> Tensor:
         rows = slice(round(top * spec.height), round(bottom * spec.height))
         found[rows, round(left * spec.width) : round(right * spec.width)] = True
         return found
-    if not Path(mask).expanduser().is_file():
+    if not os.path.lexists(os.path.expanduser(mask)):
         words = ", ".join(HALVES)
         raise UsageError(
             f"mask={mask}: allowed are {words}, or an image file, white where missing{did_you_mean(mask, HALVES)}"
         )
-    found = torch.from_numpy(read_picture(mask, 1)[0] >= 128)
+    found = torch.from_numpy(read_picture(mask, 1, "mask")[0] >= 128)
     if found.shape != (spec.height, spec.width):
         have, want = ("x".join(map(str, each)) for each in (found.shape, (spec.height, spec.width)))
         raise UsageError(f"mask={mask} has {have} pixels, but the model's images {want}: save it in that size")
@@ -190,9 +196,15 @@ def panel(image: Tensor, mask: Tensor, done: Tensor) -> np.ndarray:
     return make_grid(quantise(rows.flatten(0, 1)), rows.shape[1])
 
 
-def read_picture(path: str, channels: int) -> np.ndarray:
+def read_picture(path: str, channels: int, key: str) -> np.ndarray:
+    """Read one picture file, (C, H, W) uint8, which was named with ``key``. Raises UsageError."""
+    depth = Depth()
     try:
-        with Image.open(Path(path).expanduser()) as picture:
-            return to_array(flatten(picture, channels))
-    except (OSError, ValueError, UnidentifiedImageError) as error:
-        raise UsageError(f"{path} cannot be read as an image ({error}): image= takes a file or a number") from None
+        with quiet(), untrusted.picture_file(path) as picture:
+            array = to_array(depth.flatten(picture, channels))
+    except Unreadable as error:
+        also = "a number" if key == "image" else ", ".join(HALVES)
+        raise UsageError(f"{key}={path} cannot be read as a picture: {error}; {key}= takes a file or {also}") from None
+    if text := depth_warning(*depth.counted()):
+        log.warning("%s=%s: %s", key, path, text)
+    return array

@@ -1,5 +1,6 @@
 """Pictures from batches: quantisation, grids, PNG files."""
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from gancli.data import untrusted
 from gancli.files import replacing
+
+log = logging.getLogger("gancli")
 
 _LETTERS = 12  # height of the letters in a margin, pixels
 FRAMES, SECONDS = 100, 10  # maximum frames and approximate length of an animation
@@ -90,8 +94,11 @@ def animate(folder: Path, ending: str = "") -> Path | None:
     files = [files[round(i * (len(files) - 1) / (FRAMES - 1))] for i in range(FRAMES)] if len(files) > FRAMES else files
     frames = []
     for file in files:
-        with Image.open(file) as image:
-            frames.append(image.convert("RGB").quantize(64))
+        try:
+            with untrusted.picture_file(file) as image:
+                frames.append(image.convert("RGB").quantize(64))
+        except untrusted.Unreadable as error:  # a run does not end because of one of its pictures
+            log.warning("%s is left out of the animation: %s", file, error)
     frames = [frame for frame in frames if frame.size == frames[-1].size]
     if len(frames) < 2:
         return None

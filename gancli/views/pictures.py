@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gancli.errors import UsageError
-from gancli.files import replacing
+from gancli.files import all_inside, inside, replacing
 from gancli.views.base import Picture
 from gancli.views.grids import save_png, to_pil
 
@@ -32,7 +32,7 @@ def write(out: Path, pictures: Mapping[str, Picture], kind: str) -> int:
 def _write(out: Path, name: str, picture: Picture, kind: str) -> int:
     """Write one picture and return how many images or points it shows."""
     if picture.image is not None:
-        save_png(out / f"{_named('grid', name)}.png", picture.image)
+        save_png(inside(out, f"{_named('grid', name)}.png"), picture.image)
     raw = picture.raw
     if raw is None:
         return 0
@@ -58,6 +58,20 @@ def check_format(pictures: Mapping[str, Picture], kind: str) -> None:
         raise UsageError(f"format={kind}: images of a folder keep their own sizes and names; use format=png")
 
 
+def check_names(out: Path, pictures: Mapping[str, Picture]) -> None:
+    """Refuse pictures whose names, which may come from a stranger's zip, cannot all be files below a folder.
+
+    Raises:
+        UsageError: see files.all_inside().
+    """
+    names = [_file(name, each) for name, picture in pictures.items() for each in picture.names]
+    all_inside(out, [*names, *(f"{_named('grid', n)}.png" for n, each in pictures.items() if each.image is not None)])
+
+
+def _file(name: str, stem: str) -> str:
+    return f"{name}-{stem}.png" if name else f"{stem}.png"
+
+
 def _named(stem: str, name: str) -> str:
     return f"{stem}-{name}" if name else stem
 
@@ -67,7 +81,7 @@ def _write_images(out: Path, name: str, picture: Picture) -> int:
     count = 0
     for i, image in enumerate(() if picture.raw is None else picture.raw):
         stem = picture.names[i] if picture.names else f"{i:06d}"
-        save_png(out / f"{name}-{stem}.png" if name else out / f"{stem}.png", to_pil(torch.as_tensor(image)))
+        save_png(inside(out, _file(name, stem)), to_pil(torch.as_tensor(image)))
         count += 1
     return count
 

@@ -4,27 +4,31 @@ gancli sample ckpt=latest
 gancli sample ckpt=latest source=photos/ direction=b2a out=translated/
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gancli.data.files import one_line, open_files
-from gancli.data.pixels import flatten, to_array
-from gancli.data.source import Images
+from gancli.data.decode import quiet
+from gancli.data.files import Asked, Entry, open_files
+from gancli.data.pixels import Depth, depth_warning, parallel, threads, to_array
+from gancli.data.source import Images, folder
 from gancli.data.spec import quantise, scaled
+from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError, did_you_mean
+from gancli.files import shown
 from gancli.models.base import Model
 from gancli.models.directions import Direction, directions
 from gancli.models.translation import Cyclic, MultiDomain, Translation
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
+log = logging.getLogger("gancli")
 COLUMNS = 10  # maximum number of images in a row
 
 
@@ -150,46 +154,85 @@ def check_direction(model: Translation, direction: str | None, domains: Sequence
     return direction
 
 
-@torch.no_grad()
-def translate(model: Translation, pixels: Tensor, direction: str, generator: torch.Generator | None = None) -> Tensor:
-    """Translate one image (1, C, H, W) of any size that reflection can pad to a size that the network takes."""
-    height, width = pixels.shape[2:]
+def check_size(model: Translation, height: int, width: int) -> None:
+    """Refuse a picture that reflection cannot continue to what the network takes. Raises UsageError."""
     down, right = -height % model.multiple, -width % model.multiple
     if down >= height or right >= width or min(height, width) < 8:
         raise UsageError(
             f"an image of {height}x{width} is too small: its sides must have at least 8 pixels and more than "
             f"half of {model.multiple}"
         )
+
+
+@torch.no_grad()
+def translate(model: Translation, pixels: Tensor, direction: str, generator: torch.Generator | None = None) -> Tensor:
+    """Translate one picture (1, C, H, W) of any size that reflection can continue to what the network takes."""
+    height, width = pixels.shape[2:]
+    check_size(model, height, width)
+    down, right = -height % model.multiple, -width % model.multiple
     found = model.translate(pad(pixels, (0, right, 0, down), mode="reflect"), direction, generator)
     return found[:, :, :height, :width]
 
 
 def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str], Iterator[Tensor]]:
-    """Return the names of images without their suffixes, and the images, (1, C, H, W) in [-1, 1], one at a time, with
-    the channels of their domain.
+    """Return the names of pictures without their endings, and the pictures, (1, C, H, W) in [-1, 1], one at a time, in
+    the channels of their domain. All of them have been read once before the first one is given.
 
     Raises:
-        UsageError: there is no such folder or it has no images; during iteration, an image cannot be read.
+        UsageError: no such folder, no pictures, or some that cannot be read or are too small; they are named.
     """
     spec = model.spec
     channels = spec.source_channels if direction == "a2b" else spec.channels
-    root = Path(source).expanduser()
-    if not root.exists():
-        raise UsageError(f"source={source}: no such folder or zip; name one with images to translate")
-    entries = open_files(root).entries()
+    entries = open_files(folder(source), Asked("source", layout=False)).entries()
     if not entries:
-        raise UsageError(f"source={source} contains no images")
-    stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
-    count = Counter(stems)  # a.jpg and a.png must not become one file
-    names = [stem if count[stem] == 1 else entry.name for stem, entry in zip(stems, entries)]
+        raise UsageError(f"source={source}: no pictures in it")
+    _check_all(model, entries, channels, source)
 
     def read() -> Iterator[Tensor]:
         for entry in entries:
             try:
-                with entry.open() as file, Image.open(file) as image:
-                    array = to_array(flatten(image, channels))
-            except (OSError, ValueError, SyntaxError) as error:
-                raise UsageError(f"source={source}: {entry.name} cannot be read ({one_line(error)})") from error
+                with quiet():
+                    array = _read(entry, channels, Depth())
+            except Unreadable as error:  # it was changed in the meantime
+                raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
             yield scaled(torch.from_numpy(array[None]).to(model.device))
 
-    return names, read()
+    return _names(entries), read()
+
+
+def _read(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
+    with entry.picture() as image:
+        return to_array(depth.flatten(image, channels))
+
+
+def _check_all(model: Translation, entries: Sequence[Entry], channels: int, source: str) -> None:
+    """Refuse a job that would stop half-way: reading takes a small part of the time of translating."""
+    depth = Depth()
+
+    def wrong(entry: Entry) -> str | None:
+        try:
+            check_size(model, *_read(entry, channels, depth).shape[1:])
+        except (Unreadable, UsageError) as error:
+            return f"{shown(entry.name)}: {error}"
+        return None
+
+    size = sum(entry.size for entry in entries) / len(entries)
+    with quiet():
+        bad = [each for each in parallel(wrong, entries, threads(size)) if each]
+    if bad:
+        first = "; ".join(bad[:3]) + ("; ..." if len(bad) > 3 else "")
+        raise UsageError(
+            f"source={source}: {len(bad)} of {len(entries)} pictures cannot be translated ({first}), "
+            "and none was; repair or remove them"
+        )
+    if text := depth_warning(*depth.counted()):
+        log.warning("source=%s: %s", source, text)
+
+
+def _names(entries: Sequence[Entry]) -> list[str]:
+    """Return the names of the results: those of the pictures without their endings, which are kept where a.jpg and
+    a.png would become one file, and where a.jpg is another one's name without its ending.
+    """
+    stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
+    count = Counter(stems) + Counter(entry.name for entry in entries)
+    return [stem if count[stem] == 1 else entry.name for stem, entry in zip(stems, entries)]

@@ -15,6 +15,7 @@ from gancli.data.digits import Digits
 from gancli.data.domains import Domains, Paired, Unpaired
 from gancli.data.edges import Edges, edges
 from gancli.data.fake import FakeImages
+from gancli.data.folder import FolderImages
 from gancli.data.loader import Loader
 from gancli.data.reading import counterfactual, read, verdict
 from gancli.data.shapes import Shapes
@@ -134,6 +135,41 @@ def test_pairs_in_two_folders_matched_by_name(tmp_path):
     refused(lambda: Paired(str(root), size=8), "train has alone without a partner")
     refused(lambda: Paired(str(root), size=8, on_error="skip"), "would break pairs")
     refused(lambda: Paired(a=FakeImages(n=5), b=FakeImages(n=6)).split("train"), "as many in both")
+
+
+def test_pairs_of_different_shapes_are_not_cropped_apart(tmp_path):
+    root = tmp_path / "in"
+    for side in "AB":
+        write(root / f"train{side}", *numbers(6), size=(40, 30))
+        write(root / f"test{side}", *numbers(2), size=(40, 30) if side == "A" else (80, 60))  # the same shape
+    assert len(Paired(str(root), size=8, validation=0).split("test")) == 2
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (30, 40)).save(root / "trainB" / "001.png", exif=turned)  # as wide as its partner, seen upright
+    assert len(Paired(str(root), size=8, validation=0).split("train")) == 6
+    write(root / "trainB", "003.png", size=(30, 30))
+    refused(
+        lambda: Paired(str(root), size=8).split("test"),
+        r"1 of 8 pairs have pictures of different shapes \(003.png: 40x30 and 30x30\).*data.crop=none",
+    )
+    refused(lambda: Paired(str(root), size=8, swap=True).training(), "30x30 and 40x30")
+    assert len(Paired(str(root), size=8, crop="none", validation=0).split("train")) == 6  # both are squeezed
+    write(root / "trainB", "003.png", size=(40, 30))
+    refused(lambda: Paired(str(root), size=8, crop=20).split("test"), "2 of 8 pairs .*40x30 and 80x60")
+    wide, square = str(write(tmp_path / "wide", *numbers(6), size=(9, 6))), FakeImages(n=6, size=6)
+    refused(lambda: Paired(a=FolderImages(wide), b=square, size=4).split("train"), "9x6 and 6x6 would be cropped apart")
+
+
+def test_pairs_keep_together_where_their_endings_sort_differently(tmp_path):
+    names = ["a", "a.k", "a-1", "a_2", "b", "b.z"]
+    for side, kind, first in (("A", "jpg", 0), ("B", "png", 20)):
+        write(tmp_path / "in" / f"train{side}", *(f"{name}.{kind}" for name in names), first=first)
+        write(tmp_path / "in" / f"test{side}", f"c.{kind}", first=first)
+    for swap in (False, True):
+        source = Paired(str(tmp_path / "in"), size=8, validation=0, swap=swap)
+        for images in (source.split("train"), source.training()):
+            ours, theirs = (np.rint(each.pixels[:, 0, 4, 4] / 5).astype(int) for each in (images.source, images))
+            assert (np.abs(ours - theirs) == 20).all()
 
 
 def test_pairs_are_cropped_and_mirrored_together_and_unpaired_pictures_on_their_own():

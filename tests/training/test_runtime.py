@@ -17,6 +17,7 @@ def settings(**changes):
         "compile": False,
         "deterministic": False,
         "threads": None,
+        "unpack_gib": 2.0,
     }
     return SimpleNamespace(**plain | changes)
 

@@ -207,6 +207,17 @@ def test_a_damaged_or_foreign_npz_is_refused(tmp_path) -> None:
         score(f"images={tmp_path / 'few.npz'}", "n=30", *DIGITS)
 
 
+def test_the_order_of_pictures_does_not_make_a_score(tmp_path) -> None:
+    split = Digits().split("train")
+    rows = np.argsort(split.labels, kind="stable")  # sorted by class, as many samplers write them
+    images = split.pixels[rows].transpose(0, 2, 3, 1)
+    np.savez(tmp_path / "sorted.npz", images=images)
+    np.savez(tmp_path / "mixed.npz", images=images[np.random.RandomState(5).permutation(len(images))])
+    words = [*DIGITS, "features=classifier", "metrics=[is,fid]", "n=100", "bootstrap=0"]
+    one, two = (score(f"images={tmp_path / name}.npz", *words) for name in ("sorted", "mixed"))
+    assert one["is"] == pytest.approx(two["is"], rel=0.2) and one["fid"] == pytest.approx(two["fid"], rel=0.4)
+
+
 def test_any_single_value_may_choose_the_best_checkpoint(tmp_path) -> None:
     settings = ["images=32", "eval.every=16", "eval.split=test", "eval.n=20", "features.epochs=1"]
     run(tmp_path / "kid", *settings, "eval.metrics=[fid,kid]", "eval.best=kid", "data.n_test=150")

@@ -247,7 +247,10 @@ def test_sample_says_what_is_wrong(trained, tmp_path):
     refused("format=npz: images of a folder", f"view.source={tmp_path / 'photos'}", "format=npz")
     refused("no such folder", f"view.source={tmp_path / 'none'}")
     (tmp_path / "photos" / "bad.png").write_text("no picture")
-    refused("bad.png cannot be read", f"view.source={tmp_path / 'photos'}")
+    refused(
+        "1 of 5 pictures cannot be translated .bad.png: no picture of the formats PNG",
+        f"view.source={tmp_path / 'photos'}",
+    )
 
 
 def test_small_pictures_are_continued_or_refused(trained):

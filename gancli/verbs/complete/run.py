@@ -16,7 +16,7 @@ from torch import Tensor
 from gancli import config
 from gancli.console import setup_logging
 from gancli.errors import UsageError
-from gancli.files import check_empty, replacing
+from gancli.files import check_empty, output_folder, replacing, short
 from gancli.models.explicit import Explicit
 from gancli.training import checkpoint
 from gancli.training.guard import writing
@@ -42,7 +42,8 @@ def complete(cfg: Any) -> dict[str, float]:
     config.set_sampling(model, saved.config.model, cfg.sampling)
     explicit = cast("Explicit", model)
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
-    out = Path(cfg.out).expanduser() if cfg.out else checkpoint.run_dir(saved.path) / "completions" / _name(cfg, saved)
+    run = checkpoint.run_dir(saved.path)
+    out = output_folder(cfg.out, run, f"completions/{_name(cfg, saved)}")
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     found = view.complete(model, data, seed=cfg.seed, batch_size=cfg.batch_size)
@@ -55,8 +56,10 @@ def complete(cfg: Any) -> dict[str, float]:
             "before them are not conditioned on them",
             type(model).__name__, unseen,
         )  # fmt: skip
+    drawn_pictures = {"": view.picture(found)}
+    pictures.check_names(out, drawn_pictures)
     with writing(out):
-        pictures.write(out, {"": view.picture(found)}, "png")
+        pictures.write(out, drawn_pictures, "png")
         _write(out / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
     for name, true, row in zip(found.names, truth.tolist(), drawn.tolist()):
         log.info("%s: log p(missing | given) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
@@ -66,7 +69,7 @@ def complete(cfg: Any) -> dict[str, float]:
 
 def _name(cfg: Any, saved: checkpoint.Checkpoint) -> str:
     what = "-".join(map(str, cfg.image)) if not isinstance(cfg.image, str | int) else Path(str(cfg.image)).stem
-    name = f"{saved.images:012d}-{what[:40]}-{Path(str(cfg.mask)).stem}-seed{cfg.seed}-n{cfg.n}"
+    name = f"{saved.images:012d}-{short(what)}-{short(Path(str(cfg.mask)).stem)}-seed{cfg.seed}-n{cfg.n}"
     return name + ("" if cfg.ema else "-raw") + "".join(f"-{key}{value}" for key, value in cfg.sampling.items())
 
 

@@ -6,7 +6,6 @@ gancli eval images=pictures.zip data=mnist
 
 import logging
 import os
-import zipfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,8 +15,9 @@ import torch
 
 from gancli import config
 from gancli.console import setup_logging, watched
+from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
-from gancli.files import sha256_file
+from gancli.files import inside, sha256_file, short
 from gancli.metrics import moments, scorecard
 from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics, metrics_named
@@ -129,7 +129,7 @@ def _checkpoints(cfg: Any, saved: Checkpoint, device: torch.device) -> Iterator[
             checkpoint.rebuild(each, ema=cfg.ema, device=device, trust=cfg.trust),
             weights(seed=cfg.seed, repeats=cfg.repeats, ema=cfg.ema, checkpoint_sha256=sha256_file(each.path)),
             {"checkpoint": str(each.path.resolve()), "images_seen": each.images},
-            run / "eval",
+            inside(run, "eval"),
             f"{each.images:012d}",
             each.images,
             run if each.path.parent.name == checkpoint.FOLDER else None,  # the file is not in a run folder
@@ -152,15 +152,16 @@ def _paths(which: str, named: Path, run: Path) -> list[Path]:
 
 def _pictures(cfg: Any) -> Iterator[Origin]:
     """Yield the images that ``cfg.images`` names."""
-    path = Path(cfg.images).expanduser().resolve()
-    folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / path.stem
-    yield Origin(None, {}, {"images": str(path)}, folder, path.stem)
+    path = Path(os.path.expanduser(cfg.images)).resolve()
+    name = short(path.stem)
+    folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / name
+    yield Origin(None, {}, {"images": str(path)}, folder, name)
 
 
 def _known(path: str) -> moments.Gaussian:
     try:
-        return moments.load(Path(path).expanduser())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return moments.load(Path(path))
+    except Unreadable as error:
         raise UsageError(
             f"reference={path} cannot be read ({error}); name an npz with mu and sigma, as save_reference= writes it"
         ) from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import setup_logging
-from gancli.files import check_empty
+from gancli.files import check_empty, output_folder, short
 from gancli.training import checkpoint
 from gancli.training.guard import writing
 from gancli.training.runtime import Runtime
@@ -35,12 +35,13 @@ def sample(cfg: Any) -> dict[str, float]:
     config.set_sampling(model, saved.config.model, cfg.sampling)
     view = choice.build(cfg.view or model.own_views()[0], trust=cfg.trust)
     choice.check_suits(view, model, trust=cfg.trust)
-    folder = checkpoint.run_dir(saved.path) / "samples"
-    out = Path(cfg.out).expanduser() if cfg.out else folder / _name(cfg, saved, view)
+    run = checkpoint.run_dir(saved.path)
+    out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view)}")
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     drawn = view.draw(model, data, n=cfg.n, seed=cfg.seed, batch_size=cfg.batch_size)
     pictures.check_format(drawn, cfg.format)
+    pictures.check_names(out, drawn)
     with writing(out):
         count = pictures.write(out, drawn, cfg.format)
     log.info("%d images of %s at %s images -> %s", count, saved.path, f"{saved.images:,}", out)
@@ -59,5 +60,5 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
 def _word(value: Any) -> str:
     """Return a value as part of a file name; a path is reduced to its stem and a list cut to 40 characters."""
     if isinstance(value, str):
-        return Path(value).expanduser().resolve().stem if "/" in value else value
+        return short(Path(value).expanduser().resolve().stem if "/" in value else value)
     return "-".join(map(str, value))[:40] if hasattr(value, "__iter__") else str(value)
