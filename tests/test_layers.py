@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "verbs": {"lectures", "training", "metrics", "views", "losses", "models", "data", "config"},
     "cli": {"verbs", "config", "training"},
 }
-LOOSE = {"__init__", "errors", "files", "folders", "structure", "console"}
+LOOSE = {"__init__", "errors", "files", "folders", "structure", "console", "ranges"}
 # Third-party package -> the only modules that may import it.
 ONLY = {
     "hydra": {"cli", "config", "config.composition"},
@@ -38,8 +38,9 @@ ONLY = {
 }
 # These answer before torch is there: what they import at the top must be free of it.
 LIGHT = {
-    "__init__", "__main__", "cli", "config", "errors", "files", "folders", "structure", "nn.__init__", "nn.annealed",
-    "training.checkpoint", "training.guard", "training.integrity", "training.doctor.rules", "training.doctor.history",
+    "__init__", "__main__", "cli", "config", "errors", "files", "folders", "structure", "ranges", "nn.__init__",
+    "nn.annealed", "training.checkpoint", "training.guard", "training.integrity", "training.doctor.rules",
+    "training.doctor.history",
     *(f"verbs.report.{name}" for name in ("run", "runs", "protocols", "grouping", "table", "words")),
 }  # fmt: skip
 # What verbs declare is read by gancli --help, before Hydra is there: at their tops these modules import each other,

@@ -1,13 +1,26 @@
 """Checking plain config values against type annotations, which are read as syntax so that nothing is imported."""
 
 import ast
-from collections.abc import Mapping
-from typing import Any
+import math
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from gancli import ranges
 
 _PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),), "Path": (str,)}
 _LISTS = ("list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset")
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping")
 _ANNEALED = {"from", "to"}, {"from", "to", "shape", "start", "until"}  # required keys, and all keys
+# Types with a range, by name: ``Units`` stands for ``Annotated[int, ">= 1", "<= 65536"]``.
+_RANGED = {name: get_args(each) for name, each in vars(ranges).items() if get_origin(each) is Annotated}
+_COMPARED = {
+    ">=": (operator.ge, "{} or more"),
+    ">": (operator.gt, "above {}"),
+    "<=": (operator.le, "at most {}"),
+    "<": (operator.lt, "below {}"),
+}
+_WIDEST = 2**63 - 1  # what torch and files can hold
 _OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # types that a yaml cannot express
 
 
@@ -40,6 +53,39 @@ def is_annealed(value: Any) -> bool:
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers)
 
 
+def out_of_range(value: Any, annotation: ast.expr | None, default: tuple[str, ...] = ()) -> str | None:
+    """Return what a number, or one inside a list or mapping, must be; None if all of them are in their ranges.
+
+    Args:
+        value: a value that fits the annotation.
+        annotation: it has ranges as ``Annotated[int, ">= 1", "< 9"]``, or by a name of gancli.ranges.
+        default: the range where it has none: ``(">= 0",)``.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        limits = [own or default for part, own in _limited(annotation) if _name(part) in ("int", "float")]
+        verdicts = [beyond(value, each) for each in limits or [()]]
+        return None if None in verdicts else verdicts[0]
+    if is_annealed(value):
+        inner = [(value[key], annotation) for key in ("from", "to")]
+    elif isinstance(value, (Mapping, list, tuple)):
+        inner = [pair for part in _parts(annotation) for pair in _inside(value, part)]
+    else:
+        inner = []
+    return next(filter(None, (out_of_range(*pair, default) for pair in inner)), None)
+
+
+def beyond(number: float, limits: Sequence[str]) -> str | None:
+    """Return what a number must be, ``must be 1 or more and below 9``, if it is not; every number must be finite."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return "must be a finite number"
+    if abs(number) > _WIDEST:
+        return "is too large"
+    words = [limit.partition(" ") for limit in limits if " " in limit]  # the others, such as "signed", limit nothing
+    if all(_COMPARED[sign][0](number, float(bound)) for sign, _, bound in words):
+        return None
+    return "must be " + " and ".join(_COMPARED[sign][1].format(bound) for sign, _, bound in words)
+
+
 def takes_only(annotation: ast.expr | None, name: str) -> bool:
     """Tell whether ``name`` is the only type in the annotation apart from None."""
     return {_name(p) for p in _parts(annotation)} - {"None"} == {name}
@@ -47,19 +93,45 @@ def takes_only(annotation: ast.expr | None, name: str) -> bool:
 
 def _parts(node: ast.expr | None) -> list[ast.expr]:
     """Split a union into its members."""
+    return [part for part, _ in _limited(node)]
+
+
+def _limited(node: ast.expr | None, limits: tuple[str, ...] = ()) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
+    """Yield the members of a union, each with its range."""
     if node is None:
-        return []
+        return
+    inner: list[ast.expr] = []
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return _parts(ast.parse(node.value, mode="eval").body)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _parts(node.left) + _parts(node.right)
-    if isinstance(node, ast.Subscript) and _name(node) == "Union":
-        return [part for member in _elements(node) for part in _parts(member)]
-    if isinstance(node, ast.Subscript) and _name(node) == "Optional":
-        return [*_parts(node.slice), ast.Constant(None)]
-    if isinstance(node, ast.Subscript) and _name(node) in ("Annotated", "Final"):
-        return _parts(_elements(node)[0])
-    return [node]
+        inner = [ast.parse(node.value, mode="eval").body]
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        inner = [node.left, node.right]
+    elif isinstance(node, ast.Subscript) and _name(node) == "Union":
+        inner = _elements(node)
+    elif isinstance(node, ast.Subscript) and _name(node) == "Optional":
+        inner = [node.slice, ast.Constant(None)]
+    elif isinstance(node, ast.Subscript) and _name(node) in ("Annotated", "Final"):
+        first, *notes = _elements(node)
+        inner = [first]
+        limits = tuple(str(each.value) for each in notes if isinstance(each, ast.Constant)) or limits
+    elif _name(node) in _RANGED:
+        kind, *own = _RANGED[_name(node)]
+        inner, limits = [ast.Name(kind.__name__)], tuple(own)
+    else:
+        yield node, limits
+    for each in inner:
+        yield from _limited(each, limits)
+
+
+def _inside(value: Any, part: ast.expr) -> list[tuple[Any, ast.expr]]:
+    """Return what is inside a list or mapping, each with its annotation; nothing if the annotation does not say."""
+    elements = _elements(part) if isinstance(part, ast.Subscript) else []
+    if isinstance(value, Mapping):
+        return [(each, elements[1]) for each in value.values()] if _name(part) in _DICTS and len(elements) == 2 else []
+    if not elements or _name(part) not in (*_LISTS, "tuple", "Tuple"):
+        return []
+    if _name(part) in _LISTS or _is_ellipsis(elements[-1]):
+        return [(each, elements[0]) for each in value]
+    return list(zip(value, elements))
 
 
 def _name(node: ast.expr) -> str:
@@ -93,13 +165,10 @@ def _fits(value: Any, part: ast.expr) -> bool | None:
     elements = _elements(part) if isinstance(part, ast.Subscript) else []
     if name == "Literal":
         return any(_literal(e) == (type(value), value) for e in elements)
-    if name in _DICTS:
-        return isinstance(value, Mapping) and (len(elements) != 2 or all(fits(v, elements[1]) for v in value.values()))
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, Mapping if name in _DICTS else (list, tuple)):
         return False
-    if name in _LISTS or not elements or _is_ellipsis(elements[-1]):
-        return not elements or all(fits(v, elements[0]) for v in value)
-    return len(value) == len(elements) and all(fits(v, e) for v, e in zip(value, elements))
+    fixed = name in ("tuple", "Tuple") and elements and not _is_ellipsis(elements[-1])
+    return (not fixed or len(value) == len(elements)) and all(fits(*each) for each in _inside(value, part))
 
 
 def _literal(node: ast.expr) -> tuple[type, Any] | None:

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gancli.config import kinds, schema, targets
-from gancli.config.annotations import anneals, describe, fits, is_annealed, takes_only
+from gancli.config.annotations import anneals, beyond, describe, fits, is_annealed, out_of_range, takes_only
 from gancli.errors import UsageError, did_you_mean
 from gancli.nn.annealed import Annealed
 
@@ -45,6 +45,8 @@ def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
         counts = {k: _count(v, f"{path}.{k}") if k in ("from", "to") else v for k, v in value.items()}
         return _annealed(counts, path)
     number = _count(value, path) if declared.get("count") else value
+    if isinstance(number, (int, float)) and (wrong := beyond(number, [">= 0"])):
+        raise UsageError(f"{path}={number}: {wrong}")
     allowed = declared.get("range")
     if allowed is not None and not allowed.allows(number):
         raise UsageError(f"{path}={number}: {allowed.text}")
@@ -160,12 +162,14 @@ def _check_value(
         return _check_part(value, path, parameter, trust)
     if isinstance(value, dict) and anneals(parameter.annotation):
         _annealed(value, path)
-        return
     _check_inside(value, path, parameter, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
     if not fits(value, parameter.annotation):
         raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {value!r}")
+    own = parameter.module.name.partition(".")[0] == "gancli"
+    if wrong := out_of_range(value, parameter.annotation, (">= 0",) if own else ()):
+        raise UsageError(f"{path}={value}: {wrong}")
 
 
 def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
@@ -178,6 +182,9 @@ def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
         Annealed.from_config(value)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
+    for end in ("from", "to"):
+        if wrong := beyond(value[end], ()):
+            raise UsageError(f"{path}.{end}={value[end]}: {wrong}")
     return value
 
 

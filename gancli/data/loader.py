@@ -12,6 +12,7 @@ from torch import Tensor
 from gancli.data.source import Draw, Images
 from gancli.data.spec import Batch, dequantised, scaled
 from gancli.errors import UsageError
+from gancli.ranges import Threads
 
 RESIDENT_BYTES = 2 * 1024**3
 _MASK = 2**63 - 1
@@ -57,7 +58,7 @@ class Loader:
         seed: int = 0,
         flip: bool | None = False,
         resident: bool | None = None,
-        workers: int = 2,
+        workers: Threads = 2,
         rank: int = 0,
         world: int = 1,
     ) -> None:

@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from gancli.data.source import SPLITS, Images, Modes, Source, whole
 from gancli.errors import UsageError
+from gancli.ranges import Signed
 
 
 class Points(Source):
@@ -123,7 +124,7 @@ class Grid(Mixture):
 class Gaussians1D(Mixture):
     """Normal distributions on a line, with `means` and `stds` of equal length; other arguments: `Points`."""
 
-    def __init__(self, means: list[float], stds: list[float], **points: Any) -> None:
+    def __init__(self, means: list[Signed], stds: list[float], **points: Any) -> None:
         super().__init__(**points)
         if not means or len(means) != len(stds) or min(stds) <= 0:
             raise UsageError(
@@ -180,7 +181,7 @@ class Line(Points):
     - `theta`: distance from the other line, (0, u). The other arguments are those of `Points`.
     """
 
-    def __init__(self, theta: float = 0.0, **points: Any) -> None:
+    def __init__(self, theta: Signed = 0.0, **points: Any) -> None:
         super().__init__(**points)
         self.name = "line"
         self.theta = theta

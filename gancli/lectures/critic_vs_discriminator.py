@@ -17,6 +17,7 @@ from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.optimal_discriminator import best_logit
 from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alone, scores, slope
 from gancli.losses.adversarial import Minimax
+from gancli.ranges import Signed
 from gancli.views import figures
 
 LABELS = {"penalised": "gradient penalty", "clipped": "clipped weights, divided by K"}
@@ -33,7 +34,7 @@ class CriticVsDiscriminator(Lecture):
         ValueError: the distance is not positive.
     """
 
-    def __init__(self, players: dict[str, Any], distance: float = 6.0) -> None:
+    def __init__(self, players: dict[str, Any], distance: Signed = 6.0) -> None:
         if distance <= 0:
             raise ValueError(f"distance={distance} must be above 0")
         self.players, self.distance = players, distance

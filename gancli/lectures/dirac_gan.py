@@ -21,6 +21,7 @@ from gancli.data.spec import Batch, ImageSpec
 from gancli.lectures.base import Lecture, LectureContext
 from gancli.losses.adversarial import AdversarialLoss
 from gancli.models.base import Adversarial
+from gancli.ranges import Signed
 from gancli.views import figures
 
 REACH = 2.2  # limit of the axes
@@ -32,7 +33,7 @@ class Dirac(Adversarial):
     generator: nn.Linear
     discriminator: nn.Linear
 
-    def __init__(self, theta: float = 1.0, psi: float = 1.0) -> None:
+    def __init__(self, theta: Signed = 1.0, psi: Signed = 1.0) -> None:
         super().__init__(ImageSpec(1, 1, 1))
         self.generator, self.discriminator = (nn.Linear(1, 1, bias=False).double() for _ in range(2))
         self.place(torch.tensor([theta, psi], dtype=torch.float64))

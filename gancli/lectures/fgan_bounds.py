@@ -17,6 +17,7 @@ from torch import Tensor
 from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import Line, Shifted, adversarial_model, critic_alone, jsd, log_normal, scores
 from gancli.losses.fgan import FGAN
+from gancli.ranges import Signed
 from gancli.views import figures
 
 NATS = ("kl", "reverse_kl", "jensen_shannon", "gan")
@@ -36,7 +37,7 @@ class FGANBounds(Lecture):
     """
 
     def __init__(
-        self, divergences: dict[str, Any], titles: dict[str, str], distance: float = 1.0, looks: int = 60
+        self, divergences: dict[str, Any], titles: dict[str, str], distance: Signed = 1.0, looks: int = 60
     ) -> None:
         if looks < 1:
             raise ValueError(f"looks={looks} must be 1 or more")

@@ -35,17 +35,10 @@ class ACGAN(NonSaturating):
         class_weight: weight of L_C in the discriminator's loss.
         generator_class_weight: weight of L_C in the generator's loss.
         kwargs: see AdversarialLoss.
-
-    Raises:
-        ValueError: a weight is negative.
     """
 
     def __init__(self, class_weight: float = 1.0, generator_class_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if min(class_weight, generator_class_weight) < 0:
-            raise ValueError(
-                f"class_weight={class_weight} and generator_class_weight={generator_class_weight} must be 0 or more"
-            )
         self.class_weight, self.generator_class_weight = class_weight, generator_class_weight
 
     def phases(self, model: Adversarial) -> list[Phase]:

@@ -13,6 +13,7 @@ from torch.nn.functional import relu, softplus
 from gancli.losses.base import Moment, Phase
 from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
+from gancli.ranges import Positive, Signed
 
 
 def verdicts(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -57,7 +58,7 @@ class LSGAN(AdversarialLoss):
         kwargs: see AdversarialLoss.
     """
 
-    def __init__(self, a: float = 0.0, b: float = 1.0, c: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, a: Signed = 0.0, b: Signed = 1.0, c: Signed = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.a, self.b, self.c = a, b, c
         self.threshold = (a + b) / 2
@@ -97,23 +98,15 @@ class Wasserstein(AdversarialLoss):
         warmup_every: repeat this at every such generator update (500 in the release); 0 for never.
         warmup_repeat: critic updates per generator update during the warm-up.
         kwargs: see AdversarialLoss.
-
-    Raises:
-        ValueError: the warm-up is negative or has no updates.
     """
 
     labelled = False
     calibrated = False
 
     def __init__(
-        self, repeat: int = 5, warmup: int = 0, warmup_every: int = 0, warmup_repeat: int = 100, **kwargs: Any
+        self, repeat: Positive = 5, warmup: int = 0, warmup_every: int = 0, warmup_repeat: Positive = 100, **kwargs: Any
     ) -> None:
         super().__init__(repeat=repeat, **kwargs)
-        if min(warmup, warmup_every) < 0 or warmup_repeat < 1:
-            raise ValueError(
-                f"warmup={warmup} and warmup_every={warmup_every} must be 0 or more, "
-                f"warmup_repeat={warmup_repeat} 1 or more"
-            )
         self.warmup, self.warmup_every, self.warmup_repeat = warmup, warmup_every, warmup_repeat
 
     def phases(self, model: Adversarial) -> list[Phase]:

@@ -10,13 +10,14 @@ the same for both images of a pair; the colours of the source, which is never ge
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from gancli.losses.stabilizers import Stabilizer
 from gancli.nn import augment
+from gancli.ranges import Positive
 
 POLICY = {"color": augment.jitter, "translation": augment.translated, "cutout": augment.cut_out}
 PIPE = {"geometry": augment.geometry, "color": augment.colour}
@@ -70,7 +71,7 @@ class ADA(Stabilizer):
             saturation).
 
     Raises:
-        ValueError: a number is out of range, or there are no transformations.
+        ValueError: there are no transformations.
     """
 
     calibrated = True
@@ -81,16 +82,12 @@ class ADA(Stabilizer):
 
     def __init__(
         self,
-        target: float = 0.6,
-        speed: int = 500_000,
-        interval: int = 4,
+        target: Annotated[float, ">= -1", "<= 1"] = 0.6,
+        speed: Positive = 500_000,
+        interval: Positive = 4,
         transforms: list[Literal["geometry", "color"]] | None = None,
     ) -> None:
         super().__init__()
-        if not -1 <= target <= 1 or min(speed, interval) < 1:
-            raise ValueError(
-                f"target={target} must be from -1 to 1, speed={speed} and interval={interval} must be 1 or more"
-            )
         self.target, self.speed, self.interval = target, speed, interval
         self.transforms = list(PIPE) if transforms is None else transforms
         if not self.transforms:

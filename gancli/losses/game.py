@@ -16,6 +16,7 @@ from gancli.losses.base import Loss, Phase, Term
 from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.base import Adversarial
+from gancli.ranges import Positive
 
 
 class AdversarialLoss(Loss):
@@ -30,7 +31,7 @@ class AdversarialLoss(Loss):
             ``stabilizer=[...]``).
 
     Raises:
-        ValueError: a repeat or multiple below 1, a part of the wrong type, a stabilizer that changes labels with a loss
+        ValueError: a part of the wrong type, a stabilizer that changes labels with a loss
             without labels, or one that needs a threshold with a loss without one.
     """
 
@@ -42,15 +43,13 @@ class AdversarialLoss(Loss):
 
     def __init__(
         self,
-        repeat: int = 1,
-        generator_batch: int = 1,
+        repeat: Positive = 1,
+        generator_batch: Positive = 1,
         penalties: dict[str, Regularizer] | None = None,
         generator_penalties: dict[str, Regularizer] | None = None,
         stabilizers: dict[str, Stabilizer] | None = None,
     ) -> None:
         super().__init__()
-        if min(repeat, generator_batch) < 1:
-            raise ValueError(f"repeat={repeat} and generator_batch={generator_batch} must be 1 or more")
         self.repeat, self.generator_batch = repeat, generator_batch
         self.penalties = _parts("penalty", "penalties", penalties, Regularizer)
         self.generator_penalties = _parts("generator_penalty", "generator_penalties", generator_penalties, Regularizer)

@@ -17,6 +17,7 @@ from torch.nn.functional import relu
 from gancli.data.spec import Batch
 from gancli.losses.base import Term
 from gancli.nn.annealed import Annealed, value
+from gancli.ranges import Above, Positive
 
 
 class PenaltyInputs(NamedTuple):
@@ -48,16 +49,11 @@ class Penalty(Regularizer, ABC):
     Args:
         interval: number of updates between evaluations, by which the term is scaled (lazy regularisation, Karras et al.
             2020, Analyzing and Improving the Image Quality of StyleGAN, section 3.1).
-
-    Raises:
-        ValueError: the interval is not positive.
     """
 
     second_order: ClassVar[bool] = True
 
-    def __init__(self, interval: int = 1) -> None:
-        if interval < 1:
-            raise ValueError(f"interval must be 1 or more, got {interval}")
+    def __init__(self, interval: Positive = 1) -> None:
         self.interval = interval
 
     @abstractmethod
@@ -128,7 +124,7 @@ class GradientPenalty(Penalty):
     """
 
     def __init__(
-        self, weight: float | Annealed = 10.0, target: float = 1.0, one_sided: bool = False, interval: int = 1
+        self, weight: float | Annealed = 10.0, target: float = 1.0, one_sided: bool = False, interval: Positive = 1
     ) -> None:
         super().__init__(interval)
         self.weight, self.target, self.one_sided = weight, target, one_sided
@@ -171,7 +167,7 @@ class R1(Penalty):
         interval: see Penalty; 16 in StyleGAN2.
     """
 
-    def __init__(self, gamma: float | Annealed = 10.0, interval: int = 1) -> None:
+    def __init__(self, gamma: float | Annealed = 10.0, interval: Positive = 1) -> None:
         super().__init__(interval)
         self.gamma = gamma
 
@@ -199,7 +195,7 @@ class Drift(Penalty):
 
     second_order = False
 
-    def __init__(self, weight: float | Annealed = 0.001, interval: int = 1) -> None:
+    def __init__(self, weight: float | Annealed = 0.001, interval: Positive = 1) -> None:
         super().__init__(interval)
         self.weight = weight
 
@@ -219,7 +215,7 @@ class Orthogonal(Penalty):
 
     second_order = False
 
-    def __init__(self, weight: float | Annealed = 1e-4, interval: int = 1) -> None:
+    def __init__(self, weight: float | Annealed = 1e-4, interval: Positive = 1) -> None:
         super().__init__(interval)
         self.weight = weight
 
@@ -241,14 +237,9 @@ class WeightClipping(Projection):
 
     Args:
         c: the bound.
-
-    Raises:
-        ValueError: the bound is not positive.
     """
 
-    def __init__(self, c: float = 0.01) -> None:
-        if c <= 0:
-            raise ValueError(f"c must be above 0, got {c}")
+    def __init__(self, c: Above = 0.01) -> None:
         self.c = c
 
     def project(self, critic: nn.Module) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.nn.annealed import Annealed, bounds, value
+from gancli.ranges import Signed
 
 
 class Stabilizer(nn.Module):
@@ -86,7 +87,7 @@ class NoisyLabels(Stabilizer):
 
     relabels = True
 
-    def __init__(self, real: tuple[float, float] = (0.7, 1.2), fake: tuple[float, float] = (0.0, 0.3)) -> None:
+    def __init__(self, real: tuple[Signed, Signed] = (0.7, 1.2), fake: tuple[Signed, Signed] = (0.0, 0.3)) -> None:
         super().__init__()
         self.real, self.fake = real, fake
 

@@ -33,16 +33,12 @@ class CycleLoss(TranslationLoss):
         identity: weight, relative to ``cycle``, of the L1 distance by which an image of the target domain changes.
         pool: number of images kept for each domain; 0 for no pool.
         kwargs: see TranslationLoss.
-
-    Raises:
-        ValueError: a negative weight.
     """
 
     family = Cyclic
 
     def __init__(self, cycle: float = 10.0, identity: float = 0.5, pool: int = 50, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._weights(cycle=cycle, identity=identity, pool=pool)
         self.cycle, self.identity, self.capacity = cycle, identity, pool
         self.pools = nn.ModuleDict()
 
@@ -128,16 +124,12 @@ class PairLoss(TranslationLoss):
     Args:
         l1: lambda.
         kwargs: see TranslationLoss.
-
-    Raises:
-        ValueError: a negative weight.
     """
 
     family = Paired
 
     def __init__(self, l1: float = 100.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._weights(l1=l1)
         self.l1 = l1
 
     def phases(self, model: Paired) -> list[Phase]:
@@ -189,9 +181,6 @@ class StarLoss(TranslationLoss):
             own domain. The term is CycleGAN's and not in the paper, where only the reconstruction ties a translation to
             its source, although translating back can undo a displacement.
         kwargs: see TranslationLoss.
-
-    Raises:
-        ValueError: a negative weight.
     """
 
     family = MultiDomain
@@ -200,7 +189,6 @@ class StarLoss(TranslationLoss):
         self, classification: float = 1.0, reconstruction: float = 10.0, identity: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._weights(classification=classification, reconstruction=reconstruction, identity=identity)
         self.classification, self.reconstruction, self.identity = classification, reconstruction, identity
 
     def phases(self, model: MultiDomain) -> list[Phase]:

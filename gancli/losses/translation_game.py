@@ -40,7 +40,7 @@ class TranslationLoss(Loss):
         stabilizers: see AdversarialLoss.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: ``adversarial`` is not an adversarial loss.
     """
 
     parts = {"adversarial": AdversarialLoss}
@@ -61,13 +61,6 @@ class TranslationLoss(Loss):
             penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers
         )
         self.gan, self.discriminator = gan, discriminator
-        self._weights(gan=gan, discriminator=discriminator)
-
-    @staticmethod
-    def _weights(**weights: float) -> None:
-        for name, value in weights.items():
-            if value < 0:
-                raise ValueError(f"{name}={value} must be 0 or more")
 
     def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return warnings(self.adversarial.penalties, model.discriminators, settings["discriminators"])

@@ -18,6 +18,7 @@ from gancli.models import dcgan
 from gancli.models.base import NormalPrior
 from gancli.nn.init import dcgan_
 from gancli.nn.labels import one_hot
+from gancli.ranges import Units
 
 
 class ACGAN(NormalPrior):
@@ -35,7 +36,7 @@ class ACGAN(NormalPrior):
 
     conditional = True
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = dcgan.pyramid(spec, width)
         classes = spec.num_classes

@@ -13,6 +13,7 @@ from gancli.models.pixel_sampling import Given, Kept, PixelSampler, check_record
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
+from gancli.ranges import Above
 
 
 class Autoregressive(Explicit):
@@ -77,7 +78,7 @@ class Autoregressive(Explicit):
             return None, self.spec.channels
         return LevelEmbedding(self.spec.levels, self.EMBEDDED), self.EMBEDDED
 
-    def set_sampling(self, temperature: float = 1.0, sampler: str | None = None) -> None:
+    def set_sampling(self, temperature: Above = 1.0, sampler: str | None = None) -> None:
         """Set the options of sample() and complete().
 
         Args:
@@ -85,10 +86,8 @@ class Autoregressive(Explicit):
             sampler: one of SAMPLERS; None keeps the model's own.
 
         Raises:
-            UsageError: the temperature is not positive, or the sampler is unknown.
+            UsageError: the sampler is unknown.
         """
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature} must be above 0; 1 samples from the model's own distribution")
         if sampler is not None:
             self.check_sampler(sampler)
             self.sampler = sampler

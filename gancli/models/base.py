@@ -130,15 +130,10 @@ class NormalPrior(Adversarial):
     Args:
         spec: shape of the images.
         latent_dim: number of latents.
-
-    Raises:
-        ValueError: ``latent_dim`` is below 1.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
         super().__init__(spec)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
         self.latent_dim = latent_dim
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:

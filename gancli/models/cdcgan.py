@@ -24,6 +24,7 @@ from gancli.models.base import Adversarial
 from gancli.models.dcgan import pyramid
 from gancli.nn.init import dcgan_
 from gancli.nn.labels import one_hot, with_maps
+from gancli.ranges import Units
 
 
 class CDCGAN(Adversarial):
@@ -37,15 +38,12 @@ class CDCGAN(Adversarial):
 
     Raises:
         UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
-        ValueError: a size is below 1.
     """
 
     conditional = True
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64, hidden: int = 1024) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, hidden: Units = 1024) -> None:
         super().__init__(spec)
-        if min(latent_dim, hidden) < 1:
-            raise ValueError(f"latent_dim={latent_dim} and hidden={hidden} must be 1 or more")
         self.latent_dim = latent_dim
         widths, seed = pyramid(spec, width)
         self.generator = Labelled(spec.num_classes, generator(spec, latent_dim, hidden, widths[::-1], seed))

@@ -24,6 +24,7 @@ from gancli.models.base import Adversarial
 from gancli.nn.init import uniform_
 from gancli.nn.labels import one_hot
 from gancli.nn.maxout import Maxout
+from gancli.ranges import Drop, Units
 
 
 class CGAN(Adversarial):
@@ -37,16 +38,14 @@ class CGAN(Adversarial):
 
     Raises:
         UsageError: the data has no classes.
-        ValueError: a size is below 1, or a fraction is outside [0, 1].
+        ValueError: ``width`` leaves no units.
     """
 
     conditional = True
     generator: "Generating"
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: float = 1.0, drop: float = 0.5) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: float = 1.0, drop: Drop = 0.5) -> None:
         super().__init__(spec)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
         if 50 * width < 1:
             raise ValueError(f"width={width} leaves no units; it must be 0.02 or more")
         self.latent_dim = latent_dim

@@ -20,6 +20,7 @@ from gancli.models.translation import Cyclic
 from gancli.nn.init import dcgan_
 from gancli.nn.patchgan import layers_for, patchgan, receptive_field, smallest
 from gancli.nn.shortcut import Residual
+from gancli.ranges import Extra, Units
 
 
 class CycleGAN(Cyclic):
@@ -41,11 +42,11 @@ class CycleGAN(Cyclic):
     def __init__(
         self,
         spec: ImageSpec,
-        width: int = 64,
-        blocks: int | None = None,
+        width: Units = 64,
+        blocks: Extra | None = None,
         halvings: int = 2,
-        discriminator_width: int = 64,
-        discriminator_layers: int | None = None,
+        discriminator_width: Units = 64,
+        discriminator_layers: Extra | None = None,
     ) -> None:
         super().__init__(spec)
         side = min(spec.height, spec.width)

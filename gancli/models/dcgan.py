@@ -21,6 +21,7 @@ from gancli.errors import UsageError
 from gancli.models.base import Adversarial
 from gancli.nn.init import dcgan_
 from gancli.nn.minibatch_std import spread
+from gancli.ranges import Units
 
 
 def stages(spec: ImageSpec) -> int:
@@ -72,14 +73,12 @@ class DCGAN(Adversarial):
     def __init__(
         self,
         spec: ImageSpec,
-        latent_dim: int = 100,
-        width: int = 64,
+        latent_dim: Units = 100,
+        width: Units = 64,
         discriminator_norm: Literal["batch", "none"] = "batch",
         minibatch_std: int = 0,
     ) -> None:
         super().__init__(spec)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim} must be 1 or more")
         self.latent_dim = latent_dim
         widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import Adversarial
+from gancli.ranges import Units
 
 
 class FGANNets(Adversarial):
@@ -28,17 +29,16 @@ class FGANNets(Adversarial):
         latent_dim: number of uniform latents.
         generator_hidden: units of each of the generator's two hidden layers.
         discriminator_hidden: units of each of the variational function's two hidden layers.
-
-    Raises:
-        ValueError: a size is below 1.
     """
 
     def __init__(
-        self, spec: ImageSpec, latent_dim: int = 100, generator_hidden: int = 1200, discriminator_hidden: int = 240
+        self,
+        spec: ImageSpec,
+        latent_dim: Units = 100,
+        generator_hidden: Units = 1200,
+        discriminator_hidden: Units = 240,
     ) -> None:
         super().__init__(spec)
-        if min(latent_dim, generator_hidden, discriminator_hidden) < 1:
-            raise ValueError("latent_dim, generator_hidden and discriminator_hidden must be 1 or more")
         self.latent_dim, pixels, hidden = latent_dim, math.prod(spec.shape), generator_hidden
         self.generator = nn.Sequential(
             nn.Linear(latent_dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),

@@ -20,6 +20,7 @@ from gancli.models.autoregressive import Autoregressive
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.window import WindowConv2d
+from gancli.ranges import Extra, Units
 
 
 class GatedPixelCNN(Autoregressive):
@@ -44,9 +45,9 @@ class GatedPixelCNN(Autoregressive):
         self,
         spec: ImageSpec,
         likelihood: Callable[..., Likelihood],
-        width: int = 24,
-        blocks: int = 6,
-        head: int = 32,
+        width: Units = 24,
+        blocks: Extra = 6,
+        head: Units = 32,
         kernel: int = 7,
         inner: int = 3,
         conditional: bool = False,

@@ -16,6 +16,7 @@ from gancli.data.spec import ImageSpec, dequantised, scaled
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
 from gancli.nn.kernels import AitchisonAitken, Box, Gaussian, Kernel
+from gancli.ranges import Positive
 
 log = logging.getLogger("gancli")
 
@@ -50,8 +51,8 @@ class KDE(Explicit):
         spec: ImageSpec,
         kernel: str = "gaussian",
         bandwidth: float | str = "loo",
-        queries: int = 1000,
-        chunk: int = 2048,
+        queries: Positive = 1000,
+        chunk: Positive = 2048,
     ) -> None:
         super().__init__(spec)
         if kernel not in KERNELS:

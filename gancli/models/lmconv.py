@@ -28,6 +28,7 @@ from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
 from gancli.nn.masked import MaskedConv2d
 from gancli.nn.orders import CURVES, last, ranks, symmetries
 from gancli.nn.pixelwise import concat_elu, gated, normalise
+from gancli.ranges import Depth, Extra, Positive, Units
 
 for _name in ("concat_elu", "gated", "normalise"):
     fx.wrap(_name)
@@ -57,10 +58,10 @@ class LMConv(Autoregressive):
         spec: ImageSpec,
         likelihood: Callable[..., Likelihood],
         curve: str = "s_curve",
-        orders: int = 8,
-        width: int = 160,
-        blocks: int = 5,
-        stages: int = 3,
+        orders: Positive = 8,
+        width: Units = 160,
+        blocks: Extra = 5,
+        stages: Depth = 3,
         sampler: str = "cache",
     ) -> None:
         super().__init__(spec, likelihood, sampler)

@@ -19,6 +19,7 @@ from gancli.data.spec import ImageSpec
 from gancli.models.base import Adversarial
 from gancli.nn.init import uniform_
 from gancli.nn.maxout import Maxout
+from gancli.ranges import Drop, Units
 
 
 class MLPGAN(Adversarial):
@@ -32,24 +33,19 @@ class MLPGAN(Adversarial):
         pieces: linear filters per maxout unit.
         drop_input: fraction of the discriminator's inputs that dropout zeroes.
         drop_hidden: fraction of its hidden units that dropout zeroes.
-
-    Raises:
-        ValueError: a size is below 1, or a fraction is outside [0, 1].
     """
 
     def __init__(
         self,
         spec: ImageSpec,
-        latent_dim: int = 100,
-        generator_hidden: int = 1200,
-        discriminator_hidden: int = 240,
-        pieces: int = 5,
-        drop_input: float = 0.2,
-        drop_hidden: float = 0.5,
+        latent_dim: Units = 100,
+        generator_hidden: Units = 1200,
+        discriminator_hidden: Units = 240,
+        pieces: Units = 5,
+        drop_input: Drop = 0.2,
+        drop_hidden: Drop = 0.5,
     ) -> None:
         super().__init__(spec)
-        if min(latent_dim, generator_hidden, discriminator_hidden, pieces) < 1:
-            raise ValueError("latent_dim, generator_hidden, discriminator_hidden and pieces must be 1 or more")
         self.latent_dim = latent_dim
         pixels = math.prod(spec.shape)
         self.generator = nn.Sequential(

@@ -22,6 +22,7 @@ from gancli.models.translation import Paired
 from gancli.nn.init import dcgan_
 from gancli.nn.noise import NoiseDropout, drawing
 from gancli.nn.patchgan import layers_for, patchgan, receptive_field, smallest
+from gancli.ranges import Drop, Extra, Units
 
 DROPPED = 3  # decoder layers with dropout
 
@@ -44,10 +45,10 @@ class Pix2Pix(Paired):
     def __init__(
         self,
         spec: ImageSpec,
-        width: int = 64,
-        dropout: float = 0.5,
-        discriminator_width: int = 64,
-        discriminator_layers: int | None = None,
+        width: Units = 64,
+        dropout: Drop = 0.5,
+        discriminator_width: Units = 64,
+        discriminator_layers: Extra | None = None,
     ) -> None:
         super().__init__(spec)
         if width < 1:

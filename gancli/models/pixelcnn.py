@@ -18,6 +18,7 @@ from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.masked import MaskedConv2d
+from gancli.ranges import Extra, Units
 
 
 class PixelCNN(Autoregressive):
@@ -40,9 +41,9 @@ class PixelCNN(Autoregressive):
         self,
         spec: ImageSpec,
         likelihood: Callable[..., Likelihood],
-        width: int = 16,
-        blocks: int = 7,
-        head: int = 32,
+        width: Units = 16,
+        blocks: Extra = 7,
+        head: Units = 32,
         kernel: int = 7,
         sampler: str = "wavefront",
     ) -> None:

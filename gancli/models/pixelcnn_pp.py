@@ -24,6 +24,7 @@ from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.pixelwise import concat_elu
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
+from gancli.ranges import Depth, Drop, Units
 
 fx.wrap("concat_elu")
 
@@ -51,10 +52,10 @@ class PixelCNNpp(Autoregressive):
         self,
         spec: ImageSpec,
         likelihood: Callable[..., Likelihood],
-        width: int = 32,
-        resnets: int = 2,
-        scales: int = 3,
-        drop: float = 0.5,
+        width: Units = 32,
+        resnets: Depth = 2,
+        scales: Depth = 3,
+        drop: Drop = 0.5,
         conditional: bool = False,
         sampler: str = "wavefront",
     ) -> None:
@@ -65,9 +66,6 @@ class PixelCNNpp(Autoregressive):
                 f"likelihood {type(self.likelihood).__name__} does not order the colours, and neither does "
                 "pixelcnn_pp: use likelihood@model.likelihood=logistic_mixture, or data.channels=1"
             )
-        for key, value in (("width", width), ("resnets", resnets), ("scales", scales)):
-            if value < 1:
-                raise UsageError(f"model.{key}={value}: must be 1 or more")
         unit = 2 ** (scales - 1)
         if spec.height % unit or spec.width % unit:
             raise UsageError(

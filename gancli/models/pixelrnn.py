@@ -25,6 +25,7 @@ from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.masked import MaskedConv2d
 from gancli.nn.stepper import Stepper
+from gancli.ranges import Depth, Units
 
 
 class PixelRNN(Autoregressive):
@@ -51,9 +52,9 @@ class PixelRNN(Autoregressive):
         self,
         spec: ImageSpec,
         likelihood: Callable[..., Likelihood],
-        width: int = 16,
-        layers: int = 7,
-        head: int = 32,
+        width: Units = 16,
+        layers: Depth = 7,
+        head: Units = 32,
         kernel: int = 7,
         sampler: str = "cache",
     ) -> None:

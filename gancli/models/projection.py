@@ -24,6 +24,7 @@ from gancli.models.dcgan import pyramid
 from gancli.nn.norm import ConditionalBatchNorm2d
 from gancli.nn.residual import Generator
 from gancli.nn.spectral import spectral_
+from gancli.ranges import Units
 
 
 class Projection(NormalPrior):
@@ -43,7 +44,7 @@ class Projection(NormalPrior):
     conditional = True
 
     def __init__(
-        self, spec: ImageSpec, latent_dim: int = 128, width: int = 256, discriminator_width: int = 128
+        self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 256, discriminator_width: Units = 128
     ) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)

@@ -22,6 +22,7 @@ from gancli.models.dcgan import pyramid
 from gancli.nn.init import dcgan_
 from gancli.nn.minibatch_std import spread
 from gancli.nn.spectral import spectral_
+from gancli.ranges import Units
 
 
 class SNGAN(NormalPrior):
@@ -38,7 +39,7 @@ class SNGAN(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64, minibatch_std: int = 0) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
         widths.append(2 * widths[-1])  # the seed's

@@ -20,6 +20,7 @@ from gancli.models.dcgan import pyramid
 from gancli.nn.norm import BatchNorm2d
 from gancli.nn.residual import Generator, Trunk, glorot
 from gancli.nn.spectral import spectral_
+from gancli.ranges import Units
 
 
 class SNGANResNet(NormalPrior):
@@ -37,7 +38,7 @@ class SNGANResNet(NormalPrior):
     """
 
     def __init__(
-        self, spec: ImageSpec, latent_dim: int = 128, width: int = 256, discriminator_width: int = 128
+        self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 256, discriminator_width: Units = 128
     ) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)

@@ -21,6 +21,7 @@ from gancli.data.spec import ImageSpec
 from gancli.models.cyclegan import check
 from gancli.models.translation import MultiDomain
 from gancli.nn.shortcut import Residual
+from gancli.ranges import Extra, Units
 
 
 class StarGAN(MultiDomain):
@@ -39,7 +40,7 @@ class StarGAN(MultiDomain):
     """
 
     def __init__(
-        self, spec: ImageSpec, width: int = 64, blocks: int = 6, halvings: int = 2, discriminator_width: int = 64
+        self, spec: ImageSpec, width: Units = 64, blocks: Extra = 6, halvings: int = 2, discriminator_width: Units = 64
     ) -> None:
         super().__init__(spec)
         if min(width, discriminator_width) < 1 or blocks < 0 or not 0 <= halvings <= 5:

@@ -20,6 +20,7 @@ from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import NormalPrior
+from gancli.ranges import Depth, Units
 
 
 class ToyGAN(NormalPrior):
@@ -30,17 +31,12 @@ class ToyGAN(NormalPrior):
         latent_dim: number of normal latents.
         width: units of a hidden layer.
         depth: hidden layers of each network.
-
-    Raises:
-        ValueError: a size is below 1.
     """
 
     points = True
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 2, width: int = 512, depth: int = 3) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 2, width: Units = 512, depth: Depth = 3) -> None:
         super().__init__(spec, latent_dim)
-        if min(width, depth) < 1:
-            raise ValueError(f"width={width} and depth={depth} must be 1 or more")
         dim = math.prod(spec.shape)
         end = [] if spec.points else [nn.Tanh()]
         self.generator = nn.Sequential(*perceptron(latent_dim, width, depth, dim), *end, nn.Unflatten(1, spec.shape))

@@ -17,6 +17,7 @@ from gancli.data.spec import ImageSpec
 from gancli.models import dcgan
 from gancli.models.base import NormalPrior
 from gancli.nn.init import dcgan_
+from gancli.ranges import Units
 
 
 class WGAN(NormalPrior):
@@ -33,7 +34,7 @@ class WGAN(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 100, width: int = 64, minibatch_std: int = 0) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = dcgan.pyramid(spec, width)
         draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)

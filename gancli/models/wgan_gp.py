@@ -20,6 +20,7 @@ from gancli.models.base import NormalPrior
 from gancli.models.dcgan import pyramid
 from gancli.nn.init import he_uniform_
 from gancli.nn.minibatch_std import spread
+from gancli.ranges import Units
 
 
 class WGANGP(NormalPrior):
@@ -36,7 +37,7 @@ class WGANGP(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 64, minibatch_std: int = 0) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
         self.generator = generator(latent_dim, widths[::-1], spec.channels, seed)

@@ -19,6 +19,7 @@ from gancli.models.base import NormalPrior
 from gancli.models.dcgan import pyramid
 from gancli.nn.norm import BatchNorm2d
 from gancli.nn.residual import Generator, Trunk, glorot
+from gancli.ranges import Units
 
 
 class WGANGPResNet(NormalPrior):
@@ -34,7 +35,7 @@ class WGANGPResNet(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: int = 128, width: int = 128) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 128) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)
         self.generator = Generator(latent_dim, width, len(widths), spec.channels, seed, BatchNorm2d)

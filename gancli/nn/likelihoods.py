@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid, softplus
 
 from gancli.errors import UsageError
+from gancli.ranges import Units
 
 
 class Likelihood(ABC):
@@ -146,7 +147,7 @@ class DiscretizedLogisticMixture(Likelihood):
     ordered = True
     LOG_SCALE = (-7.0, 20.0)
 
-    def __init__(self, levels: int, components: int = 10) -> None:
+    def __init__(self, levels: int, components: Units = 10) -> None:
         super().__init__(levels)
         self.components = components
 

@@ -30,7 +30,13 @@ class Range(NamedTuple):
     text: str
 
 
+def between(low: int, high: int) -> Range:
+    """Return the range of numbers from ``low`` to ``high``, both included."""
+    return Range(lambda value: low <= value <= high, f"must be from {low:,} to {high:,}")
+
+
 POSITIVE = Range(lambda value: value >= 1, "must be 1 or more")
+BATCH = between(1, 2**20)  # images at a time
 SEED = Range(lambda value: 0 <= value < 2**63, "must be from 0 to 2**63 - 1")
 
 
@@ -46,7 +52,7 @@ def key(
     """Declare a key of a verb that needs more than a type and a default value.
 
     Args:
-        range: the allowed values.
+        range: the allowed values; any number must be finite, and 0 or more.
         default: the value if neither a yaml nor the command line gives one.
         count: the key is a number of images; 200k and 2M are allowed. Its type is Any.
         path: the key is a path, which may contain characters that are special to Hydra.
@@ -67,7 +73,7 @@ class Runtime:
     channels_last: bool = MISSING
     compile: bool = MISSING
     deterministic: bool = MISSING
-    threads: int | None = key(POSITIVE)
+    threads: int | None = key(between(1, 1024))
     unpack_gib: float = key(Range(lambda value: 0 < value <= 2**20, "must be above 0, in GiB"), 2.0)
 
 

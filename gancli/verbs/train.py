@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli.errors import UsageError
-from gancli.verbs.base import MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, between, key
 
 
 @dataclass
@@ -68,8 +68,8 @@ class Keys:
 
     seed: int = key(SEED)
     images: Any = key(POSITIVE, count=True)
-    epochs: int | None = key(POSITIVE)
-    batch_size: int = key(POSITIVE)
+    epochs: int | None = key(between(1, 1_000_000))
+    batch_size: int = key(BATCH)
     accumulate: int = key(POSITIVE)
     clip: float | None = key(Range(lambda value: value > 0, "must be above 0; clip=null turns clipping off"))
     resume: str | None = key(path=True)

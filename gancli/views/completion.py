@@ -24,6 +24,7 @@ from gancli.errors import UsageError, did_you_mean
 from gancli.files import short
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
+from gancli.ranges import Positive
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
@@ -58,9 +59,6 @@ class Completion(View):
         completions: number of completions of each image.
         split: the split that the numbers refer to; None: validation if the run held one out, else test.
         label: number or name of the class of the images, for a conditional model; None: the class in the data.
-
-    Raises:
-        ValueError: ``completions`` is below 1.
     """
 
     needs = "a model that completes images"
@@ -69,12 +67,10 @@ class Completion(View):
         self,
         mask: str = "bottom",
         image: int | str | Sequence[int] | None = None,
-        completions: int = 6,
+        completions: Positive = 6,
         split: str | None = None,
         label: int | str | None = None,
     ) -> None:
-        if completions < 1:
-            raise ValueError(f"completions={completions} must be 1 or more")
         self.mask, self.image, self.completions = mask, image, completions
         self.split, self.label = split, label
 

@@ -254,7 +254,7 @@ def test_nothing_waits_for_the_device():
     [
         (["loss=wasserstein", "stabilizer=ada"], "stabilizer=ada needs to know which images are classified as real"),
         (["loss=relativistic", "stabilizer=ada"], "use stabilizer=diffaugment"),
-        (["stabilizer=ada", "loss.stabilizers.ada.target=2"], "target=2 must be from -1 to 1"),
+        (["stabilizer=ada", "loss.stabilizers.ada.target=2"], "target=2: must be -1 or more and at most 1"),
         (["stabilizer=ada", "loss.stabilizers.ada.speed=0"], "speed=0"),
         (
             ["stabilizer=ada", "loss.stabilizers.ada.transforms=[]"],

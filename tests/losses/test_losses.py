@@ -221,7 +221,7 @@ def test_the_generators_loss_is_the_mean_over_its_own_batch():
 @pytest.mark.parametrize(
     "on, said",
     [
-        (["loss.generator_batch=0"], "generator_batch=0 must be 1 or more"),
+        (["loss.generator_batch=0"], "generator_batch=0: must be 1 or more"),
         (["loss=relativistic", "loss.variant=rsgan", "loss.generator_batch=2"], "rsgan compares each real image"),
     ],
 )

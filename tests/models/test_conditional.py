@@ -190,7 +190,7 @@ def test_a_class_has_a_name_too():
             data.class_number(given)
 
 
-@pytest.mark.parametrize("label, said", [("10", "label=10: .*0 to 9"), ("-1", "label=-1: .*0 to 9")])
+@pytest.mark.parametrize("label, said", [("10", "label=10: .*0 to 9"), ("-1", "label=-1: must be 0 or more")])
 def test_labels_that_the_model_does_not_know_are_refused(trained, tmp_path, label, said):
     with pytest.raises(UsageError, match=said):
         take(trained, tmp_path / "out", "view=grid", f"view.label={label}")

@@ -135,8 +135,6 @@ def test_sizes_of_nothing_are_refused():
             make()
     with pytest.raises(UsageError, match="30x30"):
         WGANGPResNet(ImageSpec(1, 30, 30))
-    with pytest.raises(ValueError, match="must be 1 or more"):
-        FGANNets(CIFAR, discriminator_hidden=0)
 
 
 def test_fgan_has_the_papers_sizes():

@@ -66,7 +66,7 @@ def test_sizes_without_a_seed_are_refused(name):
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("wrong", ["latent_dim", "width"])
 def test_sizes_of_nothing_are_refused(name, wrong):
-    with pytest.raises(UsageError, match=f"{wrong}=0 must be 1 or more"):
+    with pytest.raises(UsageError, match=f"{wrong}=0: must be 1 or more"):
         build(compose("train", overrides(name, f"model.{wrong}=0")))
 
 

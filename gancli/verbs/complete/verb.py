@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gancli.verbs.base import MISSING, POSITIVE, SEED, Runtime, Split, Verb, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Runtime, Split, Verb, key
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Keys:
     split: Split = MISSING
     label: Any = MISSING  # a class's number or name
     seed: int = key(SEED)
-    batch_size: int = key(POSITIVE)
+    batch_size: int = key(BATCH)
     ema: bool = MISSING
     trust: list[str] = MISSING
     sampling: Any = key(free=True)  # arguments of Model.set_sampling()

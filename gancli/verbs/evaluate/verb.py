@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli.errors import UsageError
-from gancli.verbs.base import MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, between, key
 
 Which = Enum("Which", ["last", "best", "all"])
 
@@ -30,9 +30,11 @@ class Keys:
     reference: str | None = key(path=True)
     save_reference: str | None = key(path=True)
     seed: int = key(SEED)
-    repeats: int = key(POSITIVE)
-    bootstrap: int = key(Range(lambda value: value == 0 or value >= 2, "must be 2 or more, or 0 for none"))
-    batch_size: int | None = key(POSITIVE)
+    repeats: int = key(between(1, 1000))
+    bootstrap: int = key(
+        Range(lambda value: value == 0 or 2 <= value <= 10**6, "must be from 2 to 1,000,000, or 0 for none")
+    )
+    batch_size: int | None = key(BATCH)
     ema: bool = MISSING
     trust: list[str] = MISSING
     runtime: Runtime = field(default_factory=Runtime)

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gancli.verbs.base import MISSING, POSITIVE, SEED, Runtime, Verb, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Runtime, Verb, key
 
 Format = Enum("Format", ["png", "npz", "grid"])
 
@@ -22,7 +22,7 @@ class Keys:
     n: Any = key(POSITIVE, count=True)
     out: str | None = key(path=True)
     seed: int = key(SEED)
-    batch_size: int = key(POSITIVE)
+    batch_size: int = key(BATCH)
     format: Format = MISSING
     ema: bool = MISSING
     trust: list[str] = MISSING
