@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 log = logging.getLogger("gancli")
@@ -23,7 +22,7 @@ def setup_logging(file: Path | None = None) -> None:
         handler.close()
     shown: logging.Handler = logging.StreamHandler(sys.stderr)
     if console.is_terminal:
-        shown = RichHandler(console=console, show_path=False, show_time=False, show_level=False)
+        shown = _Lines()
     log.addHandler(shown)
     if file is not None:
         kept = logging.FileHandler(file, encoding="utf-8")
@@ -31,6 +30,13 @@ def setup_logging(file: Path | None = None) -> None:
         log.addHandler(kept)
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+class _Lines(logging.Handler):
+    """Writes above the bar, and as it is: rich would break long lines, pad and colour them, and so spoil commands."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(self.format(record), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class RunProgress:

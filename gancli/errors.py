@@ -1,7 +1,8 @@
-"""The errors that are reported to the user, and suggestions for misspelt words."""
+"""The errors that are reported to the user, suggestions for misspelt words, and commands to copy."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from shlex import join
 
 
 class UsageError(Exception):
@@ -24,3 +25,13 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed word, or ``""`` when none is close."""
     close = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def command(*words: object) -> str:
+    """Return ``gancli <words>`` as a shell reads it, also for paths with blanks or brackets: ``'ckpt=my runs/[1]'``."""
+    return join(["gancli", *map(str, words)])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 job`` or ``1,200 jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

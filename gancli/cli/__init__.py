@@ -95,6 +95,7 @@ def run(verb: str, argv: list[str]) -> int:
         composition.setup()
     else:
         name, settings, resumed = saved.prepare(VERBS[verb], settings, multirun=multirun)
+    arguments.refuse_repeated(settings)
     job = Job(verb, resumed)
     with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:
@@ -107,7 +108,11 @@ def run(verb: str, argv: list[str]) -> int:
         finally:
             folder = composition.SweepFolder.folder
             any_job = folder is not None and sweep.keep(folder)
-    return max(code, sweep.report(folder)) if folder is not None and any_job else code
+    if folder is not None and not any_job and not code:
+        raise UsageError(f"the sweep has no jobs: nothing is in {' or '.join(filter(arguments.is_sweep, settings))}")
+    if folder is None or not any_job:
+        return code
+    return max(code, sweep.report(folder, [verb, *argv], stopped=code > 128))
 
 
 @contextlib.contextmanager
@@ -156,7 +161,7 @@ class Job:
             began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
             if began or not record.withdraw():
                 state = "interrupted" if code > 128 else "failed"
-                record.end(state, error=" ".join(f"{type(error).__name__}: {error}".split()))
+                record.end(state, error=_told(error))
             if not sweeps or code > 128:  # a failed job does not end its sweep
                 raise SystemExit(code) from error
 
@@ -171,6 +176,7 @@ class Job:
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
+        config.check_used(job.overrides, VERBS[self.verb].unused(checked))
         digest = config.digest(checked)
         if sweeps and record.is_done(digest):
             print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
@@ -181,6 +187,12 @@ class Job:
         gc.enable()
         metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
         record.end("done", metrics={key: float(value) for key, value in metrics.items()})
+
+
+def _told(error: BaseException) -> str:
+    """Return an error as status.json holds it, in one line; the state says already that a run was interrupted."""
+    kind = "" if isinstance(error, Interrupted) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())
 
 
 def report(error: BaseException, cfg: Any = None) -> int:

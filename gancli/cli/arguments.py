@@ -38,6 +38,7 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
         name, _, attached = word.partition("=")
         name = _SHORT.get(name, name)
         if bare and not re.match(r"[-+~]|[\w.@/]+=", word):
+            refuse_address(word, word)
             named.append(word)
         elif not word.startswith("-") or word == "-":
             settings.append(_setting(word, (*_PATHS, *paths)))
@@ -45,6 +46,8 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
             if not attached and not words:
                 raise UsageError(f"{word} needs a value")
             flags += [name, attached or words.pop(0)]
+            if name in ("--config-dir", "--config-path") and not Path(flags[-1]).expanduser().is_dir():
+                raise UsageError(f"{name} {flags[-1]}: no such folder")
             if name == "--cfg" and flags[-1] not in _CFG:
                 raise UsageError(f"--cfg {flags[-1]}: expected one of {', '.join(_CFG)}")
         elif name in _PLAIN:
@@ -64,12 +67,25 @@ def _setting(word: str, paths: Collection[str]) -> str:
         raise UsageError(f"{word!r} is not a setting; write settings as key=value, such as data=mnist")
     if re.fullmatch(r"~[\w@]+", key):
         raise UsageError(f"{word}: {key[1:]} cannot be removed; choose another value with {key[1:]}=...")
+    if key in paths:
+        refuse_address(word, value)
     if key not in paths or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
         return word
     # Hydra's grammar stops at ~ ( = and others. Commas mean a sweep, unless a path with them exists.
     if Path(value).expanduser().exists() or not re.search(r"[,(\[]", value):
         return f"{key}={quote(value)}"
     return word
+
+
+def refuse_address(word: str, value: str) -> None:
+    """Refuse a web address where a path is meant. Raises UsageError."""
+    if re.match(r"['\"\[]*\w+://", value):
+        raise UsageError(f"{word}: this reads files, not web addresses; download it, and name the file")
+
+
+def is_plain(value: str) -> bool:
+    """Tell whether Hydra reads a value as this exact text without quotes."""
+    return _SAFE.fullmatch(value) is not None
 
 
 def quote(value: str) -> str:
@@ -90,6 +106,20 @@ def value_of(settings: list[str], key: str) -> str | None:
 def replaced(settings: list[str], key: str, value: str) -> list[str]:
     """Return the settings with the value of a key replaced."""
     return [f"{key}={quote(value)}" if w.lstrip("+").partition("=")[0] == key else w for w in settings]
+
+
+def refuse_repeated(settings: list[str]) -> None:
+    """Refuse ``+penalty=r1`` beside ``penalty=drift``: one would have no effect. Without +, the last of two counts.
+
+    Raises:
+        UsageError: a key or group is set and added, or added twice.
+    """
+    given: dict[str, str] = {}
+    for word in settings:
+        key = word.lstrip("+").partition("=")[0]
+        before = given.setdefault(key, word)
+        if before != word and "+" in (before[0], word[0]):
+            raise UsageError(f"{key} is given twice, {given[key]} and {word}: omit one of them")
 
 
 def is_sweep(value: str) -> bool:

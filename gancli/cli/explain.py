@@ -10,6 +10,19 @@ from typing import Any
 
 from gancli.errors import did_you_mean
 
+_PLUGINS = {  # what Hydra itself does not have, by the package that brings it
+    ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
+    ("hydra/launcher", "ray"): "hydra-ray-launcher",
+    ("hydra/launcher", "ray_aws"): "hydra-ray-launcher",
+    ("hydra/launcher", "rq"): "hydra-rq-launcher",
+    ("hydra/launcher", "submitit_local"): "hydra-submitit-launcher",
+    ("hydra/launcher", "submitit_slurm"): "hydra-submitit-launcher",
+    ("hydra/sweeper", "ax"): "hydra-ax-sweeper",
+    ("hydra/sweeper", "nevergrad"): "hydra-nevergrad-sweeper",
+    ("hydra/sweeper", "optuna"): "hydra-optuna-sweeper",
+    ("hydra/hydra_logging", "colorlog"): "hydra-colorlog",
+    ("hydra/job_logging", "colorlog"): "hydra-colorlog",
+}
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -93,6 +106,8 @@ def _no_option(path: str, options: list[str]) -> str:
     shipped = [str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")]
     # Hydra lists no options for a list, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
     options = sorted({*options, *shipped})
+    if package := _PLUGINS.get((group, option)):
+        return f"{group}={option} is not installed; run: pip install {package}"
     listed = f" (allowed: {', '.join(options)})" if options else " (none is allowed)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 

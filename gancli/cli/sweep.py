@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from gancli.cli import status
+from gancli.cli.arguments import is_plain, quote
+from gancli.errors import command, counted
 from gancli.files import replacing
 
 NAME = "results.csv"
+FOLDER = "hydra.sweep.dir"
 _WIDEST = 50  # characters of a cell on the terminal
 
 
@@ -42,8 +45,14 @@ def keep(folder: Path) -> bool:
     return False
 
 
-def report(folder: Path) -> int:
-    """Print the table, write it to results.csv in the sweep's folder, and return 1 if a job failed, else 0."""
+def report(folder: Path, words: list[str], *, stopped: bool = False) -> int:
+    """Print the table, write it to results.csv in the sweep's folder, and return 1 if a job failed, else 0.
+
+    Args:
+        folder: the sweep's folder.
+        words: the command line of the sweep.
+        stopped: whether a signal ended the sweep before its last job.
+    """
     table = rows(folder)
     with replacing(folder / NAME) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
@@ -54,9 +63,18 @@ def report(folder: Path) -> int:
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     failed = sum(row["state"] == "failed" for row in table)
-    note = f"; {failed} failed; to rerun only those, add hydra.sweep.dir={folder} to the command" if failed else ""
-    print(f"{len(table)} jobs{note}; table: {folder / NAME}")
+    note = f"; {failed} failed" if failed else ""
+    print(f"{counted(len(table), 'job')}{note}; table: {folder / NAME}")
+    if failed or stopped:
+        rest = "go on with the rest; jobs that are done are left out" if stopped else "run only those that failed"
+        print(f"to {rest}:\n{again(folder, words)}", flush=True)
     return int(failed > 0)
+
+
+def again(folder: Path, words: list[str]) -> str:
+    """Return the command that runs the jobs of a sweep which are not done, in the same folder."""
+    place = str(folder) if is_plain(str(folder)) else quote(str(folder))
+    return command(*(word for word in words if not word.startswith(f"{FOLDER}=")), f"{FOLDER}={place}")
 
 
 def _cell(value: Any) -> str:

@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from gancli.config import composition, kinds, plain_yaml, schema, targets
 from gancli.config.annotations import anneals
-from gancli.config.check import check_arguments, check_keys, check_nodes, check_target
+from gancli.config.check import check_arguments, check_keys, check_nodes, check_target, check_used
 from gancli.config.composition import conf_dir
 from gancli.config.legacy import renewed
 from gancli.config.schema import parse_count
@@ -31,7 +31,7 @@ HOUSEKEEPING = (
 
 T = TypeVar("T")
 
-__all__ = ["conf_dir", "parse_count"]  # re-exported
+__all__ = ["check_used", "conf_dir", "parse_count"]  # re-exported
 
 
 def options(group: str) -> dict[str, DictConfig]:
@@ -55,7 +55,9 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     composition.setup()
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
-        return check(hydra.compose(verb, overrides=list(overrides)))
+        checked = check(hydra.compose(verb, overrides=list(overrides)))
+    check_used(overrides, VERBS[verb].unused(checked))
+    return checked
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -70,6 +72,23 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             found[prefix.removesuffix(".")] = value.rpartition(".")[2]
         elif value is not None and key != "_partial_":
             found[f"{prefix}{key}"] = value
+    return found
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the settings of a resumed run that are not those of its checkpoint: ``optimizer.lr=0.1 (saved: 0.2)``."""
+    old, new = (_dotted(plain(node)) for node in (before, now))
+    keys = [key for key in {**old, **new} if key not in ("resume", "trust") and old.get(key) != new.get(key)]
+    said = {True: "true", False: "false", None: "null"}
+    shown = lambda value: said[value] if value is None or isinstance(value, bool) else value  # noqa: E731
+    return [f"{key}={shown(new.get(key))} (saved: {shown(old.get(key))})" for key in keys]
+
+
+def _dotted(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        inner = isinstance(value, dict) and value
+        found |= _dotted(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return found
 
 

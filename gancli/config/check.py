@@ -45,12 +45,30 @@ def _in_range(value: Any, declared: Mapping[str, Any], path: str) -> Any:
         counts = {k: _count(v, f"{path}.{k}") if k in ("from", "to") else v for k, v in value.items()}
         return _annealed(counts, path)
     number = _count(value, path) if declared.get("count") else value
-    if isinstance(number, (int, float)) and (wrong := beyond(number, [">= 0"])):
-        raise UsageError(f"{path}={number}: {wrong}")
     allowed = declared.get("range")
-    if allowed is not None and not allowed.allows(number):
-        raise UsageError(f"{path}={number}: {allowed.text}")
+    wrong = allowed.text if allowed is not None and not allowed.allows(number) else None
+    if isinstance(number, (int, float)):
+        wrong = wrong or beyond(number, [">= 0"])
+    if wrong:
+        raise UsageError(f"{path}={number}: {wrong}")
     return number
+
+
+def check_used(settings: Sequence[str], unused: Mapping[str, str]) -> None:
+    """Refuse a setting that would have no effect.
+
+    Args:
+        settings: what was typed.
+        unused: keys that the command does not use, each for itself and those below it, with the reasons.
+
+    Raises:
+        UsageError: one of them was typed.
+    """
+    for word in settings:
+        key, _, value = word.lstrip("+").partition("=")
+        for each, reason in unused.items():
+            if value != "null" and (key == each or key.startswith(f"{each}.")):
+                raise UsageError(f"{word}: {reason}")
 
 
 def check_nodes(values: Mapping[str, Any]) -> None:

@@ -5,15 +5,23 @@ With D = sigmoid(s): -log D(x) = softplus(-s(x)) and -log(1 - D(x)) = softplus(s
     gancli train model=dcgan loss=hinge 'penalty=[r1,drift]' stabilizer=instance_noise
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
+from torch.nn.utils.parametrize import is_parametrized
 
 from gancli.losses.base import Moment, Phase
 from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
 from gancli.ranges import Positive, Signed
+
+UNBOUNDED = (
+    "loss=wasserstein and nothing that bounds the critic's slope: the loss has no limit and estimates no distance "
+    "(Arjovsky et al. 2017, section 3); add penalty=gradient_penalty or penalty=weight_clipping, or choose a model "
+    "with spectral normalisation, such as model=sngan"
+)
 
 
 def verdicts(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -114,6 +122,12 @@ class Wasserstein(AdversarialLoss):
         if self.warmup or self.warmup_every:
             critic = critic._replace(repeat=self._updates)
         return [critic, generator]
+
+    def contradictions(self, critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
+        told = super().contradictions(critic, settings)
+        if any(each.bounding for each in self.penalties.values()) or any(map(is_parametrized, critic.modules())):
+            return told
+        return [*told, UNBOUNDED]
 
     def _updates(self, moment: Moment) -> int:
         again = self.warmup_every and moment.turn % self.warmup_every == 0

@@ -126,7 +126,11 @@ class AdversarialLoss(Loss):
         ]
 
     def warnings(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        return warnings(self.penalties, model.discriminator, settings["discriminator"])
+        return self.contradictions(model.discriminator, settings["discriminator"])
+
+    def contradictions(self, critic: nn.Module, settings: Mapping[str, Any]) -> list[str]:
+        """Return one line for whatever the papers advise against in a discriminator and its optimizer's settings."""
+        return warnings(self.penalties, critic, settings)
 
     def discriminator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         wanted = model.target_labels(batch.label)

@@ -38,6 +38,8 @@ class PenaltyInputs(NamedTuple):
 class Regularizer:
     """A penalty or a projection of the critic."""
 
+    bounding: ClassVar[bool] = True  # whether it bounds the critic's slope
+
     def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         """Return one line if the critic or its optimizer's settings contradict the paper."""
         return None
@@ -194,6 +196,7 @@ class Drift(Penalty):
     """
 
     second_order = False
+    bounding = False
 
     def __init__(self, weight: float | Annealed = 0.001, interval: Positive = 1) -> None:
         super().__init__(interval)

@@ -8,7 +8,7 @@ from torch import Tensor
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
 from gancli.losses.game import AdversarialLoss
-from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
+from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.translation import Translation
 
@@ -63,7 +63,7 @@ class TranslationLoss(Loss):
         self.gan, self.discriminator = gan, discriminator
 
     def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        return warnings(self.adversarial.penalties, model.discriminators, settings["discriminators"])
+        return self.adversarial.contradictions(model.discriminators, settings["discriminators"])
 
     def _discriminators(
         self, term: Callable[..., dict[str, Tensor]], games: Callable[..., dict[str, PenaltyInputs]]

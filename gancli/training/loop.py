@@ -10,7 +10,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import RunProgress, setup_logging
-from gancli.errors import Interrupted, UsageError
+from gancli.errors import Interrupted, UsageError, command
 from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint
@@ -59,6 +59,8 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     run = build(cfg)
     if saved is not None:
         run.restore(saved)
+        changed = ", ".join(config.differences(saved.config, cfg)) or "none, all are those of the checkpoint"
+        run.notes.append(f"resumed from {saved.path} at {saved.images:,} images; changed settings: {changed}")
         if run.images >= run.total:
             raise UsageError(
                 f"{saved.path} has completed its {run.total:,} images; to continue, add images={2 * run.total}"
@@ -77,7 +79,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
         open_folder(cfg, run_dir)
         note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
-    for line in (*run.source.notes(), *run.model.notes):
+    for line in (*run.notes, *run.source.notes(), *run.model.notes):
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)
@@ -90,7 +92,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     _loop(run, run_dir, tracker, history)
     final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
     tracker.hparams(config.flat(cfg), final)
-    log.info("done -> %s; next: gancli eval ckpt=%s", run_dir, run_dir)
+    log.info("done -> %s; next:\n%s", run_dir, command("eval", f"ckpt={run_dir}"))
     return final
 
 
@@ -135,8 +137,8 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
         for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
             animate(run_dir / "samples", ending)
     if stop.signum:
-        rest = f"train resume={run_dir}" if run.images < run.total else f"eval ckpt={run_dir}"
-        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; continue with: gancli {rest}")
+        rest = ("train", f"resume={run_dir}") if run.images < run.total else ("eval", f"ckpt={run_dir}")
+        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; continue with:\n{command(*rest)}")
 
 
 def _diagnose(history: History, tracker: Tracker) -> list[str]:

@@ -61,6 +61,7 @@ class Run:
     best: float | None = None  # best value of eval.best so far
     stage: Hashable = None  # current stage of the model, see Model.stage()
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
+    notes: list[str] = field(default_factory=list)  # of a resumed run: from where, and with which other settings
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
 
     @property

@@ -81,6 +81,11 @@ def _accept(values: Mapping[str, Any]) -> None:
     """Accept every combination."""
 
 
+def _all_used(values: Mapping[str, Any]) -> dict[str, str]:
+    """Every key is used."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """One command: ``gancli <name> key=value ...``.
@@ -91,6 +96,8 @@ class Verb:
         keys: a dataclass of the root keys with their types; key() adds ranges.
         run: does the work, given the checked config and the folder of the job, and returns values by name.
         check: raises a UsageError for incompatible values; it gets plain values, each within its range.
+        unused: returns the keys that the command does not use with these values, each with the reason; a key there
+            stands for those below it, too. They are refused where they are typed.
         bare: the key whose values may be given without the key: ``gancli report A B``.
         checkpoint: the key that names a checkpoint or run whose own config provides defaults.
         inherited: returns the values that the checkpoint's config provides, given that config and a function that tells
@@ -103,6 +110,7 @@ class Verb:
     keys: type[Any]
     run: Callable[[Any, Path], dict[str, float]]
     check: Callable[[Mapping[str, Any]], None] = _accept
+    unused: Callable[[Mapping[str, Any]], dict[str, str]] = _all_used
     bare: str | None = None
     checkpoint: str | None = None
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None

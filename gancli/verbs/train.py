@@ -101,6 +101,23 @@ def check(values: Mapping[str, Any]) -> None:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch}; change one of them")
 
 
+def unused(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that have no effect beside the others, with the reasons."""
+    found: dict[str, str] = {}
+    if values["lecture"] is not None:
+        alone = ("resume", "epochs", "accumulate", "clip", "checkpoint", "samples", "eval", "doctor", "log")
+        found |= dict.fromkeys(alone, "a lecture draws one figure and does not use it; omit it")
+    if values["resume"]:
+        found["seed"] = "a resumed run goes on with the random numbers of its checkpoint; omit it, or omit resume="
+    if values["epochs"] is not None:
+        found["images"] = f"epochs={values['epochs']} takes precedence; omit one of them, or add epochs=null"
+    if not values["samples"]["every"]:
+        found |= dict.fromkeys(("samples.n", "samples.views"), "samples.every=0 draws none; omit it, or set that key")
+    if not values["eval"]["every"]:
+        found["eval.n"] = "eval.every=0 scores nothing during training; omit it, or add eval.every=100k"
+    return found
+
+
 def train(cfg: Any, folder: Path) -> dict[str, float]:
     """Train the model of ``cfg``, or draw the figure of its lecture, and return the last losses and scores.
 
@@ -122,6 +139,7 @@ VERB = Verb(
     keys=Keys,
     run=train,
     check=check,
+    unused=unused,
     checkpoint="resume",
     makes_runs=True,
 )

@@ -280,7 +280,7 @@ def test_a_done_job_runs_again_when_its_config_changed(cli, verb, monkeypatch) -
 def test_a_job_with_wrong_settings_is_a_failed_job(cli, verb) -> None:
     answer = cli("train", "-m", "batch_size=0,64")
     assert answer.code == 1
-    assert "batch_size=0: must be 1 or more" in answer.err
+    assert "batch_size=0: must be from 1 to" in answer.err
     assert [cfg.batch_size for _, cfg, _ in verb] == [64]
 
 

@@ -313,3 +313,20 @@ def test_a_weight_that_changes_is_read_by_the_share_of_the_run():
     play = game()
     values = [R1(gamma=Annealed(4, 2))(play._replace(progress=torch.tensor(share))) for share in (0.0, 0.5, 1.0)]
     assert [(v / R1(gamma=1.0)(play)).item() for v in values] == pytest.approx([4, 3, 2])
+
+
+@pytest.mark.parametrize(
+    "on, told",
+    [
+        (["model=dcgan", "loss=wasserstein"], True),
+        (["model=dcgan", "loss=wasserstein", "penalty=drift"], True),
+        (["model=wgan", "penalty=[]"], True),
+        (["model=dcgan", "loss=wasserstein", "penalty=gradient_penalty"], False),
+        (["model=wgan"], False),
+        (["model=sngan", "loss=wasserstein"], False),
+        (["model=dcgan"], False),
+    ],
+)
+def test_a_wasserstein_loss_without_any_bound_is_told(on, told):
+    run = build(compose("train", overrides("dcgan", *on)))
+    assert any("nothing that bounds the critic's slope" in line for line in run.warnings()) == told

@@ -177,7 +177,6 @@ def test_reference_statistics_travel_and_pytorch_fid_reads_them(trained, tmp_pat
         (["images=x", "ckpt=y"], "one of them"),
         (["images=x"], "data=mnist"),
         (["images=/no/such", *DIGITS], "/no/such"),
-        (["images=x", "repeats=2", *DIGITS], "which=last and repeats"),
         (["images=x", "save_reference=y", "metrics=[is]", *DIGITS], "add fid"),
         (["ckpt=x", "repeats=0"], "repeats=0"),
         (["images=x", "reference=/no/file.npz", *DIGITS], "reference=/no/file.npz"),

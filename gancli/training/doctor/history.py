@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from gancli.errors import counted
 from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
 
 
@@ -57,7 +58,7 @@ class History:
         if not self.examined:
             return []
         if not self.alarms:
-            return [f"doctor: no alarm in {self.examined} examinations"]
+            return [f"doctor: no alarm in {counted(self.examined, 'examination')}"]
         return [f"doctor: {alarm.line()}" for alarm in self.alarms]
 
     def _judge(self, rule: Rule, images: int) -> Alarm | None:

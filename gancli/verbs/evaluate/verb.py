@@ -46,7 +46,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Check the choice of what is scored.
 
     Raises:
-        UsageError: neither or both of ckpt and images are given, or keys that only apply to the other one.
+        UsageError: neither or both of ckpt and images are given, or not what else they need.
     """
     ckpt, images = values["ckpt"], values["images"]
     if not ckpt and not images:
@@ -55,10 +55,15 @@ def check(values: Mapping[str, Any]) -> None:
         raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
     if images and not values.get("data"):
         raise UsageError(f"images={images} must be scored against real images; name the data, such as data=mnist")
-    if images and (values["which"] != "last" or values["repeats"] > 1):
-        raise UsageError(f"images=...: which={values['which']} and repeats only apply to checkpoints; omit them")
     if values["save_reference"] and "fid" not in values["metrics"]:
         raise UsageError("save_reference=... saves the statistics that FID needs; add fid to metrics")
+
+
+def unused(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that have no effect beside the others, with the reasons."""
+    if values["images"]:
+        return dict.fromkeys(("which", "repeats", "ema"), "it applies to checkpoints, not to images=...; omit it")
+    return {"bootstrap": "it applies to images=...; a checkpoint draws new images for each of repeats=3"}
 
 
 def inherited(saved: Mapping[str, Any], typed: Callable[[str], bool]) -> dict[str, Any]:
@@ -83,6 +88,7 @@ VERB = Verb(
     keys=Keys,
     run=run,
     check=check,
+    unused=unused,
     checkpoint="ckpt",
     inherited=inherited,
 )

@@ -1,6 +1,7 @@
 """Run folders as data: settings, history, cost and evaluations of a run, read without importing torch."""
 
 import glob
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 
 from gancli import config, structure
 from gancli.config.legacy import renewed_choices, renewed_protocol
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.structure import read_json, read_rows
 
+log = logging.getLogger("gancli")
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
 VALIDATION = "validation"
@@ -94,17 +96,26 @@ def find(named: str | Sequence[str]) -> list[Path]:
         named: run folders, folders of runs (sweeps) or glob patterns.
 
     Raises:
-        UsageError: one of them matches no run.
+        UsageError: one of them matches nothing, or none holds a run; the others are skipped, which is logged.
     """
     found: dict[Path, None] = {}
-    for name in [named] if isinstance(named, str) else named:
+    skipped = []
+    names = [named] if isinstance(named, str) else list(named)
+    for name in names:
         pattern = str(Path(str(name)).expanduser())
         paths = [Path(pattern)] if Path(pattern).exists() else [Path(p) for p in sorted(glob.glob(pattern))]
         runs = [run.parent for path in paths for run in _configs(path)]
+        if paths and not runs and len(names) > 1:  # outputs/* names whatever is in there
+            skipped.append(str(name))
+            continue
         if not runs:
             what = "holds no run" if paths else "matches nothing"
             raise UsageError(f"runs={name} {what}: name run folders, sweeps or globs, such as runs='outputs/sweep/*'")
         found |= {run.resolve(): None for run in runs}
+    if not found:
+        raise UsageError(f"runs: none of {', '.join(map(str, names[:3]))}{', ...' * (len(names) > 3)} holds a run")
+    if skipped:
+        log.warning("%s without runs skipped: %s", counted(len(skipped), "path"), ", ".join(skipped))
     return list(found)
 
 
@@ -128,7 +139,7 @@ def read(folder: Path) -> Run:
         choices={k: _word(v) for k, v in choices.items() if k.partition("/")[0] not in FOLLOWING},
         typed=tuple(word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())),
         state=status.get("state", "unknown"),
-        error=status.get("error"),
+        error=(status.get("error") or "").removeprefix("Interrupted: ") or None,  # of gancli 0.1
         device=", then ".join(devices) or None,
         history=tuple(read_rows(folder / HISTORY)),
         cards=tuple(_cards(folder / "eval", damaged)),

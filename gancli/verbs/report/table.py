@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from gancli.errors import UsageError, did_you_mean
+from gancli.errors import UsageError, command, counted, did_you_mean
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import columns, labels, text
 from gancli.verbs.report.runs import VALIDATION, Card, Choice, Run, chosen
@@ -157,8 +157,8 @@ def build(
     if not cards:
         such = f" with only={dict(only)}" if only else ""
         raise UsageError(
-            f"none of the {len(runs)} runs was evaluated on the {split} split{such}; "
-            f"next, for each: gancli eval ckpt={runs[0].folder} split={split}"
+            f"none of {counted(len(runs), 'run')} was evaluated on the {split} split{such}; "
+            f"next, for each: {command('eval', f'ckpt={runs[0].folder}', f'split={split}')}"
         )
     known = measured(cards)
     for key in (*(keys or ()), *([best] if best else [])):
@@ -179,7 +179,8 @@ def build(
         kinds += [BEST, *([BEST_SEED] if any(len(row.runs) > 1 for row in table) else [])]
     unlike = protocols.differing(cards)
     shared = {key: value for key, value in cards[0].protocol.items() if key not in unlike}
-    return Table((*own, *apart), table, tuple(keys or known), tuple(kinds), known_better, shared, apart, split)
+    heads = (*own, *(f"{key} (eval)" if key in own else key for key in apart))  # no two columns of one name
+    return Table(heads, table, tuple(keys or known), tuple(kinds), known_better, shared, apart, split)
 
 
 def measured(cards: Sequence[Card]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gancli.errors import command
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import count
 from gancli.verbs.report.runs import VALIDATION, Run
@@ -86,9 +87,11 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
     unfinished = [f"{each.run.folder.name} {each.run.state} at {count(each.run.images)} images" for each in scored
                   if each.run.state not in ("done", "unknown")]  # fmt: skip
     repeated = [run.folder.name for run in runs if run.folder not in kept]
-    missing = [f"gancli eval ckpt={each.run.folder}" for each in scored if not each.last]
+    missing = [command("eval", f"ckpt={each.run.folder}") for each in scored if not each.last]
     unmeasured = [
-        f"gancli eval ckpt={each.run.folder}/checkpoints/best.pt" for each in scored if each.choice and not each.best
+        command("eval", f"ckpt={each.run.folder}/checkpoints/best.pt")
+        for each in scored
+        if each.choice and not each.best
     ]
     elsewhere = [
         each.run.folder.name for each in scored if not each.choice and each.run.curve("eval/" + each.run.eval_best)

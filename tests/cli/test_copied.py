@@ -1,0 +1,64 @@
+"""Commands to copy: a line of their own, unbroken on a narrow terminal, and quoted for the shell."""
+
+import logging
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_cli import replace_verbs
+
+from gancli import console
+from gancli.cli import sweep
+from gancli.errors import Interrupted, command
+
+LONG = f"/a folder/{'long' * 60}/[1]"
+
+
+def test_commands_are_quoted_for_the_shell() -> None:
+    assert command("eval", "ckpt=runs/1") == "gancli eval ckpt=runs/1"
+    assert shlex.split(command("eval", f"ckpt={LONG}")) == ["gancli", "eval", f"ckpt={LONG}"]
+
+
+def test_the_log_on_a_narrow_terminal_breaks_pads_and_colours_nothing(capsys, monkeypatch) -> None:
+    narrow = Console(stderr=True, force_terminal=True, width=40, color_system="truecolor")
+    monkeypatch.setattr(console, "console", narrow)
+    console.setup_logging()
+    line = command("eval", f"ckpt={LONG}", "n=64")
+    logging.getLogger("gancli").info("done -> %s; next:\n%s", "[bold]1", line)
+    console.setup_logging()
+    assert capsys.readouterr().err == f"done -> [bold]1; next:\n{line}\n"
+
+
+@pytest.mark.parametrize("typed", [["seed=1,2,3"], ["seed=1,2,3", "model=mlp_gan", "hydra.sweep.dir=my sweep/[1]"]])
+def test_an_interrupted_sweep_prints_the_command_that_continues_it(cli, monkeypatch, typed: list[str]) -> None:
+    calls: list[int] = []
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        calls.append(cfg.seed)
+        if calls == [1, 2]:
+            raise Interrupted(signal.SIGINT, "stopped")
+        return {"loss": 1.0}
+
+    replace_verbs(monkeypatch, call)
+    words = [word if "dir=" not in word else "hydra.sweep.dir='my sweep/[1]'" for word in typed]
+    answer = cli("train", "-m", *words)
+    assert answer.code == 130 and "to go on with the rest" in answer.out
+    last = answer.out.splitlines()[-1]
+    program, *again = shlex.split(last)
+    assert program == "gancli" and again[:2] == ["train", "-m"] and "seed=1,2,3" in again
+    assert cli(*again).code == 0
+    assert calls == [1, 2, 2, 3], "the first job is not done again"
+    (table,) = Path().rglob("results.csv")
+    assert sweep.again(table.parent.resolve(), ["train", *words]).count("hydra.sweep.dir") == 1
+
+
+def test_a_failed_job_of_a_sweep_has_its_command_too(cli, monkeypatch) -> None:
+    replace_verbs(monkeypatch, lambda name, cfg, folder: {"n": 1.0})
+    answer = cli("train", "-m", "batch_size=0,64")
+    assert answer.code == 1 and "2 jobs; 1 failed" in answer.out
+    assert answer.out.splitlines()[-2] == "to run only those that failed:"
+    assert answer.out.splitlines()[-1].startswith("gancli train -m batch_size=0,64 hydra.sweep.dir=/")
+    assert "1 job; table" in cli("train", "-m", "seed=1").out
