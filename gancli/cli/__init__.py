@@ -96,6 +96,7 @@ def run(verb: str, argv: list[str]) -> int:
     else:
         name, settings, resumed = saved.prepare(VERBS[verb], settings, multirun=multirun)
     arguments.refuse_repeated(settings)
+    settings = composition.with_lists(verb, settings, sweep=multirun)
     job = Job(verb, resumed)
     with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:

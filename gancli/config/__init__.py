@@ -55,7 +55,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     composition.setup()
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
-        checked = check(hydra.compose(verb, overrides=list(overrides)))
+        checked = check(hydra.compose(verb, overrides=composition.with_lists(verb, overrides)))
     check_used(overrides, VERBS[verb].unused(checked))
     return checked
 

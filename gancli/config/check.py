@@ -183,6 +183,9 @@ def _check_value(
     _check_inside(value, path, parameter, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
+    if not isinstance(value, (list, dict)) and not fits(value, parameter.annotation):
+        if value is not None and fits([value], parameter.annotation):  # a list of one
+            node[key] = value = [value]
     if not fits(value, parameter.annotation):
         raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {value!r}")
     own = parameter.module.name.partition(".")[0] == "gancli"

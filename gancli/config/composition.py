@@ -2,7 +2,7 @@
 
 import re
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -27,6 +27,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gancli.folders import INTERNAL, conf_dir, user_folders
 from gancli.verbs import VERBS
+from gancli.verbs.base import leaves
 
 HYDRA_1_3 = hydra.__version__.startswith("1.3.")
 VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
@@ -77,6 +78,23 @@ def _words(overrides: ListConfig | list[str]) -> list[str]:
     """Return the overrides exactly as they were written, including interpolations."""
     words = OmegaConf.to_container(overrides, resolve=False) if isinstance(overrides, ListConfig) else overrides
     return [str(word) for word in cast("list[str]", words)]
+
+
+def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Return the overrides with ``metrics=kid`` as ``metrics=[kid]`` for each key of a verb that is a list.
+
+    In a sweep several values stand for its jobs, so that ``metrics=fid,kid`` becomes ``metrics=[fid],[kid]``.
+    """
+    one = r"[\w.,/-]+" if sweep else r"[\w./-]+"
+    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in (list[str], list[str] | None)}
+
+    def mended(word: str) -> str:
+        key, equals, value = word.partition("=")
+        if not equals or key.lstrip("+") not in lists or value == "null" or not re.fullmatch(one, value):
+            return word
+        return f"{key}={','.join(f'[{each}]' for each in value.split(','))}"
+
+    return [mended(word) for word in overrides]
 
 
 def slug(value: str | ListConfig) -> str:

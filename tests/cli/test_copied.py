@@ -3,16 +3,17 @@
 import logging
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from test_cli import replace_verbs
 
 from gancli import console
 from gancli.cli import sweep
 from gancli.errors import Interrupted, command
+from gancli.verbs import TRAIN, VERBS
 
 LONG = f"/a folder/{'long' * 60}/[1]"
 
@@ -36,13 +37,13 @@ def test_the_log_on_a_narrow_terminal_breaks_pads_and_colours_nothing(capsys, mo
 def test_an_interrupted_sweep_prints_the_command_that_continues_it(cli, monkeypatch, typed: list[str]) -> None:
     calls: list[int] = []
 
-    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+    def call(cfg: Any, folder: Path) -> dict[str, float]:
         calls.append(cfg.seed)
         if calls == [1, 2]:
             raise Interrupted(signal.SIGINT, "stopped")
         return {"loss": 1.0}
 
-    replace_verbs(monkeypatch, call)
+    monkeypatch.setitem(VERBS, "train", replace(TRAIN, run=call))
     words = [word if "dir=" not in word else "hydra.sweep.dir='my sweep/[1]'" for word in typed]
     answer = cli("train", "-m", *words)
     assert answer.code == 130 and "to go on with the rest" in answer.out
@@ -56,7 +57,7 @@ def test_an_interrupted_sweep_prints_the_command_that_continues_it(cli, monkeypa
 
 
 def test_a_failed_job_of_a_sweep_has_its_command_too(cli, monkeypatch) -> None:
-    replace_verbs(monkeypatch, lambda name, cfg, folder: {"n": 1.0})
+    monkeypatch.setitem(VERBS, "train", replace(TRAIN, run=lambda cfg, folder: {"n": 1.0}))
     answer = cli("train", "-m", "batch_size=0,64")
     assert answer.code == 1 and "2 jobs; 1 failed" in answer.out
     assert answer.out.splitlines()[-2] == "to run only those that failed:"
