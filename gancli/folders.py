@@ -1,4 +1,4 @@
-"""The folders of configs, shipped and the user's own; `gancli help` reads them before Hydra is imported."""
+"""The folders of configs, shipped and the user's own, and of runs; `gancli help` reads them before Hydra is there."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,18 @@ def conf_dir() -> Path:
         if (folder / "train.yaml").is_file():  # site-packages/conf may belong to another package
             return folder
     raise UsageError(f"this installation lacks its conf folder (looked in {here / 'conf'}); reinstall gancli")
+
+
+def outputs() -> Path:
+    """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
+    return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
+
+
+def typed_groups() -> list[str]:
+    """Return the groups that one types, such as ``model`` and ``loss/adversarial``, of the shipped and own configs."""
+    files = ((folder, file) for folder in (conf_dir(), *user_folders()) for file in folder.glob("*/**/*.yaml"))
+    groups = {file.parent.relative_to(folder).as_posix() for folder, file in files}
+    return sorted(group for group in groups if group.split("/")[0] not in INTERNAL)
 
 
 def user_folders() -> list[Path]:

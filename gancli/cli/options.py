@@ -7,14 +7,14 @@ from pathlib import Path
 from textwrap import fill
 
 from gancli.errors import UsageError, did_you_mean
-from gancli.folders import INTERNAL, conf_dir, user_folders
+from gancli.folders import conf_dir, typed_groups, user_folders
 
 WIDTH = 120  # characters of a line
 
 
 def overview() -> str:
     """Return the groups that one types, a line for each."""
-    groups = sorted(group for group in _groups() if "/" not in group)
+    groups = sorted(group for group in typed_groups() if "/" not in group)
     return _table({group: first_line(group) for group in groups})
 
 
@@ -24,7 +24,7 @@ def explained(group: str) -> str:
     Raises:
         UsageError: there is no such group.
     """
-    groups = _groups()
+    groups = typed_groups()
     if group not in groups:
         raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (allowed: {', '.join(sorted(groups))})")
     files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
@@ -54,12 +54,6 @@ def _table(stories: dict[str, str]) -> str:
 
 def _folders() -> list[Path]:
     return [conf_dir(), *user_folders()]
-
-
-def _groups() -> set[str]:
-    files = ((folder, file) for folder in _folders() for file in folder.glob("*/**/*.yaml"))
-    groups = {file.parent.relative_to(folder).as_posix() for folder, file in files}
-    return {group for group in groups if group.split("/")[0] not in INTERNAL}
 
 
 def _story(file: Path) -> str:

@@ -1,6 +1,5 @@
 """Loading the config of an earlier run for ckpt= and resume=, before Hydra composes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,12 @@ from gancli.cli import short, status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
+from gancli.folders import outputs
 from gancli.training import checkpoint
 from gancli.verbs.base import Verb
 
 CONFIG = "config.yaml"
 FIXED = ("data", "model", "loss", "optimizer", "experiment", "internal/recipe")  # a resumed run keeps these
-
-
-def outputs() -> Path:
-    """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
-    return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
 
 
 def latest() -> Path:

@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT
 from hydra._internal.hydra import Hydra
 
-from gancli import __version__, config
+from gancli import __version__, config, folders
 from gancli import cli as cli_module
 from gancli.cli import options, status
 from gancli.config import composition
@@ -133,7 +133,7 @@ def test_help_of_a_group_explains_its_options(cli) -> None:
 
 
 def test_every_option_that_is_typed_is_explained() -> None:
-    groups = options._groups()
+    groups = folders.typed_groups()
     lines = [line for group in groups for line in options.explained(group).splitlines()]
     assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
 
