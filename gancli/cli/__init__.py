@@ -34,6 +34,9 @@ Groups, chosen by group=option:
 {groups}
 
 gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
+Your own options lie in conf/ here, or in the folders of GANCLI_CONF; settings of this machine in
+conf/local/default.yaml, such as runtime: {{device: cpu, threads: 4}}. Runs go into outputs/, or GANCLI_OUTPUTS.
+Classes of your own: put their package on PYTHONPATH and name it, 'trust=[mypackage]'.
 Completion for bash: eval "$(gancli -sc install=bash)\""""
 
 

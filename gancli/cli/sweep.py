@@ -27,7 +27,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     for path, values in jobs.items():
         row = {"run": str(path.relative_to(folder)), "state": values["state"], "seconds": values["seconds"]}
         row |= {name: settings[path].get(name, "") for name in varying}
-        row |= {name: values["metrics"].get(name, "") for name in metrics}
+        row |= {name if name not in row else f"{name} (result)": values["metrics"].get(name, "") for name in metrics}
         table.append(row | {"error": values["error"] or ""})
     return table
 

@@ -111,10 +111,6 @@ def unused(values: Mapping[str, Any]) -> dict[str, str]:
         found["seed"] = "a resumed run goes on with the random numbers of its checkpoint; omit it, or omit resume="
     if values["epochs"] is not None:
         found["images"] = f"epochs={values['epochs']} takes precedence; omit one of them, or add epochs=null"
-    if not values["samples"]["every"]:
-        found |= dict.fromkeys(("samples.n", "samples.views"), "samples.every=0 draws none; omit it, or set that key")
-    if not values["eval"]["every"]:
-        found["eval.n"] = "eval.every=0 scores nothing during training; omit it, or add eval.every=100k"
     return found
 
 

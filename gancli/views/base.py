@@ -84,6 +84,9 @@ class View(ABC):
     def suits(cls, model: Model) -> bool:
         """Tell whether the view can show this model."""
 
+    def check_number(self, n: int, data: RunData) -> None:
+        """Refuse a number of images that was asked for and that the view cannot show. Raises UsageError."""
+
     @abstractmethod
     def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
         """Draw the pictures of a model, which depend only on its weights and the arguments.

@@ -74,6 +74,11 @@ class Completion(View):
         self.mask, self.image, self.completions = mask, image, completions
         self.split, self.label = split, label
 
+    def check_number(self, n: int, data: RunData) -> None:
+        raise UsageError(
+            f"n={n}: completions are of the images that view.image names; view.completions={n} is per image"
+        )
+
     @classmethod
     def suits(cls, model: Model) -> bool:
         return isinstance(model, Explicit) and model.completes and not model.spec.points

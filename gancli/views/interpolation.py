@@ -6,6 +6,7 @@ gancli sample ckpt=latest view=interpolation view.steps=16
 import torch
 from torch import Tensor
 
+from gancli.errors import UsageError
 from gancli.models.base import Adversarial, Model
 from gancli.models.sampling import class_labels, finished
 from gancli.views.base import Picture, RunData, View, arrange
@@ -30,6 +31,11 @@ class Interpolation(View):
         if steps < 2:
             raise ValueError(f"steps={steps} must be 2 or more")
         self.steps, self.label = steps, label
+
+    def check_number(self, n: int, data: RunData) -> None:
+        if n % self.steps:
+            more = (n // self.steps + 1) * self.steps
+            raise UsageError(f"n={n}: each row has {self.steps} images; use n={more}, or view.steps={n} for one row")
 
     @classmethod
     def suits(cls, model: Model) -> bool:

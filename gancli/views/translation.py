@@ -55,6 +55,15 @@ class Translations(View):
     def suits(cls, model: Model) -> bool:
         return isinstance(model, Translation)
 
+    def check_number(self, n: int, data: RunData) -> None:
+        if self.source is not None:
+            raise UsageError(f"n={n}: all images of source={self.source} are translated; omit n")
+        most = min(COLUMNS, len(_shown(data)))
+        if n > most:
+            raise UsageError(
+                f"n={n}: the picture shows {most} images or fewer; translate a folder of them with source=..."
+            )
+
     def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
         assert isinstance(model, Translation)
         generator = torch.Generator(model.device).manual_seed(seed)

@@ -478,3 +478,17 @@ def test_module_runs_like_the_script(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gancli", "train", "modle=dcgan"]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert answer.returncode == 2 and "did you mean 'model'?" in answer.stderr
+
+
+def test_no_two_columns_of_a_sweep_have_one_name(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_verbs(monkeypatch, lambda name, cfg, folder: {"batch_size": 1.0, "state": 2.0})
+    answer = cli("train", "-m", "batch_size=4,8")
+    heads = re.split("  +", answer.out.splitlines()[2])
+    assert "batch_size (result)" in answer.out and "state (result)" in answer.out and len(heads) == len(set(heads))
+
+
+def test_an_interruption_is_told_once(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    replace_verbs(monkeypatch, raising(Interrupted(signal.SIGINT, "stopped at 8 images"), after="log.txt"))
+    assert cli("train").code == 130
+    (file,) = tmp_path.glob("outputs/*/*/status.json")
+    assert json.loads(file.read_text())["error"] == "stopped at 8 images"

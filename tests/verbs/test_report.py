@@ -438,3 +438,14 @@ def test_settings_of_a_metric_are_named_after_it() -> None:
     """What a protocol may leave out where the metric was not asked for is told by its name."""
     for metric in METRICS.values():
         assert all(key.startswith(f"{metric.name}_") for key in metric.constants)
+
+
+def test_what_holds_no_run_is_skipped_and_counted(sweep, tmp_path, caplog) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    named = [str(sweep / "00"), str(tmp_path / "results"), str(tmp_path / "notes.txt")]
+    assert runs.find(named) == [(sweep / "00").resolve()]
+    assert "2 paths without runs skipped" in caplog.text
+    for wrong, words in ((named[1:], "none of .*results.*holds a run"), ([named[0], "/no/such"], "matches nothing")):
+        with pytest.raises(UsageError, match=words):
+            runs.find(wrong)

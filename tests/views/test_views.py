@@ -12,13 +12,17 @@ from gancli import config
 from gancli.config import targets
 from gancli.config.legacy import renewed
 from gancli.config.views import first_views
+from gancli.data.fake import FakeImages
 from gancli.errors import UsageError
 from gancli.models.base import Model
 from gancli.training import checkpoint
 from gancli.verbs.sample.run import sample
 from gancli.views import choice, pictures
 from gancli.views.base import Picture, RunData, View
+from gancli.views.completion import Completion
+from gancli.views.grid import Grid
 from gancli.views.interpolation import Interpolation
+from gancli.views.translation import Translations
 
 MINE = '''
 import torch
@@ -181,3 +185,23 @@ def test_data_are_read_when_a_view_asks():
     assert data.class_number("cat") == 0 and data.images == 5
     assert choice.held_out({"validation": 0}) == "test"
     assert choice.held_out({"validation": 0.1}) == "validation" and choice.held_out({}) == "test"
+
+
+@pytest.mark.parametrize(
+    "view, n, said",
+    [
+        (Interpolation(steps=10), 15, "n=15: each row has 10 images; use n=20"),
+        (Interpolation(steps=10), 20, None),
+        (Completion(), 3, "view.completions=3 is per image"),
+        (Translations(), 6, "n=6: the picture shows 5 images or fewer"),
+        (Translations(), 5, None),
+        (Translations(source="x"), 1, "all images of source=x are translated"),
+        (Grid(), 10**6, None),
+    ],
+)
+def test_a_number_that_a_view_cannot_show_is_refused(view, n, said):
+    data = RunData(lambda: FakeImages(n=20, n_test=5, size=8))
+    if said is None:
+        return view.check_number(n, data)
+    with pytest.raises(UsageError, match=said):
+        view.check_number(n, data)

@@ -20,6 +20,7 @@ from gancli.views import choice, pictures
 from gancli.views.base import View
 
 log = logging.getLogger("gancli")
+USUAL = 64  # images if the user names no number
 
 
 def sample(cfg: Any) -> dict[str, float]:
@@ -39,7 +40,9 @@ def sample(cfg: Any) -> dict[str, float]:
     out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view)}")
     check_empty(out)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
-    drawn = view.draw(model, data, n=cfg.n, seed=cfg.seed, batch_size=cfg.batch_size)
+    if cfg.n is not None:
+        view.check_number(cfg.n, data)
+    drawn = view.draw(model, data, n=cfg.n or USUAL, seed=cfg.seed, batch_size=cfg.batch_size)
     pictures.check_format(drawn, cfg.format)
     pictures.check_names(out, drawn)
     with writing(out):
@@ -52,7 +55,7 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
     """Return a folder name that describes the request."""
     usual = inspect.signature(type(view)).parameters
     asked = {key: value for key, value in (cfg.view or {}).items() if key in usual and value != usual[key].default}
-    name = f"{saved.images:012d}-{type(view).__name__.lower()}-{cfg.format}-seed{cfg.seed}-n{cfg.n}"
+    name = f"{saved.images:012d}-{type(view).__name__.lower()}-{cfg.format}-seed{cfg.seed}-n{cfg.n or USUAL}"
     name += "" if cfg.ema else "-raw"
     return name + "".join(f"-{key}{_word(value)}" for key, value in (asked | dict(cfg.sampling)).items())
 
