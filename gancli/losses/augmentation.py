@@ -58,8 +58,9 @@ class ADA(Stabilizer):
     training images calls ever more of them real: while r = E sign D(real) is above the target, p rises, else it falls,
     at a rate of 1 per ``speed`` images. Both p and the counts since its last change are saved with the loss.
 
-    Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; penalties are
-    taken on slopes at the images as the discriminator sees them.
+    Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; images are
+    mirrored at their borders as often as it takes (the release: once, with zeros beyond); penalties are taken on slopes
+    at the images as the discriminator sees them.
 
     Args:
         target: target of r, in [-1, 1].

@@ -38,6 +38,7 @@ class AdversarialLoss(Loss):
     threshold: float = 0.0  # scores above it call an image real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
     calibrated: ClassVar[bool] = True  # whether the threshold means anything
+    halved: ClassVar[bool] = False  # whether costs are half of what the papers on translation call by the same name
 
     def __init__(
         self,

@@ -8,9 +8,9 @@ The paper draws one size (64). Here each network has as many x2 stages as fit be
 pixels: 8 = 4*2, 28 = 7*4, 32 = 4*8, 64 = 4*16, 128 = 4*32; widths double per stage, as in the paper's Figure 1.
 
 With two stages or fewer (up to 31 pixels) a unit of the discriminator's last feature maps sees only 10x10 pixels of the
-image, and nothing judges a digit as a whole. The authors' own MNIST networks (Newmu/dcgan_code, mnist) therefore have a
-hidden dense layer with batch norm in both: 1024 units beside 64 channels. So do these (``hidden``) at such sizes; from
-three stages on, the paper's rule holds.
+image, and nothing judges a digit as a whole. The authors' own MNIST networks (Newmu/dcgan_code,
+mnist/train_cond_dcgan.py, where a label enters each layer) have a hidden dense layer with batch norm in both: 1024
+units beside 64 channels. So do these (``hidden``) at such sizes; from three stages on, the paper's rule holds.
 
 Deviations: 4x4 kernels, as in the authors' Torch release (the Theano release has 5x5), a multiple of the stride.
 
