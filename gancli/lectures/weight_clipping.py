@@ -1,9 +1,9 @@
 """Clipped weights against a gradient penalty: Gulrajani et al. 2017, Improved Training of Wasserstein GANs, figure 1.
 
 Critics alone, trained until they are close to their optimum, against a fixed generator: the data plus normal noise.
-Clipping pushes the weights to both ends of what is allowed and leaves the critic with a simple surface; the penalty does
-neither, and its critic is higher at the modes of a ring than in its empty middle. (The paper's figure has one more panel,
-gradients through 12 layers, which is not drawn here.)
+Clipping pushes the weights to both ends of what is allowed and leaves the critic with a simple surface; the penalty
+does neither, and its critic is higher at the modes of a ring than in the empty middle. (The paper's figure has one more
+panel, gradients through 12 layers, which is not drawn here.)
 
     gancli train experiment=lecture/weight_clipping
 """
