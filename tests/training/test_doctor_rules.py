@@ -108,7 +108,7 @@ def test_a_run_that_ends_as_one_blur_has_learned_nothing_yet():
     blur = {"spread": 0.027, "nearest": 0.037, "duplicates": 1.0}
     (line,) = History(rows(4, **blur)).summary()
     assert line.startswith("doctor: nothing learned yet in 4 examinations: generated images differ 2.7% as much")
-    assert line.endswith("try more images, such as images=40000, or model=dcgan, which learns sooner")
+    assert line.endswith("try more images, such as images=40000")
     assert "nothing learned" not in History(rows(4, spread=0.2, nearest=0.2)).summary()[0]
     assert "vanishing" in History(rows(4, **blur, feedback=0.01)).summary()[0]
     learned = History([*rows(4), *rows(2, 5, **blur)])

@@ -177,7 +177,7 @@ def nothing_learned(history: Readings) -> Sign | None:
     return Sign(
         f"generated images differ {found[0]:.1%} as much as real ones, and never differed much more",
         {"spread": found[0]},
-        f"more images, such as images={longer}, or model=dcgan, which learns sooner",
+        f"more images, such as images={longer}",
     )
 
 
