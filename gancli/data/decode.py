@@ -61,8 +61,8 @@ def decode_splits(
     class_names: tuple[str, ...],
     recipe: Recipe,
     *,
-    test: float,
-    validation: float,
+    test: int | float,
+    validation: int | float,
     seed: int,
 ) -> dict[str, Images]:
     """Decode the files of every part; hold test and validation out of train unless they have files of their own.
@@ -93,7 +93,7 @@ def decode_splits(
     return out
 
 
-def _bounds(counts: dict[str, int], test: float, validation: float) -> dict[str, tuple[int, int]]:
+def _bounds(counts: dict[str, int], test: int | float, validation: int | float) -> dict[str, tuple[int, int]]:
     """Return the start and stop of every split in the concatenation train + validation + test."""
     ends = np.cumsum([counts.get(split, 0) for split in SPLITS]).tolist()
     bounds = {"validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}

@@ -41,8 +41,8 @@ class FolderImages(Source):
         size: int | None = None,
         channels: int | None = None,
         crop: str | int = "center",
-        test: float | str = 0.1,
-        validation: float = 0.05,
+        test: int | float | str = 0.1,
+        validation: int | float = 0.05,
         seed: int = 0,
         on_error: str = "refuse",
     ) -> None:

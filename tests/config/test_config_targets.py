@@ -300,6 +300,13 @@ def test_ints_do_for_floats_in_every_node_of_a_run(on, tmp_path) -> None:
         assert not re.search(rf"\b{key}:(\n *-)? \d+$", text, re.M), key
 
 
+@pytest.mark.parametrize("on", ["data=fake data.validation=20", "data=folder data.root=x data.test=20"])
+def test_an_int_that_means_something_else_than_a_float_stays_one(on) -> None:
+    """A count of images beside a share of them: annotated ``int | float``."""
+    data = compose("train", on.split()).data
+    assert repr(data.get("test" if "test" in on else "validation")) == "20"
+
+
 def test_an_int_beyond_floats_is_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match="optimizer.lr: 1000.*beyond the range of floats") as error:
         compose("train", ["optimizer.lr=1" + 400 * "0"])
