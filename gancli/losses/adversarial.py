@@ -57,6 +57,8 @@ class LSGAN(AdversarialLoss):
         kwargs: see AdversarialLoss.
     """
 
+    halved = True
+
     def __init__(self, a: float = 0.0, b: float = 1.0, c: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.a, self.b, self.c = a, b, c

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
+from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign, nothing_learned
 
 
 class Alarm(NamedTuple):
@@ -53,9 +53,15 @@ class History:
         return [alarm for alarm in self.alarms if alarm.until is None]
 
     def summary(self) -> list[str]:
-        """Return one line per alarm, or a single line if there was none; empty if there were no examinations."""
+        """Return one line per alarm, or a line that says there was none; empty if there were no examinations.
+
+        A run without an alarm that has not learned anything so far is told that instead.
+        """
         if not self.examined:
             return []
+        early = nothing_learned(self.history)
+        if early and not self.alarms:
+            return [f"doctor: nothing learned yet in {self.examined} examinations: {early.words}; try {early.advice}"]
         if not self.alarms:
             return [f"doctor: no alarm in {self.examined} examinations"]
         return [f"doctor: {alarm.line()}" for alarm in self.alarms]
