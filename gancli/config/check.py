@@ -171,10 +171,24 @@ def _check_value(
     _check_inside(value, path, parameter, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
+    _check_objects(value, path, parameter)
     last = _last(value, path) if rates and key in schema.ANNEALED_RATES else value
     if not fits(last, parameter.annotation):
         raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {last!r}")
     node[key] = _floated(value, parameter, path)
+
+
+def _check_objects(value: Any, path: str, parameter: targets.Parameter) -> None:
+    """Refuse a plain value where only an object will do, which the constructor would try to use."""
+    if not (wanted := kinds.named(parameter)) or anneals(parameter.annotation):
+        return
+    inner = value.items() if isinstance(value, dict) else ()
+    plain = {path: value} if not isinstance(value, dict) and describe(parameter.annotation) in ("", "None") else {}
+    plain |= {f"{path}.{name}": each for name, each in inner if not isinstance(each, dict)}
+    for place, each in plain.items():
+        if each is not None:
+            names = " or ".join(name.rpartition(".")[2] for name in wanted)
+            raise UsageError(f"{place}: expected a node with the _target_ of a {names}, got {each!r}")
 
 
 def _floated(value: Any, parameter: targets.Parameter, path: str) -> Any:
