@@ -122,7 +122,7 @@ def published(url: str) -> tuple[Path, str]:
     sha256 = sha256_file(path)
     if sha256 != SHA256:
         raise UsageError(
-            f"{path} is damaged (SHA-256 {sha256[:8]}..., expected {SHA256[:8]}...): delete it and try again, "
+            f"{path} is damaged (SHA-256 {sha256}, expected {SHA256}): delete it and try again, "
             "or use it anyway with features.weights=FILE"
         )
     return path, sha256
