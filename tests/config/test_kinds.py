@@ -194,3 +194,11 @@ def test_a_plain_value_is_no_object(words: list[str], key: str, value: Any) -> N
         if node == "data":
             config.build_data(values[node])
         config.instantiate(values[node], object, **({"spec": ImageSpec(1, 8, 8)} if node == "model" else {}))
+
+
+def test_the_command_line_refuses_a_foreign_target_before_anything_is_built() -> None:
+    words = ["data=fake", "model=dcgan", "model.latent_dim={_target_: gancli.data.cache.Writer, path: canary}"]
+    with pytest.raises(UsageError, match=r"model.latent_dim._target_=gancli.data.cache.Writer is refused"):
+        config.compose("train", words)
+    with pytest.raises(UsageError, match=r"loss.penalties.r1._target_=gancli.models.dcgan.DCGAN is refused"):
+        config.compose("train", ["data=fake", "penalty=r1", "loss.penalties.r1._target_=gancli.models.dcgan.DCGAN"])
