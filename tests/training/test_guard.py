@@ -55,7 +55,7 @@ def test_a_lock_file_of_another_time_is_no_lock(tmp_path):
 
 
 def test_the_lock_goes_with_its_folder_and_comes_with_a_new_one(tmp_path):
-    with writing(tmp_path / "new" / "run"):
+    with pytest.raises(UsageError, match="new/run was removed"), writing(tmp_path / "new" / "run"):
         (tmp_path / "new" / "run" / LOCK).unlink()
         (tmp_path / "new" / "run").rmdir()
     with writing(tmp_path / "new" / "run"):
