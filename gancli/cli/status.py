@@ -9,7 +9,7 @@ from typing import Any
 from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.structure import STATUS, read_json
-from gancli.training.guard import locked, told
+from gancli.training.guard import check_in_place, locked, told
 
 NAME = "status.json"
 
@@ -65,18 +65,29 @@ class Record:
 
     def end(self, state: str, *, metrics: dict[str, float] | None = None, error: str | None = None) -> None:
         """Record how the job ended: done, failed or interrupted."""
+        self.kept = self.kept and self._is_in_place()
         with self.lock, suppress(OSError):  # a full disk is reported by other writes, which matter more
-            if self.folder.is_dir():  # it may have been moved
-                seconds = round(time.time() - self.started, 3)
-                self._write(state=state, metrics=metrics or {}, error=error, seconds=seconds)
+            seconds = round(time.time() - self.started, 3)
+            self._write(state=state, metrics=metrics or {}, error=error, seconds=seconds)
 
     def withdraw(self) -> bool:
         """Restore the folder to its state before a command that could not begin; False if it must be kept."""
+        in_place = self._is_in_place()
         self.lock.close()
+        if not in_place:
+            return True
         if self.before is None:
             return remove_if_empty(self.folder)
-        if self.begun and self.kept:
+        if self.begun:
             write(self.folder, self.before)
+        return True
+
+    def _is_in_place(self) -> bool:
+        """Tell whether the folder was neither moved nor removed; by now another one may have its name."""
+        try:
+            check_in_place(self.folder)
+        except UsageError:  # the job's own error says so
+            return False
         return True
 
     def _write(self, **values: Any) -> None:

@@ -87,12 +87,12 @@ def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
             show(what, done, total)
 
         figure, numbers = lecture.draw(LectureContext(cfg, runtime, shown))
-    figures.save(figure, run_dir / FIGURE)
-    with replacing(run_dir / NUMBERS) as temporary:
-        temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    tracker = Tracker(run_dir)
-    tracker.image("lecture", figures.pixels(figure), 0)
-    tracker.close()
+        figures.save(figure, run_dir / FIGURE)
+        with replacing(run_dir / NUMBERS) as temporary:
+            temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        tracker = Tracker(run_dir)
+        tracker.image("lecture", figures.pixels(figure), 0)
+        tracker.close()
     log.info("done -> %s and %s", run_dir / FIGURE, NUMBERS)
     return _flat(numbers)
 
