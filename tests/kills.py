@@ -105,7 +105,8 @@ def main() -> int:
             kind = given.kinds[i % len(given.kinds)]
             if kind not in wholes:
                 folder, begun = Path(place) / f"{kind}-whole", time.monotonic()
-                code = attempt("clock", 0, ["train", *KINDS[kind], *USUAL, f"hydra.run.dir={folder}"], None, 0, folder.with_suffix(".log"))
+                start = ["train", *KINDS[kind], *USUAL, f"hydra.run.dir={folder}"]
+                code = attempt("clock", 0, start, None, 0, folder.with_suffix(".log"))
                 if code:
                     print(folder.with_suffix(".log").read_text())
                     return code

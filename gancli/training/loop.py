@@ -87,6 +87,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     stack.callback(run.loader.close)
     tracker = Tracker(run_dir, run.images, main=main, again="eval" in run.owed)
     stack.callback(tracker.close)
+    tracker.load_state_dict(run.pending, run.runtime.device)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
     history = History(read_rows(tracker.path))  # includes the earlier examinations of a resumed run
     stack.callback(_summarise, history)
@@ -118,10 +119,10 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
             done = complete or stopped
             if not resumed:
                 examined = {}
-                if run.measurements is not None and doctor_due(run.images, done):
+                if run.measurements is not None and doctor_due(run.images, complete):
                     examined = run.measurements(run.share)
                 try:
-                    if log_due(run.images, done):
+                    if log_due(run.images, complete):
                         rate = progress.rate(run.images)
                         extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                         means = tracker.tick(
@@ -129,7 +130,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                         )
                         _diagnose(history, tracker)
                         progress.tick(run.images, rate, means)
-                    elif examined:
+                    elif examined or stopped:
                         tracker.check(run.images)
                 finally:  # of a run that diverges, this is what is known
                     if examined:
@@ -158,8 +159,9 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
 
 
 def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
-    """Save a numbered checkpoint and remove the oldest; the logs before it cannot be lost any more."""
+    """Save a numbered checkpoint and remove the oldest; entries of the logs before it cannot be lost any more."""
     tracker.flush()
+    run.pending = tracker.state_dict()
     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
     if run.runtime.is_main:
         checkpoint.prune(run_dir, run.cfg.checkpoint.keep)
@@ -167,6 +169,7 @@ def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
 
 def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress) -> None:
     """Do what is due at these images: pictures, an evaluation, and what ends a run. It may be done twice."""
+    run.pending = tracker.state_dict()  # for the best checkpoint
     if run.runtime.is_main:
         if "samples" in run.owed:
             write_samples(run, run_dir, tracker)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gancli import __version__, config
 from gancli.data.identity import identity
@@ -60,6 +61,7 @@ class Run:
     stage: Hashable = None  # current stage of the model, see Model.stage()
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
+    pending: dict[str, Tensor] = field(default_factory=dict)  # scalars since the last tick, see Tracker.state_dict()
     owed: list[str] = field(default_factory=list)  # of OWED: what is due at these images and not yet done
 
     @property
@@ -101,6 +103,7 @@ class Run:
             "share": self.share,
             "turn": self.turn,
             "owed": list(self.owed),
+            "pending": self.pending,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "ema_images": self.ema.images,
@@ -150,6 +153,7 @@ class Run:
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
+        self.pending = state.get("pending", {})
         # The stage it was saved in: with another number of images= the next turn begins another, and resets.
         self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
 

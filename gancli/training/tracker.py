@@ -75,15 +75,23 @@ class Tracker:
         Raises:
             TrainingDiverged: a mean is not finite; the message names the phase and the term.
         """
-        for key, values in self.pending.items():
-            self.packed[key].append(torch.stack(values))
-        self.pending.clear()
-        series = {key: torch.cat(parts).double() for key, parts in self.packed.items()}
+        series = {key: values.double() for key, values in self.state_dict().items()}
         means = dict(zip(series, torch.stack([x.mean() for x in series.values()]).tolist())) if series else {}
         if not all(math.isfinite(value) for value in means.values()):
             phase, _, term = _first_bad(series).partition("/")
             raise TrainingDiverged(f"{term} of {phase} is not finite at {images:,} images")
         return means
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the values since the last tick, (N,) each, on the device: the next row holds their means."""
+        for key, values in self.pending.items():
+            self.packed[key].append(torch.stack(values))
+        self.pending.clear()
+        return {key: torch.cat(parts) for key, parts in self.packed.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore what state_dict() returned, so that a resumed run has the rows of one that was not interrupted."""
+        self.packed.update({key: [values.to(device)] for key, values in state.items()})
 
     def write(self, images: int, scalars: Mapping[str, float]) -> None:
         """Write host values to both logs."""

@@ -1,12 +1,14 @@
 """A run that is resumed ends like one that was never interrupted, and goes back in time without a second history."""
 
 import json
+import os
+import signal
 
 import pytest
 from helpers import compose, overrides, run
 from histories import differences, told
 
-from gancli.errors import UsageError
+from gancli.errors import Interrupted, UsageError
 from gancli.structure import read_rows
 from gancli.training import checkpoint, loop
 from gancli.training.loop import train
@@ -108,6 +110,29 @@ def test_a_kill_in_the_middle_is_made_up(whole, tmp_path, monkeypatch):
     monkeypatch.undo()
     run(tmp_path, *WHOLE, "images=96", f"resume={tmp_path}")
     assert differences(told(tmp_path), whole) == []
+
+
+@pytest.mark.parametrize("how", ["a signal", "a kill"])
+def test_rows_are_those_of_a_run_that_was_not_interrupted(tmp_path, monkeypatch, how):
+    """Between two rows: what was measured since the last one is saved, and a stop adds no row."""
+    apart = ["images=96", "log.every=48", "doctor.every=48", "checkpoint.every=16", "samples.every=0"]
+    run(tmp_path / "whole", *apart)
+    turn = loop.run_turn
+
+    def stopping(run, *args, **options):
+        if run.images == 32:
+            if how == "a kill":
+                raise Killed
+            os.kill(os.getpid(), signal.SIGTERM)
+        return turn(run, *args, **options)
+
+    monkeypatch.setattr(loop, "run_turn", stopping)
+    with pytest.raises((Killed, Interrupted)):
+        run(tmp_path / "cut", *apart)
+    monkeypatch.undo()
+    run(tmp_path / "cut", *apart, f"resume={tmp_path / 'cut'}")
+    assert told(tmp_path / "cut")["rows"] == told(tmp_path / "whole")["rows"]
+    assert differences(told(tmp_path / "cut"), told(tmp_path / "whole")) == []
 
 
 def test_how_to_go_on_is_said_where_it_helps_and_with_a_number_that_works(tmp_path):
