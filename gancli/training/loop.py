@@ -77,7 +77,8 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
         if rewind(run_dir, run.images):
             if not (run_dir / checkpoint.FOLDER / checkpoint.BEST).is_file():
                 run.best = None  # it was found later, or is lost
-            run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))  # now the newest
+            if run.images:
+                run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))  # now the newest
         note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in (*run.source.notes(), *run.model.notes):

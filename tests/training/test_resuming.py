@@ -207,6 +207,13 @@ def test_going_back_to_the_best_leaves_a_checkpoint_to_go_on_from(tmp_path):
     assert [path.name for path in checkpoint.numbered(tmp_path)] == [checkpoint.name(32), checkpoint.name(40)]
 
 
+def test_a_job_of_a_sweep_that_begins_anew_is_a_rewind_to_the_start(tmp_path):
+    run(tmp_path, *WHOLE, "images=64")
+    run(tmp_path, *WHOLE, "images=32", "seed=3")
+    assert [path.name for path in checkpoint.numbered(tmp_path)] == [checkpoint.name(32)]
+    assert (tmp_path / "rewound-64" / "best.pt").is_file() and max(told(tmp_path)["scalars"]["eval/fid"]) == 32
+
+
 def test_no_folder_is_made_where_nothing_came_later(tmp_path):
     run(tmp_path, "images=32")
     run(tmp_path, "images=64", f"resume={tmp_path}")
