@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench gpu-check mutants fuzz lint clean
+.PHONY: help setup train test bench gpu-check mutants fuzz kills lint clean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ mutants: $(STAMP)  ## break a room and see whether its tests notice: make mutant
 
 fuzz: $(STAMP)  ## throw damaged and hostile input at every command: make fuzz N=2000 SEED=0
 	PYTHONPATH=. $(BIN)/python tests/fuzz.py --n $(or $(N),2000) --seed $(or $(SEED),0)
+
+kills: $(STAMP)  ## kill runs at random moments and compare their ends: make kills N=100 SEED=0
+	$(BIN)/python tests/kills.py --n $(or $(N),100) --seed $(or $(SEED),0)
 
 lint: $(STAMP)  ## look for errors of style and of types
 	$(BIN)/ruff check --quiet gancli tests

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,22 @@ def setup_logging(file: Path | None = None) -> None:
         shown = RichHandler(console=console, show_path=False, show_time=False, show_level=False)
     log.addHandler(shown)
     if file is not None:
-        kept = logging.FileHandler(file, encoding="utf-8")
+        kept = _File(file, encoding="utf-8")
         kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(kept)
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+class _File(logging.FileHandler):
+    """A log file whose disk may be full; that is reported by other writes, which matter more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave out a line that cannot be written, instead of printing a traceback for each."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 class RunProgress:

@@ -13,7 +13,8 @@ from typing import Any
 from gancli import __version__
 from gancli.cli import arguments, completion, options, status, sweep
 from gancli.cli.explain import explain, out_of_memory
-from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
+from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError, did_you_mean
+from gancli.training import guard
 from gancli.verbs import VERBS
 
 HELP = """\
@@ -149,7 +150,8 @@ class Job:
         facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "job": job.number}
         record = status.Record(job.folder, facts | {"version": __version__}, kept=VERBS[self.verb].makes_runs or sweeps)
         try:
-            self._run(cfg, job, record)
+            with guard.terminable():
+                self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
             code = report(error, cfg)
             # A resumed run that ran out of memory had begun; one with wrong settings had not.
@@ -200,6 +202,8 @@ def _verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
         return str(error), 3
     if isinstance(error, Interrupted):
         return str(error), 128 + error.signum
+    if isinstance(error, Terminated):
+        return f"interrupted: {error}", 128 + error.signum
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 128 + signal.SIGINT
     line = out_of_memory(error, cfg) or explain(error)

@@ -12,6 +12,7 @@ from gancli import config, structure
 from gancli.config.legacy import renewed_choices, renewed_protocol
 from gancli.errors import UsageError
 from gancli.structure import read_json, read_rows
+from gancli.training.guard import told
 
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
@@ -116,7 +117,7 @@ def _configs(path: Path) -> list[Path]:
 def read(folder: Path) -> Run:
     """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    status = read_json(folder / STATUS, structure.STATUS) or {}
+    status = told(folder, read_json(folder / STATUS, structure.STATUS)) or {}
     machines = read_json(folder / MACHINE, structure.MACHINES) or []
     on_the_way = cfg.get("eval") or {}
     choices = renewed_choices(status.get("choices", {}))
