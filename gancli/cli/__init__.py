@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gancli import __version__
@@ -81,21 +81,45 @@ def _dispatch(argv: list[str]) -> int:
 
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
-    flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths())
-    multirun = "--multirun" in flags
+    keys = [each.name for each in fields(VERBS[verb].keys)]
+    flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths(), keys=keys)
+    if "--help" in flags or "--shell-completion" in flags:
+        return once(Job(verb), flags, settings)
+    from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
 
-    import hydra  # imported late so that help and unknown verbs respond at once
+    named = several.each(VERBS[verb], settings, multirun="--multirun" in flags)
+    if len(named) < 2:
+        return once(Job(verb), flags, named[0][1] if named else settings)
+    ended, code = [], 0
+    for path, own in named:
+        print(f"gancli: {path}", flush=True)
+        job = Job(verb)
+        try:
+            code = once(job, flags, own)
+        except (Exception, KeyboardInterrupt) as error:
+            code, job.error = report(error), error
+        ended.append(several.Ended(path, job.metrics, " ".join(str(job.error).split()) if job.error else None))
+        if code > 128:
+            break
+    if "--cfg" not in flags and "--info" not in flags:
+        print(several.table(ended))
+    return code if code > 128 else 2 * any(each.error for each in ended)
+
+
+def once(job: "Job", flags: list[str], settings: list[str]) -> int:
+    """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
+    import hydra
 
     from gancli.cli import saved
     from gancli.config import composition
 
-    composition.SweepFolder.folder = None
-    name, settings, resumed = verb, settings, None
+    verb = job.verb
+    composition.SweepFolder.folder, composition.SweepFolder.swept = None, ()
+    name = verb
     if "--help" in flags or "--shell-completion" in flags:
         composition.setup()
     else:
-        name, settings, resumed = saved.prepare(VERBS[verb], settings, multirun=multirun)
-    job = Job(verb, resumed)
+        name, settings, job.resumed = saved.prepare(VERBS[verb], settings, multirun="--multirun" in flags)
     with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
@@ -132,11 +156,19 @@ class Job:
     verb: str
     resumed: Any = None  # config of the run that is resumed
     called: bool = False
+    error: BaseException | None = None  # what ended it
+    metrics: dict[str, float] = field(default_factory=dict)  # what the verb returned
+
+    def __getstate__(self) -> dict[str, Any]:
+        from gancli.config import composition
+
+        return self.__dict__ | {"swept": composition.SweepFolder.swept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition
 
         composition.setup()  # a parallel launcher's worker process has not called it yet
+        composition.SweepFolder.swept = state.pop("swept")
         self.__dict__.update(state)
 
     def __call__(self, cfg: Any) -> None:
@@ -146,12 +178,18 @@ class Job:
         self.called = True
         job = composition.JobInfo.current()
         sweeps = job.number is not None
-        facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "job": job.number}
+        facts = {
+            "verb": self.verb,
+            "overrides": job.overrides,
+            "choices": job.choices,
+            "job": job.number,
+            "swept": job.swept,
+        }
         record = status.Record(job.folder, facts | {"version": __version__}, kept=VERBS[self.verb].makes_runs or sweeps)
         try:
             self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
-            code = report(error, cfg)
+            code, self.error = report(error, cfg), error
             # A resumed run that ran out of memory had begun; one with wrong settings had not.
             began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
             if began or not record.withdraw():
@@ -180,7 +218,8 @@ class Job:
         record.begin(digest)
         gc.enable()
         metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
-        record.end("done", metrics={key: float(value) for key, value in metrics.items()})
+        self.metrics = {key: float(value) for key, value in metrics.items()}
+        record.end("done", metrics=self.metrics)
 
 
 def report(error: BaseException, cfg: Any = None) -> int:

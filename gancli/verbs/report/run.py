@@ -3,7 +3,6 @@
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
+from gancli.folders import outputs
 from gancli.training.guard import writing
 from gancli.verbs.report import runs, words
 from gancli.verbs.report.runs import Run
@@ -83,4 +83,4 @@ def _out(named: Any) -> Path:
     if single and folder.is_dir():
         return folder / "report"
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    return Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "report" / stamp
+    return outputs() / "report" / stamp
