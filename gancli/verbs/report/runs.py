@@ -83,6 +83,10 @@ class Run:
         """Return the values of a scalar by the number of images seen."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
+    def newest(self, key: str) -> float | None:
+        """Return the last value of a scalar, or None if it was never logged."""
+        return next((row[key] for row in reversed(self.history) if key in row), None)
+
     def grid(self, direction: str | None = None) -> Path | None:
         """Return the newest picture of its first view, that of a direction if it has one."""
         files = sorted((self.folder / "samples").glob("[0-9]*.png"))
