@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from gancli import __version__
@@ -81,8 +82,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
-    keys = [each.name for each in fields(VERBS[verb].keys)]
-    flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths(), keys=keys)
+    flags, settings = _split(verb, argv)
     if "--help" in flags or "--shell-completion" in flags:
         return once(Job(verb), flags, settings)
     from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
@@ -104,6 +104,49 @@ def run(verb: str, argv: list[str]) -> int:
     if "--cfg" not in flags and "--info" not in flags:
         print(several.table(ended))
     return code if code > 128 else 2 * any(each.error for each in ended)
+
+
+def call(verb: str, overrides: Sequence[str], *, only_config: bool = False) -> "Job":
+    """Run a command for a program: the job that ran is returned, and errors are raised instead of printed.
+
+    Args:
+        verb: name of the command.
+        overrides: its settings, and bare words if it takes any.
+        only_config: compose and check the config, and run nothing.
+
+    Raises:
+        UsageError: what the command would explain in one line.
+        TrainingDiverged, Interrupted: as the verb raises them.
+    """
+    if verb not in VERBS:
+        raise UsageError(f"no verb {verb!r}{did_you_mean(verb, VERBS)} (allowed: {', '.join(VERBS)})")
+    job = Job(verb, quiet=True, only_config=only_config)
+    try:
+        flags, settings = _split(verb, overrides)
+        if flags:
+            raise UsageError(f"{flags[0]} is only for the command line; give settings such as 'seed=1'")
+        from gancli.cli import several
+
+        named = several.each(VERBS[verb], settings, multirun=False)
+        if len(named) > 1:
+            raise UsageError(f"{len(named)} checkpoints are named; call it once for each of them")
+        once(job, flags, named[0][1] if named else settings)
+        if job.error:
+            raise job.error
+    except (UsageError, TrainingDiverged, Interrupted):
+        raise
+    except Exception as error:
+        line, _ = _verdict(error, job.config)
+        if line is None:
+            raise
+        raise UsageError(line) from error
+    return job
+
+
+def _split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    own = VERBS[verb]
+    keys = [each.name for each in fields(own.keys)]
+    return arguments.split(list(argv), bare=own.bare, paths=own.paths(), keys=keys)
 
 
 def once(job: "Job", flags: list[str], settings: list[str]) -> int:
@@ -158,6 +201,10 @@ class Job:
     called: bool = False
     error: BaseException | None = None  # what ended it
     metrics: dict[str, float] = field(default_factory=dict)  # what the verb returned
+    folder: Path = field(default_factory=Path)  # of the job
+    config: Any = None  # checked
+    quiet: bool = False  # errors are not printed
+    only_config: bool = False  # the verb is not run
 
     def __getstate__(self) -> dict[str, Any]:
         from gancli.config import composition
@@ -177,6 +224,7 @@ class Job:
 
         self.called = True
         job = composition.JobInfo.current()
+        self.folder = job.folder
         sweeps = job.number is not None
         facts = {
             "verb": self.verb,
@@ -189,7 +237,7 @@ class Job:
         try:
             self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
-            code, self.error = report(error, cfg), error
+            code, self.error = _verdict(error, cfg)[1] if self.quiet else report(error, cfg), error
             # A resumed run that ran out of memory had begun; one with wrong settings had not.
             began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
             if began or not record.withdraw():
@@ -205,7 +253,10 @@ class Job:
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:
             raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
-        checked = config.check(cfg)
+        checked = self.config = config.check(cfg)
+        if self.only_config:
+            record.withdraw()
+            return
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
