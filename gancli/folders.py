@@ -1,4 +1,4 @@
-"""The folders of configs, shipped and the user's own; `gancli help` reads them before Hydra is imported."""
+"""The folders of configs, shipped and the user's own, and of runs; known before Hydra is imported."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,11 @@ def conf_dir() -> Path:
         if (folder / "train.yaml").is_file():  # site-packages/conf may belong to another package
             return folder
     raise UsageError(f"this installation lacks its conf folder (looked in {here / 'conf'}); reinstall gancli")
+
+
+def outputs() -> Path:
+    """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
+    return Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser()
 
 
 def user_folders() -> list[Path]:

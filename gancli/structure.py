@@ -13,8 +13,8 @@ class Real:
 
 # What gancli writes beside a run's checkpoints. Scores may be nan or infinite, so they are real numbers, not floats.
 STATUS = {
-    "verb?": str, "overrides?": [str], "choices?": {str: str}, "job?": (int, None), "version?": str, "state": str,
-    "config?": str, "metrics?": {str: Real}, "seconds?": float, "error?": (str, None),
+    "verb?": str, "overrides?": [str], "choices?": {str: str}, "job?": (int, None), "swept?": [str], "version?": str,
+    "state": str, "config?": str, "metrics?": {str: Real}, "seconds?": float, "error?": (str, None),
 }  # fmt: skip
 MACHINES = [{"device": str}]
 CARD = {

@@ -1,6 +1,5 @@
 """Loading the config of an earlier run for ckpt= and resume=, before Hydra composes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +8,12 @@ from gancli.cli import short, status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
+from gancli.folders import outputs
 from gancli.training import checkpoint
 from gancli.verbs.base import Verb
 
 CONFIG = "config.yaml"
 FIXED = ("data", "model", "loss", "optimizer", "experiment", "internal/recipe")  # a resumed run keeps these
-
-
-def outputs() -> Path:
-    """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
-    return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
-
-
-def latest() -> Path:
-    """Return the run folder below outputs() with the newest checkpoint.
-
-    Raises:
-        UsageError: no run there has a checkpoint yet.
-    """
-    files = [f for f in outputs().glob(f"**/{checkpoint.FOLDER}/*.pt") if not f.name.startswith(".")]
-    if not files:
-        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; train a model with gancli train")
-    return max(files, key=lambda f: f.stat().st_mtime_ns).parent.parent
 
 
 def read(path: Path) -> Any:
@@ -82,7 +65,7 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
 
 
 def _named(value: str) -> Path:
-    return latest() if value == "latest" else Path(value).expanduser()
+    return checkpoint.latest() if value == checkpoint.LATEST else Path(value).expanduser()
 
 
 def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:

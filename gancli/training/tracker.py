@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
+from gancli import structure
+from gancli.config.legacy import renewed_choices
 from gancli.errors import TrainingDiverged
 from gancli.files import replacing
-from gancli.structure import read_rows
+from gancli.structure import read_json, read_rows
 
 FILE = "metrics.jsonl"
 
@@ -117,6 +119,7 @@ class Tracker:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
         if not self.main:
             return
+        config = hyperparameters(config, read_json(self.path.parent / "status.json", structure.STATUS) or {})
         plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
         events: Any = self.writer.file_writer
         for summary in hparams_summary(plain, dict(metrics)):
@@ -131,6 +134,23 @@ class Tracker:
         if self.main:
             self.file.close()
             self.writer.close()
+
+
+def hyperparameters(settings: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are chosen on the command line: what a sweep varies first, then what else was typed.
+
+    Args:
+        settings: the run's settings by dotted keys, with the name of the class for each group.
+        status: the run's status.json, which has the chosen option of each group; may be empty.
+    """
+    choices = {key: each for key, each in renewed_choices(status.get("choices", {})).items() if _identifies(key)}
+    typed = [word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())]
+    known = {**settings, **choices}
+    return {key: known[key] for key in dict.fromkeys([*status.get("swept", ()), *typed, *known]) if key in known}
+
+
+def _identifies(group: str) -> bool:
+    return group.partition("/")[0] not in ("runtime", "features", "internal", "local")
 
 
 def write_scalars(run_dir: Path, scalars: Mapping[str, float], step: int) -> None:
