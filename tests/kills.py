@@ -7,7 +7,6 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +15,8 @@ from pathlib import Path
 from helpers import overrides
 from histories import differences, told
 
-from gancli.training import checkpoint
+from gancli.cli import main
+from gancli.training import checkpoint, loop
 
 SCORED = ["eval.every=48", "eval.n=12", "data.validation=12", "features.epochs=1"]
 KINDS = {
@@ -34,36 +34,42 @@ USUAL = ["images=96", "log.every=24", "samples.every=48", "checkpoint.every=48",
 MOMENTS = ("clock", "_settle", "write_samples", "evaluate", "animate", "_final", "prune", "done")
 ENDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)  # of the clock
 
-# Kills this process with SIGKILL at the n-th call of a function of the loop, or after its last line.
-CHILD = """
-import os, signal, sys
-name, number, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-if name != "clock":
-    from gancli.training import checkpoint, loop
-    owner = checkpoint if name == "prune" else loop
-    name = "_summarise" if name == "done" else name
+
+def attempt(moment: str, number: int, argv: list[str], delay: float | None, end: int, log: Path) -> int:
+    """Run a command line in a process that may be killed, and return its exit code, or minus the signal.
+
+    The process is forked from this one, which has torch loaded and does not train.
+    """
+    sys.stdout.flush()
+    if not (child := os.fork()):
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1), os.dup2(file, 2)
+        if moment != "clock":
+            die_at(moment, number)
+        code = main(argv)
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    deadline = None if delay is None else time.monotonic() + delay
+    while not (found := os.waitpid(child, os.WNOHANG))[0]:
+        if deadline is not None and time.monotonic() > deadline:
+            os.kill(child, end)
+            deadline = None
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(found[1])
+
+
+def die_at(moment: str, number: int) -> None:
+    """Kill this process at the n-th call of a function of the loop, or after its last line."""
+    owner, name = (checkpoint if moment == "prune" else loop), "_summarise" if moment == "done" else moment
     original, calls = getattr(owner, name), []
-    def killing(*args, **options):
+
+    def killing(*args: object, **options: object) -> object:
         calls.append(1)
         if len(calls) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **options)
+
     setattr(owner, name, killing)
-from gancli.cli import main
-sys.exit(main(argv))
-"""
-
-
-def attempt(moment: str, number: int, argv: list[str], delay: float | None, end: int, log: Path) -> int:
-    """Run a command line in a process that may be killed, and return its exit code."""
-    with log.open("a") as file:
-        command = [sys.executable, "-c", CHILD, moment, str(number), *argv]
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-        try:
-            return process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(end)
-            return process.wait()
 
 
 def killed(kind: str, chance: random.Random, folder: Path, seconds: float) -> tuple[str, int]:
@@ -90,7 +96,7 @@ def killed(kind: str, chance: random.Random, folder: Path, seconds: float) -> tu
     return ", ".join(happened), code
 
 
-def main() -> int:
+def kill_all() -> int:
     """Do the kills and return 1 if one of them was not made up for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=100)
@@ -125,4 +131,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(kill_all())
