@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench gpu-check mutants lint clean
+.PHONY: help setup train test bench gpu-check mutants fuzz kills lint clean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,12 @@ gpu-check: $(STAMP)  ## run the tests that need a GPU
 
 mutants: $(STAMP)  ## break a room and see whether its tests notice: make mutants ROOM=losses N=20 SEED=0 TESTS=...
 	$(BIN)/python tests/mutants.py $(ROOM) --n $(or $(N),20) --seed $(or $(SEED),0) $(if $(TESTS),--tests $(TESTS))
+
+fuzz: $(STAMP)  ## throw damaged and hostile input at every command: make fuzz N=2000 SEED=0
+	PYTHONPATH=. $(BIN)/python tests/fuzz.py --n $(or $(N),2000) --seed $(or $(SEED),0)
+
+kills: $(STAMP)  ## kill runs at random moments and compare their ends: make kills N=100 SEED=0
+	$(BIN)/python tests/kills.py --n $(or $(N),100) --seed $(or $(SEED),0)
 
 lint: $(STAMP)  ## look for errors of style and of types
 	$(BIN)/ruff check --quiet gancli tests

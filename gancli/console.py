@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def setup_logging(file: Path | None = None) -> None:
         shown = _Lines()
     log.addHandler(shown)
     if file is not None:
-        kept = logging.FileHandler(file, encoding="utf-8")
+        kept = _File(file, encoding="utf-8")
         kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(kept)
     log.setLevel(logging.INFO)
@@ -37,6 +37,17 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         console.print(self.format(record), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+class _File(logging.FileHandler):
+    """A log file whose disk may be full; that is reported by other writes, which matter more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave out a line that cannot be written, instead of printing a traceback for each."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 class RunProgress:

@@ -21,6 +21,14 @@ class Interrupted(Exception):
         self.signum = signum
 
 
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C's asks to stop while there is nothing to finish and save. Exit code 128 + signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest allowed word, or ``""`` when none is close."""
     close = get_close_matches(word, list(allowed), n=1, cutoff=0.6)

@@ -1,9 +1,7 @@
 """Atomic writes, where files may land, hashes, and the cache folder, which may be deleted at any time."""
 
-import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -22,11 +20,15 @@ def cache_dir() -> Path:
 
 def digest(facts: Mapping[str, object]) -> str:
     """Return a SHA-256 of the facts (plain JSON types) as 64 hex digits, independent of their order."""
+    import hashlib  # here and below, so that the help answers at once
+
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits. Raises OSError."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -131,11 +133,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Nobody can guess this name and put a link there; it is no longer than any other's.
-    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
+    temporary = path.with_name(f".{os.urandom(8).hex()}{TEMPORARY}")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # otherwise a power cut could leave an empty file under the new name
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) == temporary:
+            error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ def conf_dir() -> Path:
 
 def outputs() -> Path:
     """Return the root folder of all runs: $GANCLI_OUTPUTS, or outputs/."""
-    return Path(os.environ.get("GANCLI_OUTPUTS", "outputs")).expanduser()
+    return Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser()
 
 
 def typed_groups() -> list[str]:

@@ -3,14 +3,18 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
+
+class Real:
+    """The shape of any number, nan and infinity among them."""
+
+
 # What gancli writes beside a run's checkpoints. Scores may be nan or infinite, so they are real numbers, not floats.
 STATUS = {
-    "verb?": str, "overrides?": [str], "choices?": {str: str}, "job?": (int, None), "version?": str, "state": str,
-    "config?": str, "metrics?": {str: Real}, "seconds?": float, "error?": (str, None),
+    "verb?": str, "overrides?": [str], "choices?": {str: str}, "job?": (int, None), "swept?": [str], "version?": str,
+    "state": str, "config?": str, "metrics?": {str: Real}, "seconds?": float, "error?": (str, None),
 }  # fmt: skip
 MACHINES = [{"device": str}]
 CARD = {
@@ -49,8 +53,8 @@ def check(value: Any, shape: Any, where: str = "") -> None:
         _check_mapping(value, shape, where)
     elif shape is None or shape is bool:
         _expect(value is None if shape is None else isinstance(value, bool), where, _named(shape))
-    elif shape is float:
-        _expect(_is_number(value), where, "a number")
+    elif shape in (float, Real):
+        _expect(_is_number(value) or (shape is Real and isinstance(value, float)), where, "a number")
     else:
         _expect(isinstance(value, shape) and (shape is object or not isinstance(value, bool)), where, _named(shape))
 

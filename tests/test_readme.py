@@ -145,7 +145,7 @@ def test_make_train_runs_its_commands(home, typed):
 
 def test_the_model_example_runs_as_it_stands(home, cli):
     """The README's file and yaml, taken as a user's own package outside of gancli."""
-    (code,), (yaml,) = blocks("python"), blocks("yaml")
+    (_, code), (yaml,) = blocks("python"), blocks("yaml")
     Path("mypackage").mkdir()
     Path("mypackage/__init__.py").touch()
     Path("mypackage/tiny.py").write_text(code)
@@ -159,6 +159,21 @@ def test_the_model_example_runs_as_it_stands(home, cli):
     finally:
         sys.path.remove(str(Path.cwd()))
     assert answer.code == 0, answer.err
+
+
+def test_the_library_example_runs_as_it_stands(cli, monkeypatch):
+    """Five lines after the import; smaller numbers are added to each list of settings."""
+    import gancli
+
+    def smaller(verb, function):
+        return lambda overrides: function([*overrides, *SMOKE[verb]])
+
+    monkeypatch.setattr(gancli, "train", smaller("train", gancli.train), raising=False)
+    monkeypatch.setattr(gancli, "evaluate", smaller("eval", gancli.evaluate), raising=False)
+    code, found = blocks("python")[0], {}
+    assert len(code.partition("\n\n")[2].strip().splitlines()) == 5
+    exec(code, found)
+    assert found["images"].shape == (64, 1, 8, 8) and found["scores"]["fid"] > 0 and found["curves"][0]
 
 
 def test_the_worked_example_of_contributing_runs(cli):

@@ -2,11 +2,10 @@
 
 import json
 import math
-from numbers import Real
 
 import pytest
 
-from gancli.structure import STATUS, Misshapen, check, matches, read_json, read_rows
+from gancli.structure import STATUS, Misshapen, Real, check, matches, read_json, read_rows
 
 FITS = [
     (1, int), (1, float), (1.5, float), ("a", str), (True, bool), (None, None), (None, (int, None)), ([], [int]),

@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from gancli import __version__
 from gancli.cli import arguments, completion, options, status, sweep
 from gancli.cli.explain import explain, out_of_memory
-from gancli.errors import Interrupted, TrainingDiverged, UsageError, did_you_mean
+from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError, did_you_mean
+from gancli.training import guard
 from gancli.verbs import VERBS
 
 HELP = """\
@@ -84,23 +86,53 @@ def _dispatch(argv: list[str]) -> int:
 
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
-    flags, settings = arguments.split(argv, bare=VERBS[verb].bare, paths=VERBS[verb].paths())
-    multirun = "--multirun" in flags
+    flags, settings = split(verb, argv)
+    if "--help" in flags or "--shell-completion" in flags:
+        return once(Job(verb), flags, settings)
+    from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
 
-    import hydra  # imported late so that help and unknown verbs respond at once
+    named = several.each(VERBS[verb], settings, multirun="--multirun" in flags)
+    if len(named) < 2:
+        return once(Job(verb), flags, named[0][1] if named else settings)
+    ended, code = [], 0
+    for path, own in named:
+        print(f"gancli: {path}", flush=True)
+        job = Job(verb)
+        try:
+            code = once(job, flags, own)
+        except (Exception, KeyboardInterrupt) as error:
+            code, job.error = report(error), error
+        ended.append(several.Ended(path, job.metrics, " ".join(str(job.error).split()) if job.error else None))
+        if code > 128:
+            break
+    if "--cfg" not in flags and "--info" not in flags:
+        print(several.table(ended))
+    return code if code > 128 else 2 * any(each.error for each in ended)
+
+
+def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    own = VERBS[verb]
+    keys = [each.name for each in fields(own.keys)]
+    return arguments.split(list(argv), bare=own.bare, paths=own.paths(), keys=keys)
+
+
+def once(job: "Job", flags: list[str], settings: list[str]) -> int:
+    """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
+    import hydra
 
     from gancli.cli import saved
     from gancli.config import composition
 
-    composition.SweepFolder.folder = None
-    name, settings, resumed = verb, settings, None
+    verb = job.verb
+    typed = [verb, *("-m" if flag == "--multirun" else flag for flag in flags), *settings]
+    composition.SweepFolder.folder, composition.SweepFolder.swept = None, ()
+    name = verb
     if "--help" in flags or "--shell-completion" in flags:
         composition.setup()
     else:
-        name, settings, resumed = saved.prepare(VERBS[verb], settings, multirun=multirun)
+        name, settings, job.resumed = saved.prepare(VERBS[verb], settings, multirun="--multirun" in flags)
     arguments.refuse_repeated(settings)
-    settings = composition.with_lists(verb, settings, sweep=multirun)
-    job = Job(verb, resumed)
+    settings = composition.with_lists(job.verb, settings, sweep="--multirun" in flags)
     with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
         try:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
@@ -116,7 +148,7 @@ def run(verb: str, argv: list[str]) -> int:
         raise UsageError(f"the sweep has no jobs: nothing is in {' or '.join(filter(arguments.is_sweep, settings))}")
     if folder is None or not any_job:
         return code
-    return max(code, sweep.report(folder, [verb, *argv], stopped=code > 128))
+    return max(code, sweep.report(folder, typed, stopped=code > 128))
 
 
 @contextlib.contextmanager
@@ -141,11 +173,23 @@ class Job:
     verb: str
     resumed: Any = None  # config of the run that is resumed
     called: bool = False
+    error: BaseException | None = None  # what ended it
+    metrics: dict[str, float] = field(default_factory=dict)  # what the verb returned
+    folder: Path = field(default_factory=Path)  # of the job
+    config: Any = None  # checked
+    quiet: bool = False  # errors are not printed
+    only_config: bool = False  # the verb is not run
+
+    def __getstate__(self) -> dict[str, Any]:
+        from gancli.config import composition
+
+        return self.__dict__ | {"swept": composition.SweepFolder.swept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition
 
         composition.setup()  # a parallel launcher's worker process has not called it yet
+        composition.SweepFolder.swept = state.pop("swept")
         self.__dict__.update(state)
 
     def __call__(self, cfg: Any) -> None:
@@ -154,13 +198,21 @@ class Job:
 
         self.called = True
         job = composition.JobInfo.current()
+        self.folder = job.folder
         sweeps = job.number is not None
-        facts = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices, "job": job.number}
+        facts = {
+            "verb": self.verb,
+            "overrides": job.overrides,
+            "choices": job.choices,
+            "job": job.number,
+            "swept": job.swept,
+        }
         record = status.Record(job.folder, facts | {"version": __version__}, kept=VERBS[self.verb].makes_runs or sweeps)
         try:
-            self._run(cfg, job, record)
+            with guard.terminable():
+                self._run(cfg, job, record)
         except (Exception, KeyboardInterrupt) as error:
-            code = report(error, cfg)
+            code, self.error = verdict(error, cfg)[1] if self.quiet else report(error, cfg), error
             # A resumed run that ran out of memory had begun; one with wrong settings had not.
             began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
             if began or not record.withdraw():
@@ -176,7 +228,10 @@ class Job:
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:
             raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
-        checked = config.check(cfg)
+        checked = self.config = config.check(cfg)
+        if self.only_config:
+            record.withdraw()
+            return
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
@@ -190,7 +245,8 @@ class Job:
         record.begin(digest)
         gc.enable()
         metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
-        record.end("done", metrics={key: float(value) for key, value in metrics.items()})
+        self.metrics = {key: float(value) for key, value in metrics.items()}
+        record.end("done", metrics=self.metrics)
 
 
 def _told(error: BaseException) -> str:
@@ -201,7 +257,7 @@ def _told(error: BaseException) -> str:
 
 def report(error: BaseException, cfg: Any = None) -> int:
     """Print one line for an error that can be explained, else its traceback, and return the exit code."""
-    line, code = _verdict(error, cfg)
+    line, code = verdict(error, cfg)
     if line is None or os.environ.get("GANCLI_TRACEBACK"):
         traceback.print_exception(error)
     if line is not None:
@@ -209,13 +265,15 @@ def report(error: BaseException, cfg: Any = None) -> int:
     return code
 
 
-def _verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
+def verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
     if isinstance(error, UsageError):
         return str(error), 2
     if isinstance(error, TrainingDiverged):
         return str(error), 3
     if isinstance(error, Interrupted):
         return str(error), 128 + error.signum
+    if isinstance(error, Terminated):
+        return f"interrupted: {error}", 128 + error.signum
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 128 + signal.SIGINT
     line = out_of_memory(error, cfg) or explain(error)

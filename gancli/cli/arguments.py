@@ -1,8 +1,9 @@
 """The command line after the verb: separating flags from settings, quoting paths, and reading single settings."""
 
+import glob
+import os
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 from gancli.errors import UsageError, did_you_mean
 
@@ -21,13 +22,16 @@ _PATHS = (  # keys of paths, in addition to a verb's own
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as one word; anything else needs quotes
 
 
-def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ()) -> tuple[list[str], list[str]]:
+def split(
+    argv: list[str], bare: str | None = None, paths: Collection[str] = (), keys: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
     """Return Hydra's flags with their values, and the settings; Hydra 1.3 requires this order.
 
     Args:
         argv: the words after the verb.
         bare: the key that collects words without a key, which are paths, into a list; None: every word needs a key.
         paths: the keys of this verb whose values are paths.
+        keys: the root keys of this verb, which settings begin with.
 
     Raises:
         UsageError: an unknown flag, a flag without its value, or a word that is not a setting.
@@ -37,7 +41,7 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
         word = words.pop(0)
         name, _, attached = word.partition("=")
         name = _SHORT.get(name, name)
-        if bare and not re.match(r"[-+~]|[\w.@/]+=", word):
+        if bare and _is_bare(word, keys):
             refuse_address(word, word)
             named.append(word)
         elif not word.startswith("-") or word == "-":
@@ -46,7 +50,7 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
             if not attached and not words:
                 raise UsageError(f"{word} needs a value")
             flags += [name, attached or words.pop(0)]
-            if name in ("--config-dir", "--config-path") and not Path(flags[-1]).expanduser().is_dir():
+            if name in ("--config-dir", "--config-path") and not os.path.isdir(os.path.expanduser(flags[-1])):
                 raise UsageError(f"{name} {flags[-1]}: no such folder")
             if name == "--cfg" and flags[-1] not in _CFG:
                 raise UsageError(f"--cfg {flags[-1]}: expected one of {', '.join(_CFG)}")
@@ -61,6 +65,23 @@ def split(argv: list[str], bare: str | None = None, paths: Collection[str] = ())
     return flags, settings + ([f"{bare}=[{','.join(map(quote, named))}]"] if named else [])
 
 
+def _is_bare(word: str, keys: Collection[str]) -> bool:
+    """Tell whether a word is a path and no setting; the folders of a sweep's jobs are named ``model=dcgan,seed=0``.
+
+    A word such as ``seed=0``, in a sweep's folder, is a setting if the verb has that key; ``./seed=0`` is the path.
+    """
+    if not re.match(r"[-+~]|[\w.@/]+=", word) or re.match(r"/|\.{1,2}/|~/", word):
+        return True
+    group = word.partition("=")[0]
+    return ("/" in group or re.split(r"[.@]", group)[0] not in keys) and _is_there(word)
+
+
+def _is_there(value: str) -> bool:
+    """Tell whether a value names an existing path, or is a glob that matches one."""
+    path = os.path.expanduser(value)
+    return os.path.exists(path) or any(glob.iglob(path))
+
+
 def _setting(word: str, paths: Collection[str]) -> str:
     key, equals, value = word.partition("=")
     if not key or not equals and not word.startswith("~"):
@@ -72,7 +93,7 @@ def _setting(word: str, paths: Collection[str]) -> str:
     if key not in paths or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
         return word
     # Hydra's grammar stops at ~ ( = and others. Commas mean a sweep, unless a path with them exists.
-    if Path(value).expanduser().exists() or not re.search(r"[,(\[]", value):
+    if _is_there(value) or not re.search(r"[,(\[]", value):
         return f"{key}={quote(value)}"
     return word
 
@@ -124,4 +145,4 @@ def refuse_repeated(settings: list[str]) -> None:
 
 def is_sweep(value: str) -> bool:
     """Tell whether a value on the command line stands for several: ``a,b`` or ``glob(*)``."""
-    return bool(re.search(r"[,(]", value)) and not Path(value).expanduser().exists()
+    return bool(re.search(r"[,(]", value)) and not _is_there(value)

@@ -16,18 +16,6 @@ CONFIG = "config.yaml"
 FIXED = ("data", "model", "loss", "optimizer", "experiment", "internal/recipe")  # a resumed run keeps these
 
 
-def latest() -> Path:
-    """Return the run folder below outputs() with the newest checkpoint.
-
-    Raises:
-        UsageError: no run there has a checkpoint yet.
-    """
-    files = [f for f in outputs().glob(f"**/{checkpoint.FOLDER}/*.pt") if not f.name.startswith(".")]
-    if not files:
-        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; train a model with gancli train")
-    return max(files, key=lambda f: f.stat().st_mtime_ns).parent.parent
-
-
 def read(path: Path) -> Any:
     """Return the resolved training config of a run folder or a checkpoint file; a folder does not need torch.
 
@@ -77,7 +65,7 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
 
 
 def _named(value: str) -> Path:
-    return latest() if value == "latest" else Path(value).expanduser()
+    return checkpoint.latest() if value == checkpoint.LATEST else Path(value).expanduser()
 
 
 def _resume(path: Path, settings: list[str]) -> tuple[str, list[str], Any]:

@@ -2,12 +2,14 @@
 
 import json
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.structure import STATUS, read_json
+from gancli.training.guard import check_in_place, locked, told
 
 NAME = "status.json"
 
@@ -19,12 +21,12 @@ def write(folder: Path, values: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Return the contents of status.json, or None if there is no readable one."""
-    return read_json(folder / NAME, STATUS)
+    """Return the contents of status.json, or None if there is no readable one; a dead process is not running."""
+    return told(folder, read_json(folder / NAME, STATUS))
 
 
 class Record:
-    """The status.json of one job, from its beginning to its end.
+    """The status.json of one job, from its beginning to its end, while which the job holds the lock of its folder.
 
     Args:
         folder: the job's folder.
@@ -36,6 +38,8 @@ class Record:
         self.folder, self.kept = folder, kept
         self.before = read(folder)
         self.values = facts | {"state": "running", "config": "", "metrics": {}, "seconds": 0.0, "error": None}
+        self.values["before"] = self.before and self.before["state"]  # which tells whether a resumed run was complete
+        self.lock = ExitStack()
         self.started = time.time()
         self.begun = False
 
@@ -45,21 +49,45 @@ class Record:
         return before.get("state") == "done" and before.get("config") == config
 
     def begin(self, config: str) -> None:
-        """Record that the job is running; ``config`` is the digest of its config."""
+        """Record that the job is running; ``config`` is the digest of its config.
+
+        Raises:
+            UsageError: another process writes into the folder.
+        """
+        if self.kept:
+            try:
+                self.lock.enter_context(locked(self.folder))
+            except UsageError:
+                self.kept = False  # the folder is another's, and so is its status
+                raise
         self.begun = True
         self._write(config=config)
 
     def end(self, state: str, *, metrics: dict[str, float] | None = None, error: str | None = None) -> None:
         """Record how the job ended: done, failed or interrupted."""
-        with suppress(OSError):  # a full disk is reported by other writes, which matter more
-            self._write(state=state, metrics=metrics or {}, error=error, seconds=round(time.time() - self.started, 3))
+        self.kept = self.kept and self._is_in_place()
+        with self.lock, suppress(OSError):  # a full disk is reported by other writes, which matter more
+            seconds = round(time.time() - self.started, 3)
+            self._write(state=state, metrics=metrics or {}, error=error, seconds=seconds)
 
     def withdraw(self) -> bool:
         """Restore the folder to its state before a command that could not begin; False if it must be kept."""
+        in_place = self._is_in_place()
+        self.lock.close()
+        if not in_place:
+            return True
         if self.before is None:
             return remove_if_empty(self.folder)
         if self.begun:
             write(self.folder, self.before)
+        return True
+
+    def _is_in_place(self) -> bool:
+        """Tell whether the folder was neither moved nor removed; by now another one may have its name."""
+        try:
+            check_in_place(self.folder)
+        except UsageError:  # the job's own error says so
+            return False
         return True
 
     def _write(self, **values: Any) -> None:

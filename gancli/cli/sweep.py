@@ -1,6 +1,7 @@
 """The table at the end of a sweep, from the status.json files of its jobs."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,26 @@ _WIDEST = 50  # characters of a cell on the terminal
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return one row per job: run, state, seconds, the settings that differ, metrics, error."""
+    """Return one row per job: the settings that differ, as they were typed, state, seconds, metrics, error, folder."""
     found = ((file.parent, status.read(file.parent)) for file in folder.glob(f"**/{status.NAME}"))
     ordered = sorted(((p, values) for p, values in found if values), key=lambda job: (job[1].get("job") or 0, job[0]))
     jobs = dict(ordered)
-    settings = {path: _settings(values["overrides"]) for path, values in jobs.items()}
-    names = list(dict.fromkeys(name for found in settings.values() for name in found))
-    varying = [name for name in names if len({found.get(name) for found in settings.values()}) > 1]
+    settings, varying = _settings(jobs.values())
     metrics = list(dict.fromkeys(name for values in jobs.values() for name in values["metrics"]))
     table = []
-    for path, values in jobs.items():
-        row = {"run": str(path.relative_to(folder)), "state": values["state"], "seconds": values["seconds"]}
-        row |= {name: settings[path].get(name, "") for name in varying}
+    for own, (path, values) in zip(settings, jobs.items()):
+        row = {name: own.get(name, "") for name in varying} | {"state": values["state"], "seconds": values["seconds"]}
         row |= {name if name not in row else f"{name} (result)": values["metrics"].get(name, "") for name in metrics}
-        table.append(row | {"error": values["error"] or ""})
+        table.append(row | {"error": values["error"] or "", "run": str(path.relative_to(folder))})
     return table
 
 
-def _settings(overrides: list[str]) -> dict[str, str]:
-    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+def _settings(jobs: Iterable[dict[str, Any]]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the settings of jobs as they were typed, and the keys in which they differ."""
+    words = [[word.partition("=") for word in values["overrides"]] for values in jobs]
+    settings = [{key.lstrip("+"): value for key, _, value in each} for each in words]
+    names = dict.fromkeys(name for found in settings for name in found)
+    return settings, [name for name in names if len({found.get(name) for found in settings}) > 1]
 
 
 def keep(folder: Path) -> bool:
@@ -58,7 +60,10 @@ def report(folder: Path, words: list[str], *, stopped: bool = False) -> int:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
-    cells = [list(table[0]), *([_cell(value) for value in row.values()] for row in table)]
+    whole = set(list(table[0])[: list(table[0]).index("state")])
+    cells = [
+        list(table[0]), *([str(v) if key in whole else _cell(v) for key, v in row.items()] for row in table)
+    ]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

@@ -33,6 +33,33 @@ def fits(value: Any, annotation: ast.expr | None) -> bool:
     return any(verdicts) or all(v is None for v in verdicts)
 
 
+def floated(value: Any, annotation: ast.expr | None) -> Any:
+    """Return a value that fits the annotation with a float for every int that stands where only a float is meant.
+
+    Some constructors insist on it: torch.optim.Adam refuses ``betas=(0, 0.9)``.
+
+    Raises:
+        OverflowError: an int beyond the range of floats.
+    """
+    every = _parts(annotation)
+    parts = [part for part in every if _fits(value, part)] or every  # a list with numbers that change fits none
+    names = {_name(part) for part in parts}
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value) if names == {"float"} else value
+    if is_annealed(value) and "float" in {_name(part) for part in every}:
+        return {key: float(each) if key in _ANNEALED[0] else each for key, each in value.items()}
+    inside = next((part for part in parts if isinstance(part, ast.Subscript) and _name(part) != "Literal"), None)
+    if inside is None:
+        return value
+    kinds = [None if _is_ellipsis(each) else each for each in _elements(inside)]
+    if isinstance(value, Mapping):
+        return {key: floated(each, kinds[-1]) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        fixed = _name(inside) not in _LISTS and None not in kinds  # tuple[int, float], not tuple[float, ...]
+        return [floated(each, kinds[i if fixed else 0]) for i, each in enumerate(value)]
+    return value
+
+
 def describe(annotation: ast.expr | None) -> str:
     """Return the source text of the part of an annotation that a yaml can express: ``float | None``."""
     parts = [p for p in _parts(annotation) if _understood(p)]

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from gancli.config import kinds, schema, targets
-from gancli.config.annotations import anneals, beyond, describe, fits, is_annealed, out_of_range, takes_only
+from gancli.config.annotations import anneals, beyond, describe, fits, floated, is_annealed, out_of_range, takes_only
 from gancli.errors import UsageError, did_you_mean
 from gancli.nn.annealed import Annealed
 
@@ -133,10 +133,9 @@ def _check_node(
     for key in node.keys() - set(schema.HYDRA_KEYS) - own.keys() - taken.keys():
         if not signature.open:
             raise UsageError(_no_key(f"{path}.{key}", key, taken | own))
-    plain = _check_optimizer(node, path) if group == "optimizer" else node
     for key, parameter in (taken | own).items():
         if key in node and parameter:
-            _check_value(plain, key, parameter, path, trust)
+            _check_value(node, key, parameter, path, trust, rates=group == "optimizer")
         elif parameter and parameter.required and (group or not node.get("_partial_")):
             raise UsageError(f"{path}.{key} is missing: {node['_target_']} needs it; add +{path}.{key}=...")
     if group == "optimizer":
@@ -164,33 +163,64 @@ def _check_overrides(
     for network, values in networks.items():
         if not isinstance(values, dict):
             raise UsageError(f"{path}.{network}={values}: name the argument, such as {path}.discriminator.lr=4e-4")
-        plain = _check_optimizer(values, f"{path}.{network}")
         for key in values:
             if key not in taken:
                 raise UsageError(_no_key(f"{path}.{network}.{key}", key, taken))
-            _check_value(plain, key, taken[key], f"{path}.{network}", trust)
+            _check_value(values, key, taken[key], f"{path}.{network}", trust, rates=True)
 
 
 def _check_value(
-    node: dict[str, Any], key: str, parameter: targets.Parameter, parent: str, trust: Sequence[str]
+    node: dict[str, Any],
+    key: str,
+    parameter: targets.Parameter,
+    parent: str,
+    trust: Sequence[str],
+    *,
+    rates: bool = False,
 ) -> None:
-    """Check one argument; a count such as 20k becomes a number."""
+    """Check one argument; in place, a whole number written 20k becomes one, and an int where a float is meant a float.
+
+    With ``rates``, an optimizer's numbers that change over the run are judged by their final value.
+    """
     value, path = node[key], f"{parent}.{key}"
     if isinstance(value, dict) and "_target_" in value:
         return _check_part(value, path, parameter, trust)
     if isinstance(value, dict) and anneals(parameter.annotation):
-        _annealed(value, path)
+        node[key] = _floated(_annealed(value, path), parameter, path)
     _check_inside(value, path, parameter, node.get("_recursive_") is False, trust)
     if isinstance(value, str) and value[:1].isdigit() and takes_only(parameter.annotation, "int"):
         node[key] = value = _count(value, path)
+    _check_objects(value, path, parameter)
     if not isinstance(value, (list, dict)) and not fits(value, parameter.annotation):
         if value is not None and fits([value], parameter.annotation):  # a list of one
             node[key] = value = [value]
-    if not fits(value, parameter.annotation):
-        raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {value!r}")
+    last = _last(value, path) if rates and key in schema.ANNEALED_RATES else value
+    if not fits(last, parameter.annotation):
+        raise UsageError(f"{path}: expected {describe(parameter.annotation)}, got {last!r}")
     own = parameter.module.name.partition(".")[0] == "gancli"
     if wrong := out_of_range(value, parameter.annotation, (">= 0",) if own else ()):
-        raise UsageError(f"{path}={value}: {wrong}")
+        raise UsageError(f"{path}={str(value)[:40]}: {wrong}")
+    node[key] = _floated(value, parameter, path)
+
+
+def _check_objects(value: Any, path: str, parameter: targets.Parameter) -> None:
+    """Refuse a plain value where only an object will do, which the constructor would try to use."""
+    if not (wanted := kinds.named(parameter)) or anneals(parameter.annotation):
+        return
+    inner = value.items() if isinstance(value, dict) else ()
+    plain = {path: value} if not isinstance(value, dict) and describe(parameter.annotation) in ("", "None") else {}
+    plain |= {f"{path}.{name}": each for name, each in inner if not isinstance(each, dict)}
+    for place, each in plain.items():
+        if each is not None:
+            names = " or ".join(name.rpartition(".")[2] for name in wanted)
+            raise UsageError(f"{place}: expected a node with the _target_ of a {names}, got {each!r}")
+
+
+def _floated(value: Any, parameter: targets.Parameter, path: str) -> Any:
+    try:
+        return floated(value, parameter.annotation)
+    except OverflowError as error:
+        raise UsageError(f"{path}: {str(value)[:20]}... is beyond the range of floats; type a smaller one") from error
 
 
 def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
@@ -209,14 +239,8 @@ def _annealed(value: dict[str, Any], path: str) -> dict[str, Any]:
     return value
 
 
-def _check_optimizer(node: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return an optimizer's arguments with each changing number replaced by its final value, for the other checks."""
-    return {
-        key: _last(value, f"{path}.{key}") if key in schema.ANNEALED_RATES else value for key, value in node.items()
-    }
-
-
 def _last(value: Any, path: str) -> Any:
+    """Return a number, or a list of them, with the final value of each that changes."""
     if isinstance(value, list):
         return [_last(each, path) for each in value]
     return _annealed(value, path)["to"] if isinstance(value, dict) else value

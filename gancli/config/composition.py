@@ -19,6 +19,8 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -35,7 +37,8 @@ VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
 MAIN: dict[str, Any] = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # values from a checkpoint's own config
-LONGEST = 96  # characters of a folder name; file systems allow 255 bytes
+LONGEST = 96  # characters of a folder name
+WHOLE = 240  # and at most of one that tells what a sweep varies; file systems allow 255 bytes
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
@@ -49,12 +52,20 @@ class UserConf(SearchPathPlugin):
 
 
 class SweepFolder(Callback):
-    """Remembers a sweep's folder; its jobs may run in other processes, so their results are read from there."""
+    """Remembers a sweep's folder; its jobs may run in other processes, so their results are read from there.
+
+    It also remembers the keys that are swept over, which come first in the names of the jobs' folders.
+    """
 
     folder: Path | None = None
+    swept: tuple[str, ...] = ()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         SweepFolder.folder = Path(config.hydra.sweep.dir).resolve()
+        own = config.hydra.sweeper.get("params") or {}  # what a yaml sweeps over
+        words = [*_words(config.hydra.overrides.task), *(f"{key}={value}" for key, value in own.items())]
+        parsed = OverridesParser.create().parse_overrides(words)
+        SweepFolder.swept = tuple(key_of(each.input_line or "") for each in parsed if each.is_sweep_override())
 
 
 @dataclass(frozen=True)
@@ -65,13 +76,15 @@ class JobInfo:
     overrides: list[str]
     choices: dict[str, str]  # chosen option by group
     number: int | None  # within its sweep; None outside of a sweep
+    swept: tuple[str, ...] = ()  # keys that the sweep varies
 
     @classmethod
     def current(cls) -> "JobInfo":
         info = HydraConfig.get()
         number = info.job.num if info.mode is RunMode.MULTIRUN else None
         choices = {k: str(v) for k, v in info.runtime.choices.items() if not k.startswith("hydra/") and v}
-        return cls(Path(info.runtime.output_dir), _words(info.overrides.task), choices, number)
+        swept = () if number is None else SweepFolder.swept
+        return cls(Path(info.runtime.output_dir), _words(info.overrides.task), choices, number, swept)
 
 
 def _words(overrides: ListConfig | list[str]) -> list[str]:
@@ -97,15 +110,41 @@ def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> l
     return [mended(word) for word in overrides]
 
 
+def key_of(word: str) -> str:
+    """Return the key of an override: ``+model.width=4`` has ``model.width``."""
+    return word.partition("=")[0].lstrip("+")
+
+
+def words_of(setting: str) -> list[str]:
+    """Return the values of one setting of the command line, ``key=value`` or ``key=[value,value]``, as texts.
+
+    Raises:
+        hydra.errors.OverrideParseException: it cannot be parsed; the exception tells where.
+    """
+    value: Any = OverridesParser.create().parse_override(setting).value()
+    values = value if isinstance(value, list) else [value]
+    return [each.text if isinstance(each, QuotedString) else str(each) for each in values]
+
+
 def slug(value: str | ListConfig) -> str:
-    """Return a safe, readable folder name of limited length for a list of overrides (or one word)."""
-    text = value if isinstance(value, str) else ",".join(sorted(_words(value)))
-    safe = re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
+    """Return a safe, readable folder name of limited length for a list of overrides (or one word).
+
+    The overrides that a sweep varies come first and are cut only where file systems would refuse the name.
+    """
+    words = [value] if isinstance(value, str) else sorted(_words(value))
+    swept = [word for key in SweepFolder.swept for word in words if key_of(word) == key and not isinstance(value, str)]
+    text, first = (",".join(each) for each in ([*swept, *(word for word in words if word not in swept)], swept))
+    safe = _safe(text)
     if safe in ("", ".", ".."):
         safe = "default"
-    if safe == text and len(safe) <= LONGEST:
+    longest = min(max(LONGEST, len(_safe(first))), WHOLE)
+    if safe == text and len(safe) <= longest:
         return safe
-    return f"{safe[:LONGEST]}-{sha1(text.encode()).hexdigest()[:8]}"  # two lists must not share a folder
+    return f"{safe[:longest]}-{sha1(text.encode()).hexdigest()[:8]}"  # two lists must not share a folder
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
 
 
 def _stamp() -> str:

@@ -36,7 +36,7 @@ def check_text(text: str) -> None:
 
 
 def check_values(values: Any) -> None:
-    """Refuse interpolations and missing values: gancli writes resolved values.
+    """Refuse interpolations, missing values and targets that are no text: gancli writes resolved values.
 
     ``${oc.env:...}`` would read this user's environment into the config, its copies and logs.
 
@@ -49,9 +49,11 @@ def check_values(values: Any) -> None:
 
 
 def _texts(values: Any) -> Iterator[str]:
-    """Yield all strings, keys too."""
+    """Yield all strings, keys too. Raises UsageError for a target that is none."""
     if isinstance(values, dict):
         for key, value in values.items():
+            if key == "_target_" and not isinstance(value, str):
+                raise UsageError(f"a saved config cannot be read: _target_={value} is not the name of a class")
             yield from _texts(key)
             yield from _texts(value)
     elif isinstance(values, list):

@@ -19,7 +19,7 @@ class Digits(Source):
         self,
         size: int | None = None,
         channels: int | None = None,
-        validation: float = 0.05,
+        validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__("digits", size, channels, validation, seed)

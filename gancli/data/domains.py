@@ -113,8 +113,8 @@ class Unpaired(Source):
         crop: str | int = "center",
         load: float | None = None,
         swap: bool = False,
-        test: float = 0.1,
-        validation: float = 0.05,
+        test: int | float = 0.1,
+        validation: int | float = 0.05,
         seed: int = 0,
         on_error: str = "refuse",
     ) -> None:

@@ -25,7 +25,7 @@ class FakeImages(Source):
         height: int | None = None,
         width: int | None = None,
         channels: int | None = 3,
-        validation: float = 0.05,
+        validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__("fake", size, channels, validation, seed)

@@ -94,7 +94,7 @@ class Shapes(Source):
         label: str = "shape",
         size: int | None = 32,
         channels: int | None = 3,
-        validation: float = 0.05,
+        validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__("shapes", size or 32, channels, validation, seed)

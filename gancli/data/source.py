@@ -70,7 +70,7 @@ class Source(ABC):
         name: str,
         size: int | None = None,
         channels: int | None = None,
-        validation: float = 0.05,
+        validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
         self.name = name

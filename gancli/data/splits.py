@@ -36,8 +36,8 @@ def decode_splits(
     class_names: tuple[str, ...],
     recipe: Recipe,
     *,
-    test: float,
-    validation: float,
+    test: int | float,
+    validation: int | float,
     seed: int,
     stratify: bool = False,
 ) -> Decoded:
@@ -85,7 +85,7 @@ def decode_splits(
     return Decoded(out, notes)
 
 
-def _bounds(counts: dict[str, int], test: float, validation: float) -> dict[str, tuple[int, int]]:
+def _bounds(counts: dict[str, int], test: int | float, validation: int | float) -> dict[str, tuple[int, int]]:
     """Return the start and stop of every split in the concatenation train + validation + test."""
     ends = np.cumsum([counts.get(split, 0) for split in SPLITS]).tolist()
     bounds = {"validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}

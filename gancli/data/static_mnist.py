@@ -40,7 +40,7 @@ class StaticMNIST(Source):
         root: str = "~/.cache/gancli",
         size: int | None = None,
         channels: int | None = None,
-        validation: float = 10_000,
+        validation: int | float = 10_000,
         seed: int = 0,
     ) -> None:
         super().__init__("static_mnist", size, channels, validation, seed)

@@ -100,7 +100,7 @@ class TorchvisionImages(Source):
         channels: int | None = None,
         crop: str | int = "center",
         unlabeled: bool = False,
-        validation: float = 0.05,
+        validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__(name, size, channels, validation, seed)

@@ -22,8 +22,9 @@ from gancli import config
 from gancli.console import setup_logging, watched
 from gancli.errors import Interrupted
 from gancli.files import replacing
+from gancli.training.folder import open_folder
 from gancli.training.guard import StopSignal, writing
-from gancli.training.run import Run, build, open_folder
+from gancli.training.run import Run, build
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import Tracker
 from gancli.views import figures
@@ -86,12 +87,12 @@ def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
             show(what, done, total)
 
         figure, numbers = lecture.draw(LectureContext(cfg, runtime, shown))
-    figures.save(figure, run_dir / FIGURE)
-    with replacing(run_dir / NUMBERS) as temporary:
-        temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    tracker = Tracker(run_dir)
-    tracker.image("lecture", figures.pixels(figure), 0)
-    tracker.close()
+        figures.save(figure, run_dir / FIGURE)
+        with replacing(run_dir / NUMBERS) as temporary:
+            temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        tracker = Tracker(run_dir)
+        tracker.image("lecture", figures.pixels(figure), 0)
+        tracker.close()
     log.info("done -> %s and %s", run_dir / FIGURE, NUMBERS)
     return _flat(numbers)
 

@@ -1,7 +1,8 @@
 """Mode collapse: the same two networks under eight objectives, on 8 and on 25 Gaussians.
 
-The data sets are those of Gulrajani et al. 2017 (gan_toy.py), the scores those of PacGAN (Lin et al. 2018): a mode is
-covered if a generated point lies within three standard deviations of it; such points are of high quality.
+The scenes are those of Gulrajani et al. 2017 (gan_toy.py), the scoring PacGAN's (Lin et al. 2018): a mode is covered if
+a generated point lies within three deviations of it; such points are of high quality. All objectives update their
+generator equally often: those with several updates of the critic for each of them see that many times the images.
 
     gancli train experiment=lecture/mode_collapse
 """
@@ -15,7 +16,7 @@ from torch import Generator
 
 from gancli.data.points import Mixture
 from gancli.lectures.base import Lecture, LectureContext
-from gancli.lectures.players import play
+from gancli.lectures.players import adversarial_loss, play
 from gancli.training.run import Run
 from gancli.views import figures, scatter
 
@@ -50,17 +51,19 @@ class ModeCollapse(Lecture):
         for i, (scene, data) in enumerate(self.scenes.items()):
             for j, (name, nodes) in enumerate(self.objectives.items()):
                 run = context.build(**nodes, data=data)
+                run.total *= adversarial_loss(run).repeat
                 for images in play(run):
                     context.show(f"objectives ({scene}, {name})", done * run.total + images, all_runs * run.total)
                 done += 1
                 panel = axes[i * rows + j // COLUMNS, j % COLUMNS]
-                numbers[scene][name] = self._score(panel, run, self.titles.get(name, name))
+                scores = self._score(panel, run, self.titles.get(name, name))
+                numbers[scene][name] = scores | {"generator_updates": run.turn}
             for spare in axes[i * rows : (i + 1) * rows].flat[len(self.objectives) :]:
                 spare.set_axis_off()
         handles = axes[0, 0].collections
         figure.legend(handles, ("real", "generated"), loc="outside upper center", ncols=2, markerscale=4)
-        each = f"{context.cfg.images:,} images (discriminator updates times batch size) per panel"
-        figures.source(figure, f"data: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
+        each = f"{run.turn:,} updates of each generator"
+        figures.source(figure, f"scenes: Gulrajani et al. 2017 (gan_toy.py); scores: Lin et al. 2018 (PacGAN); {each}")
         return figure, numbers
 
     def _score(self, axes: Axes, run: Run, title: str) -> dict[str, float]:

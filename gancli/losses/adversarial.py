@@ -66,6 +66,8 @@ class LSGAN(AdversarialLoss):
         kwargs: see AdversarialLoss.
     """
 
+    halved = True
+
     def __init__(self, a: Signed = 0.0, b: Signed = 1.0, c: Signed = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.a, self.b, self.c = a, b, c

@@ -60,8 +60,9 @@ class ADA(Stabilizer):
     classifies more and more of them as real, so p rises while r = E sign D(real) is above the target and falls
     otherwise, by 1 per ``speed`` images. p and the counts since its last change are saved with the loss.
 
-    Deviations: a single bilinear resampling instead of the paper's, which filters at twice the resolution; gradient
-    penalties are computed at the augmented images.
+    Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; images are
+    mirrored at their borders as often as it takes (the release: once, with zeros beyond); penalties are taken on slopes
+    at the images as the discriminator sees them.
 
     Args:
         target: target of r, in [-1, 1].

@@ -40,6 +40,7 @@ class AdversarialLoss(Loss):
     threshold: float = 0.0  # an image with a score above it is classified as real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
     calibrated: ClassVar[bool] = True  # whether the threshold is meaningful
+    halved: ClassVar[bool] = False  # whether costs are half of what the papers on translation call by the same name
 
     def __init__(
         self,

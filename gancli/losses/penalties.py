@@ -63,6 +63,20 @@ class Penalty(Regularizer, ABC):
         """Return the penalty, a scalar."""
 
 
+class SlopePenalty(Penalty):
+    """A penalty on the slope of the score at each image, which has to be a function of that image alone."""
+
+    paper: ClassVar[str]  # who leaves batch norm out of the critic
+
+    def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
+        if not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
+            return None
+        return (
+            f"{type(self).__name__} on a critic with batch norm: its slopes then depend on the whole batch; "
+            f"{self.paper} leave it out (model.discriminator_norm=none with model=dcgan)"
+        )
+
+
 class Projection(Regularizer, ABC):
     """A change of the critic's weights after each of its updates."""
 
@@ -113,8 +127,8 @@ def warnings(penalties: Mapping[str, Regularizer], critic: nn.Module, settings: 
     return [line for each in penalties.values() if (line := each.warning(critic, settings))]
 
 
-class GradientPenalty(Penalty):
-    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: unit gradient norm between real and fake images.
+class GradientPenalty(SlopePenalty):
+    """Gulrajani et al. 2017, Improved Training of Wasserstein GANs: slope 1 between real and generated images.
 
     The generated images are drawn for this term; the paper uses those of the loss (the expectation is the same).
 
@@ -124,6 +138,8 @@ class GradientPenalty(Penalty):
         one_sided: penalise only norms above the target (see their section 4, "Two-sided penalty").
         interval: see Penalty.
     """
+
+    paper = "Gulrajani et al. 2017, section 4,"
 
     def __init__(
         self, weight: float | Annealed = 10.0, target: float = 1.0, one_sided: bool = False, interval: Positive = 1
@@ -138,14 +154,6 @@ class GradientPenalty(Penalty):
         excess = torch.linalg.vector_norm(gradient, dim=1) - self.target
         return value(self.weight, progress) * (relu(excess) if self.one_sided else excess).square().mean()
 
-    def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
-        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in critic.modules()):
-            return (
-                "the critic has a gradient penalty and batch norm, so its gradients depend on the whole batch; "
-                "Gulrajani et al. 2017, section 4, use no batch norm (model=wgan_gp)"
-            )
-        return None
-
 
 class DRAGAN(GradientPenalty):
     """Kodali et al. 2017, On Convergence and Stability of GANs: unit gradient norm around real images.
@@ -159,8 +167,8 @@ class DRAGAN(GradientPenalty):
         return self._excess(slopes(game.score, between(game.real, game.real + noise)), game.progress)
 
 
-class R1(Penalty):
-    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?: zero gradient at real images.
+class R1(SlopePenalty):
+    """Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?: flat at real images.
 
     The penalty is gamma / 2 times the squared norm, summed over pixels; the authors' release lacks the 1/2.
 
@@ -168,6 +176,8 @@ class R1(Penalty):
         gamma: weight; good values grow with the number of pixels.
         interval: see Penalty; 16 in StyleGAN2.
     """
+
+    paper = "the networks of Mescheder et al. 2018"
 
     def __init__(self, gamma: float | Annealed = 10.0, interval: Positive = 1) -> None:
         super().__init__(interval)
@@ -207,9 +217,11 @@ class Drift(Penalty):
 
 
 class Orthogonal(Penalty):
-    """Brock et al. 2017, Neural Photo Editing with Introspective Adversarial Networks: || W W^T - I ||^2 per layer.
+    """Brock et al. 2019, Large Scale GAN Training (BigGAN), eq. 2: || W W^T - I ||^2 in Frobenius norm, per layer.
 
-    W has one row per output; if it has more rows than columns, W^T W is used, since W W^T cannot be I.
+    W has one row per output; where there are more rows than columns, W^T W is compared, which alone can be I. Brock et
+    al. 2017, Neural Photo Editing, who introduced the penalty, sum absolute values instead; BigGAN itself was trained
+    with its eq. 3, which leaves the diagonal out.
 
     Args:
         weight: factor of the sum over all layers.

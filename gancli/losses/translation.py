@@ -36,6 +36,7 @@ class CycleLoss(TranslationLoss):
     """
 
     family = Cyclic
+    own_discriminator = 0.5  # halved, so that it learns more slowly than the generators
 
     def __init__(self, cycle: float = 10.0, identity: float = 0.5, pool: int = 50, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -127,6 +128,7 @@ class PairLoss(TranslationLoss):
     """
 
     family = Paired
+    own_discriminator = 0.5  # likewise
 
     def __init__(self, l1: float = 100.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

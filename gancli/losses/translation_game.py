@@ -1,7 +1,7 @@
 """The base of the losses for image-to-image translation: generators against patch discriminators."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -31,10 +31,11 @@ class TranslationLoss(Loss):
     """The base of losses for image-to-image translation: an adversarial loss, its weights, and the two phases.
 
     Args:
-        adversarial: makes the adversarial loss from ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
-        gan: weight of the generators' adversarial loss.
-        discriminator: weight of the discriminators' adversarial loss (the papers halve it, which Adam nearly undoes as
-            it normalises the gradient).
+        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
+        gan: weight of the generators' adversarial term; None: the paper's 1, doubled for least squares, which are
+            halved here (losses/adversarial.py) and whole in the papers on translation.
+        discriminator: weight of the discriminators'; None: the paper's, ``own_discriminator``, likewise. (Adam, which
+            divides by the gradient's size, all but undoes it.)
         penalties: see AdversarialLoss.
         generator_penalties: see AdversarialLoss.
         stabilizers: see AdversarialLoss.
@@ -44,12 +45,13 @@ class TranslationLoss(Loss):
     """
 
     parts = {"adversarial": AdversarialLoss}
+    own_discriminator: ClassVar[float] = 1.0  # the paper's weight of the discriminators' loss
 
     def __init__(
         self,
         adversarial: Callable[..., AdversarialLoss],
-        gan: float = 1.0,
-        discriminator: float = 1.0,
+        gan: float | None = None,
+        discriminator: float | None = None,
         penalties: dict[str, Regularizer] | None = None,
         generator_penalties: dict[str, Regularizer] | None = None,
         stabilizers: dict[str, Stabilizer] | None = None,
@@ -60,7 +62,9 @@ class TranslationLoss(Loss):
         self.adversarial = adversarial(
             penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers
         )
-        self.gan, self.discriminator = gan, discriminator
+        whole = 2.0 if self.adversarial.halved else 1.0
+        self.gan = whole if gan is None else gan
+        self.discriminator = whole * self.own_discriminator if discriminator is None else discriminator
 
     def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return self.adversarial.contradictions(model.discriminators, settings["discriminators"])

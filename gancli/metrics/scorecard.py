@@ -4,7 +4,7 @@ import csv
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +15,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gancli import __version__
+from gancli import __version__, structure
 from gancli.config.legacy import renewed_protocol
 from gancli.files import digest, inside, replacing
 from gancli.metrics import moments
 from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
 from gancli.metrics.scorer import Scorer
+from gancli.structure import read_json
 
 log = logging.getLogger("gancli")
 
@@ -96,6 +97,14 @@ def write(folder: Path, stem: str, facts: dict[str, Any], result: dict[str, Any]
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return file
+
+
+def find(folder: Path, stem: str, facts: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the cards that write() has written with the same stem and facts, with their files."""
+    for file in sorted(folder.glob(f"{stem}-{facts['features']['name']}*.json")):
+        card = read_json(file, structure.CARD)
+        if card is not None and renewed_protocol(card["protocol"]) == json.loads(json.dumps(facts)):
+            yield file, card
 
 
 class Point(NamedTuple):

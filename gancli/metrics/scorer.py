@@ -172,6 +172,11 @@ class Scorer:
         """
         return self._half, dict(self._floor)
 
+    @property
+    def has_floor(self) -> bool:
+        """Whether floor() has values, which this tells without collecting anything."""
+        return bool(self._floored())
+
     @cached_property
     def _floor(self) -> dict[str, float]:
         halves = {role: self._others[half] for half, role in HALVES.items() if half in self._others}

@@ -28,24 +28,23 @@ class ACGAN(NormalPrior):
         spec: shape and classes of the images.
         latent_dim: number of normal latents, not counting the label's units.
         width: channels next to the image; they double with each stage away from it.
+        hidden: units of a dense layer in both networks; see models/dcgan.py.
 
     Raises:
-        UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
-        ValueError: ``width`` is below 1.
+        UsageError: data without classes, or the image's size has no 4- to 7-pixel seed.
+        ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
     conditional = True
 
-    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64) -> None:
+    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, hidden: int | None = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = dcgan.pyramid(spec, width)
-        classes = spec.num_classes
-        self.generator = Generator(classes, dcgan.generator(latent_dim + classes, widths[::-1], spec.channels, seed))
-        self.discriminator = nn.Sequential(
-            *dcgan.discriminator(spec.channels, widths, seed)[:-2],
-            nn.Conv2d(widths[-1], 1 + classes, seed),  # the real/fake logit, then the class logits
-            nn.Flatten(),
-        )
+        classes, units = spec.num_classes, dcgan.dense_units(hidden, spec, width)
+        draw = dcgan.generator(latent_dim + classes, widths[::-1], spec.channels, seed, units)
+        self.generator = Generator(classes, draw)
+        # The source's logit, then the classes'.
+        self.discriminator = dcgan.discriminator(spec.channels, widths, seed, hidden=units, outputs=1 + classes)
         dcgan_(self)
 
     def judge(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,17 +28,26 @@ class WGAN(NormalPrior):
         latent_dim: number of normal latents.
         width: channels next to the image; they double with each stage away from it.
         minibatch_std: group size of the minibatch standard deviation; 0 disables it; see models/dcgan.py.
+        hidden: units of a dense layer in both networks; see models/dcgan.py.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed.
-        ValueError: ``width`` is below 1.
+        ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
-    def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, minibatch_std: int = 0) -> None:
+    def __init__(
+        self,
+        spec: ImageSpec,
+        latent_dim: Units = 100,
+        width: Units = 64,
+        minibatch_std: int = 0,
+        hidden: int | None = 0,
+    ) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = dcgan.pyramid(spec, width)
-        draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed)
+        units = dcgan.dense_units(hidden, spec, width)
+        draw = dcgan.generator(latent_dim, widths[::-1], spec.channels, seed, units)
         self.generator = nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *draw)
-        self.discriminator = dcgan.discriminator(spec.channels, widths, seed, minibatch_std=minibatch_std)
+        self.discriminator = dcgan.discriminator(spec.channels, widths, seed, minibatch_std=minibatch_std, hidden=units)
         self.discriminator[-2].register_parameter("bias", None)
         dcgan_(self)

@@ -50,17 +50,18 @@ def cut_out(image: Tensor, ratio: float = 0.5) -> Tensor:
 
 
 def moved(image: Tensor, matrix: Tensor) -> Tensor:
-    """Transform images by affine maps with bilinear interpolation; borders are mirrored.
+    """Transform images by affine maps with bilinear interpolation, mirrored at the centres of their border pixels.
 
     Args:
         image: (N, C, H, W).
         matrix: (N, 3, 3), maps output to input coordinates (x, y, 1), in pixels from the centre.
     """
     height, width = image.shape[2:]
-    unit = width / 2, height / 2, 1.0  # affine_grid uses units of half a side
+    # With align_corners, 1 is the centre of the last pixel: reflection then repeats no border pixel (numpy's reflect).
+    unit = max(width - 1, 1) / 2, max(height - 1, 1) / 2, 1.0
     rows = [torch.stack([matrix[:, i, j] * (unit[j] / unit[i]) for j in range(3)], -1) for i in range(2)]
-    grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=False)
-    return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+    grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=True)
+    return grid_sample(image, grid, padding_mode="reflection", align_corners=True)
 
 
 def recoloured(image: Tensor, matrix: Tensor) -> Tensor:
@@ -104,21 +105,25 @@ def shifting(x: Tensor, y: Tensor) -> Tensor:
 
 
 class Sometimes:
-    """Sample the parameters of the transformations of Karras et al. 2020, each applied with probability p."""
+    """Sample the parameters of the transformations of Karras et al. 2020, each applied with probability p.
+
+    A transformation happens to an image or it does not: its parameters, such as the two of a shift, share one coin.
+    """
 
     def __init__(self, image: Tensor, p: Tensor) -> None:
         self.n, self.p, self.like = len(image), p, image
 
     def __call__(self, drawn: Tensor, rest: float, p: Tensor | None = None) -> Tensor:
-        """Return (N,) numbers, ``drawn`` with probability p and ``rest`` otherwise."""
+        """Return ``drawn``, (N,) or (N, K), where the transformation happens, with probability p, and ``rest`` else."""
         happens = torch.rand(self.n, device=self.like.device) < (self.p if p is None else p)
-        return torch.where(happens, drawn, rest)
+        return torch.where(happens.view(-1, *[1] * (drawn.ndim - 1)), drawn, rest)
 
-    def normal(self, std: float) -> Tensor:
-        return std * torch.randn(self.n, device=self.like.device, dtype=self.like.dtype)
+    def normal(self, std: float, *shape: int) -> Tensor:
+        return std * torch.randn(self.n, *shape, device=self.like.device, dtype=self.like.dtype)
 
-    def uniform(self, low: float, high: float) -> Tensor:
-        return uniform(self.like, low, high).view(-1)
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        like = self.like
+        return low + (high - low) * torch.rand(self.n, *shape, device=like.device, dtype=like.dtype)
 
     def choice(self, options: int) -> Tensor:
         return torch.randint(options, (self.n,), device=self.like.device).to(self.like.dtype)
@@ -129,8 +134,8 @@ def geometry(image: Tensor, p: Tensor) -> Tensor:
     some, (height, width) = Sometimes(image, p), image.shape[2:]
     inverse = scaling(1 - 2 * some(some.choice(2), 0.0), some.uniform(1, 1))
     inverse = inverse @ rotation(some(some.choice(4), 0.0) * (math.pi / 2))
-    whole = [some(some.uniform(-0.125, 0.125), 0.0) * side for side in (width, height)]
-    inverse = inverse @ shifting(*(each.round() for each in whole))
+    x, y = some(some.uniform(-0.125, 0.125, 2), 0.0).unbind(1)
+    inverse = inverse @ shifting((x * width).round(), (y * height).round())
     scale = some(2 ** some.normal(0.2), 1.0)
     inverse = inverse @ scaling(scale, scale)
     turned = 1 - (1 - p).clamp(min=0).sqrt()  # two rotations, before and after the stretch; either occurs with p
@@ -138,7 +143,8 @@ def geometry(image: Tensor, p: Tensor) -> Tensor:
     stretch = some(2 ** some.normal(0.2), 1.0)
     inverse = inverse @ scaling(stretch, 1 / stretch)
     inverse = inverse @ rotation(some(some.uniform(-math.pi, math.pi), 0.0, turned))
-    inverse = inverse @ shifting(some(some.normal(0.125), 0.0) * width, some(some.normal(0.125), 0.0) * height)
+    x, y = some(some.normal(0.125, 2), 0.0).unbind(1)
+    inverse = inverse @ shifting(x * width, y * height)
     return moved(image, inverse)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gancli import structure
 from gancli.errors import UsageError
 from gancli.files import TEMPORARY, replacing
+from gancli.folders import outputs
 from gancli.structure import Misshapen
 from gancli.training.integrity import check_size, check_state, fault, load_weights
 
@@ -25,6 +26,7 @@ FORMAT = "gancli-2"
 READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, turn and ema_images
 FOLDER = "checkpoints"
 BEST = "best.pt"
+LATEST = "latest"  # names the run with the newest checkpoint wherever a run or a checkpoint is named
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # raised by bad bytes
 
 
@@ -78,13 +80,28 @@ def prune(run: Path, keep: int) -> None:
         path.unlink()
 
 
+def latest() -> Path:
+    """Return the run folder below folders.outputs() with the newest checkpoint.
+
+    Raises:
+        UsageError: no run there has a checkpoint yet.
+    """
+    files = [f for f in outputs().glob(f"**/{FOLDER}/*.pt") if not f.name.startswith(".")]
+    if not files:
+        raise UsageError(f"latest: no run in {outputs().resolve()} has a checkpoint; train a model with gancli train")
+    return max(files, key=lambda f: f.stat().st_mtime_ns).parent.parent
+
+
 def find(path: str | Path) -> Path:
     """Return the checkpoint file at a path: the file itself, or the newest readable checkpoint of a run folder.
+
+    Args:
+        path: a file, a run folder, or ``latest``.
 
     Raises:
         UsageError: there is no such path, or the folder holds no checkpoint.
     """
-    path = Path(path).expanduser()
+    path = latest() if str(path) == LATEST else Path(path).expanduser()
     if path.is_file():
         return path
     if not path.exists():

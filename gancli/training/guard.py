@@ -1,5 +1,6 @@
 """Guards of a run: signals that ask it to stop, and the lock of the folder that it writes into."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -9,67 +10,188 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from gancli.errors import UsageError
+from gancli.errors import Terminated, UsageError
 from gancli.files import inside
 
 log = logging.getLogger("gancli")
 LOCK = ".lock"  # exists in a folder while a process writes into it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DEAD = "its process ended without a word: it was killed, or its machine went down"
+_TRIES, _PAUSE = 5, 0.05  # seconds; readers of a lock hold it for a moment
+
+_held: dict[Path, int] = {}  # folder that this process writes into -> its descriptor
+
+
+def _asking() -> list[signal.Signals]:
+    """Return the signals that ask to stop: Ctrl-C, kill, a lost terminal (not under nohup), a cluster's warnings."""
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    return [each for each in names if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+
+
+@contextmanager
+def _handling(signals: list[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle signals inside; Python delivers them to the main thread alone, so others change nothing."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {each: signal.signal(each, handler) for each in signals}
+    try:
+        yield
+    finally:
+        for each, previous in before.items():
+            signal.signal(each, previous)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn the signals that ask to stop into exceptions, so that what was begun is ended and recorded.
+
+    Raises:
+        Terminated: a signal other than SIGINT arrived, for which Python raises KeyboardInterrupt itself.
+    """
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Terminated(signum)
+
+    with _handling([each for each in _asking() if each != signal.SIGINT], terminate):
+        yield
 
 
 class StopSignal:
-    """Catch the first SIGINT or SIGTERM so that the step can be finished and saved; a second one exits at once."""
+    """Catch a signal that asks to stop, so that the step can be finished and saved; a second Ctrl-C exits at once.
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    Clusters send a warning first and SIGTERM later, and both a terminal and its shell send SIGHUP, so other signals
+    that follow the first one change nothing.
+    """
 
     def __init__(self) -> None:
         self.signum = 0  # 0 until a signal arrives
 
     def __enter__(self) -> "StopSignal":
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other thread
-            self.before = {s: signal.signal(s, self._caught) for s in self.SIGNALS}
+        self.handling = _handling(_asking(), self._caught)
+        self.handling.__enter__()
         return self
 
     def _caught(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum:
+        if self.signum and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signum = signum
-        log.info("stopping after this step; press Ctrl-C again to exit at once")
+        if not self.signum:
+            self.signum = signum
+            log.info("stopping after this step; press Ctrl-C again to exit at once")
 
     def __exit__(self, *exc: object) -> None:
-        for signum, handler in self.before.items():
-            signal.signal(signum, handler)
+        self.handling.__exit__(None, None, None)
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is created if missing, while this process writes into it.
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is created if missing.
 
     The kernel holds the lock (flock) and releases it when the process ends for any reason, so there are no stale locks.
-    The file names the owner. Evaluations take no lock, as each writes files of its own, atomically.
+    The file names the owner. A process that already holds the lock keeps it.
 
     Raises:
-        UsageError: another process is writing into the folder; the message names it. Or the lock is a link elsewhere.
+        UsageError: another process holds it; the message names it. Or the lock is a link elsewhere.
     """
+    key = folder.absolute()
+    if key in _held:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path = inside(folder, LOCK)
     descriptor = _locked(path)
+    _held[key] = os.open(folder, os.O_RDONLY)
     try:
-        os.write(descriptor, json.dumps(_who()).encode())
+        with suppress(OSError):  # a full disk, which other writes report; the lock holds without a name
+            os.write(descriptor, json.dumps(_who()).encode())
         yield
     finally:
         with suppress(OSError):  # the folder has been removed in the meantime
-            path.unlink()
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                path.unlink()
+        os.close(_held.pop(key))
         os.close(descriptor)
+
+
+@contextmanager
+def writing(folder: Path, advice: Callable[[], str] | None = None) -> Iterator[None]:
+    """Hold the lock of a folder while this process writes into it, and explain what the disk answers.
+
+    Evaluations take no lock, as each writes files of its own, atomically.
+
+    Args:
+        folder: what is written into.
+        advice: returns what to do when its disk is full; None: free some space or choose another folder.
+
+    Raises:
+        UsageError: see locked(). Or the folder was removed or moved in the meantime, or its disk is full.
+    """
+    with locked(folder):
+        try:
+            yield
+        except OSError as error:
+            check_in_place(folder)
+            if error.errno not in FULL:
+                raise
+            what = advice() if advice else "free some space, or choose a folder on another disk"
+            full = f"no space left on the disk of {folder}; what was complete there is untouched; {what}"
+            raise UsageError(full) from error
+        check_in_place(folder)
+
+
+def check_in_place(folder: Path) -> None:
+    """Check that a folder that this process holds is still where it was, before anything is written into it.
+
+    Raises:
+        UsageError: it was moved or removed; the message names the place where it is now.
+    """
+    descriptor = _held.get(folder.absolute())
+    if descriptor is None:
+        return
+    with suppress(OSError):
+        there, ours = os.stat(folder), os.fstat(descriptor)
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return
+    with suppress(OSError):  # there is no /proc on other systems than Linux
+        now = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if now.is_dir():
+            raise UsageError(f"{folder} was moved to {now} while it was written into; what is complete is there: {now}")
+    raise UsageError(f"{folder} was removed while it was written into; nothing more is written: run the command again")
+
+
+def held(folder: Path) -> bool:
+    """Tell whether a living process holds the lock of a folder."""
+    if folder.absolute() in _held:
+        return True
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def told(folder: Path, status: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the contents of a status.json with the truth about a run that says that it is running, and is dead."""
+    if status is None or status["state"] != "running" or held(folder):
+        return status
+    return status | {"state": "interrupted", "error": DEAD}
 
 
 def _locked(path: Path) -> int:
     """Return the descriptor of an empty lock file at ``path`` that this process has locked."""
+    tries = 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
@@ -77,7 +199,10 @@ def _locked(path: Path) -> int:
         except BlockingIOError:
             text = os.read(descriptor, 65536).decode(errors="replace")
             os.close(descriptor)
-            raise UsageError(_taken(path.parent, text)) from None
+            if (tries := tries + 1) == _TRIES:
+                raise UsageError(_taken(path.parent, text)) from None
+            time.sleep(_PAUSE)
+            continue
         with suppress(FileNotFoundError):  # the previous owner removed the file between our two calls
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 os.ftruncate(descriptor, 0)

@@ -63,6 +63,7 @@ def check_state(state: dict[str, Any]) -> None:
         "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
         "loss": {str: object}, "rng": {"cpu": Tensor, "cuda": [Tensor]}, "loader": loader,
         "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
+        "pending?": tensors, "owed?": [str],
     }  # fmt: skip
     structure.check(state, shape)
     counts = {name: state.get(name, 0) for name in ("images", "turn", "ema_images")}
@@ -70,6 +71,9 @@ def check_state(state: dict[str, Any]) -> None:
     for name, value in counts.items():
         if value < 0:
             raise Misshapen(f"{name}: expected 0 or more")
+    for name, values in state.get("pending", {}).items():
+        if values.ndim != 1 or not values.is_floating_point():
+            raise Misshapen(f"pending.{name}: expected a list of numbers")
     known = {key.removesuffix("?") for key in SPEC}
     if unknown := state["spec"].keys() - known:
         raise Misshapen(f"spec.{min(unknown)}: no such key")

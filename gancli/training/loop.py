@@ -5,19 +5,22 @@ gancli train model=dcgan data=mnist
 
 import logging
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gancli import config
 from gancli.console import RunProgress, setup_logging
-from gancli.errors import Interrupted, UsageError, command
+from gancli.errors import Interrupted, command
 from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
-from gancli.training.guard import StopSignal, writing
-from gancli.training.run import Run, build, note_machine, open_folder, run_turn
+from gancli.training.folder import advice, note_machine, open_folder, rewind
+from gancli.training.guard import StopSignal, check_in_place, writing
+from gancli.training.resuming import resume
+from gancli.training.run import Run, build, run_turn
 from gancli.training.samples import write_samples
 from gancli.training.tracker import Tracker
 from gancli.views.grids import animate
@@ -50,7 +53,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         run_dir: the folder that everything is written into.
 
     Raises:
-        UsageError: data, model, loss and settings are incompatible.
+        UsageError: data, model, loss and settings are incompatible; the folder is moved or its disk full.
         TrainingDiverged: a loss or a weight is not finite; the last good checkpoint is kept.
         Interrupted: a signal arrived; the step was finished and saved.
     """
@@ -58,17 +61,13 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
     run = build(cfg)
     if saved is not None:
-        run.restore(saved)
         changed = ", ".join(config.differences(saved.config, cfg)) or "none, all are those of the checkpoint"
         run.notes.append(f"resumed from {saved.path} at {saved.images:,} images; changed settings: {changed}")
-        if run.images >= run.total:
-            raise UsageError(
-                f"{saved.path} has completed its {run.total:,} images; to continue, add images={2 * run.total}"
-            )
+        resume(run, saved, run_dir)
     with ExitStack() as stack:
         if run.runtime.is_main:
             refuse_links(run_dir)  # it may be someone else's
-            stack.enter_context(writing(run_dir))
+            stack.enter_context(writing(run_dir, partial(advice, run_dir)))
         return _train(run, run_dir, stack)
 
 
@@ -77,6 +76,11 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     cfg, main = run.cfg, run.runtime.is_main
     if main:
         open_folder(cfg, run_dir)
+        if rewind(run_dir, run.images):
+            if not (run_dir / checkpoint.FOLDER / checkpoint.BEST).is_file():
+                run.best = None  # it was found later, or is lost
+            if run.images:
+                run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))  # now the newest
         note_machine(run, run_dir)
     log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
     for line in (*run.notes, *run.source.notes(), *run.model.notes):
@@ -84,61 +88,107 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     for line in run.warnings():
         log.warning("%s", line)
     stack.callback(run.loader.close)
-    tracker = Tracker(run_dir, run.images, main=main)
+    tracker = Tracker(run_dir, run.images, main=main, again="eval" in run.owed)
     stack.callback(tracker.close)
+    tracker.load_state_dict(run.pending, run.runtime.device)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
     history = History(read_rows(tracker.path))  # includes the earlier examinations of a resumed run
     stack.callback(_summarise, history)
     _loop(run, run_dir, tracker, history)
-    final = {k: v for k, v in tracker.last.items() if k.startswith(("loss/", "eval/"))}
-    tracker.hparams(config.flat(cfg), final)
     log.info("done -> %s; next:\n%s", run_dir, command("eval", f"ckpt={run_dir}"))
-    return final
+    return _final(tracker)
 
 
 def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
-    """Train until all images are seen; each iteration logs and saves first, then exits if done, then steps."""
+    """Train until all images are seen; each iteration logs and saves first, then exits if done, then steps.
+
+    What is due at some images and not done when a checkpoint is saved there is noted in it (``Run.owed``), and done
+    first where it is resumed.
+    """
     cfg, batch_size, main = run.cfg, run.cfg.batch_size, run.runtime.is_main
     log_due, save_due, grid_due, eval_due, doctor_due = (
         Cadence(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
     if run.images == 0 and cfg.samples.every and main:
         write_samples(run, run_dir, tracker)
+    resumed = bool(cfg.resume)  # and nothing was done since: these images are logged and examined
     with ExitStack() as stack:
         progress = RunProgress(run.total, run.images)
         stack.callback(progress.close)
         stop = stack.enter_context(StopSignal())
         while True:
-            done = run.images >= run.total or bool(stop.signum)
-            if run.measurements is not None and doctor_due(run.images, done):
-                tracker.add(run.measurements(min(run.images / run.total, 1.0)))
-            if log_due(run.images, done):
-                rate = progress.rate(run.images)
-                extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
-                means = tracker.tick(run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()})
-                progress.tick(run.images, rate, means)
-                progress.alarmed(_diagnose(history, tracker))
+            check_in_place(run_dir)
+            complete, stopped = run.images >= run.total, bool(stop.signum)
+            done = complete or stopped
+            if not resumed:
+                examined = {}
+                if run.measurements is not None and doctor_due(run.images, complete):
+                    examined = run.measurements(run.share)
+                try:
+                    if log_due(run.images, complete):
+                        rate = progress.rate(run.images)
+                        extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
+                        means = tracker.tick(
+                            run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()}
+                        )
+                        _diagnose(history, tracker)
+                        progress.tick(run.images, rate, means)
+                    elif examined or stopped:
+                        tracker.check(run.images)
+                finally:  # of a run that diverges, this is what is known
+                    if examined:
+                        tracker.write(run.images, examined)
+                        progress.alarmed(_diagnose(history, tracker))
+                dues = (("samples", grid_due), ("eval", eval_due))
+                run.owed = [name for name, due in dues if due(run.images, complete)] + ["end"] * complete
             with progress.paused():
+                saving = save_due(run.images, done) or done
                 if done:  # saved before the final evaluation, which can take long, so that no training is lost
-                    run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
-                if grid_due(run.images, done) and main and not stop.signum:
-                    write_samples(run, run_dir, tracker)
-                if eval_due(run.images, done) and main and not stop.signum:
-                    progress.scored(evaluate(run, run_dir, tracker))
-                if save_due(run.images, done) or done:  # after the evaluation, to include the best score
-                    run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
-                    if main:
-                        checkpoint.prune(run_dir, cfg.checkpoint.keep)
+                    _save(run, run_dir, tracker)
+                if run.owed and not stopped:
+                    _settle(run, run_dir, tracker, progress)
+                if saving and not stopped:  # after the evaluation, to include the best score
+                    _save(run, run_dir, tracker)
             if done:
                 break
+            resumed = False
             run_turn(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
-    if cfg.samples.every and main and not stop.signum:
-        for ending in {file.stem.lstrip("0123456789") for file in (run_dir / "samples").glob("[0-9]*.png")}:
-            animate(run_dir / "samples", ending)
-    if stop.signum:
-        rest = ("train", f"resume={run_dir}") if run.images < run.total else ("eval", f"ckpt={run_dir}")
-        raise Interrupted(stop.signum, f"stopped and saved at {run.images:,} images; continue with:\n{command(*rest)}")
+    if stopped:
+        raise Interrupted(
+            stop.signum,
+            f"stopped and saved at {run.images:,} images; continue with:\n{command('train', f'resume={run_dir}')}",
+        )
+
+
+def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
+    """Save a numbered checkpoint and remove the oldest; entries of the logs before it cannot be lost any more."""
+    tracker.flush()
+    run.pending = tracker.state_dict()
+    run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
+    if run.runtime.is_main:
+        checkpoint.prune(run_dir, run.cfg.checkpoint.keep)
+
+
+def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress) -> None:
+    """Do what is due at these images: pictures, an evaluation, and what ends a run. It may be done twice."""
+    run.pending = tracker.state_dict()  # for the best checkpoint
+    if run.runtime.is_main:
+        if "samples" in run.owed:
+            write_samples(run, run_dir, tracker)
+        if "eval" in run.owed:
+            progress.scored(evaluate(run, run_dir, tracker))
+        if "end" in run.owed:
+            pictures = (run_dir / "samples").glob("[0-9]*.png") if run.cfg.samples.every else ()
+            for ending in {file.stem.lstrip("0123456789") for file in pictures}:
+                animate(run_dir / "samples", ending)
+            tracker.hparams(config.flat(run.cfg), _final(tracker))
+    run.owed = []
+
+
+def _final(tracker: Tracker) -> dict[str, float]:
+    """Return the last losses and scores."""
+    return {key: value for key, value in tracker.last.items() if key.startswith(("loss/", "eval/"))}
 
 
 def _diagnose(history: History, tracker: Tracker) -> list[str]:

@@ -1,32 +1,30 @@
 """The parts of a training run, and how they are built from a config."""
 
-import json
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gancli import __version__, config
-from gancli.console import setup_logging
 from gancli.data.identity import identity
 from gancli.data.levels import binarized
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
 from gancli.errors import TrainingDiverged, UsageError
-from gancli.files import replacing
 from gancli.losses.base import Loss, Moment
 from gancli.metrics.features import Features
 from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
-from gancli.structure import MACHINES, read_json
 from gancli.training import checkpoint, runtime, same_data
 from gancli.training.cautions import cautions
 from gancli.training.checkpoint import Checkpoint
+from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
 from gancli.training.integrity import load_weights
@@ -37,6 +35,7 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 from gancli.views.base import View
 
+OWED = ("samples", "eval", "end")  # pictures, an evaluation, and what a run does once all images were seen
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
 
 
@@ -55,7 +54,7 @@ class Run:
     ema: EMA
     total: int  # number of images of the whole run
     scoring: Scoring | None  # for evaluations during training; None for no evaluations
-    measurements: Measurements | None  # for the doctor's examinations; None for no examinations
+    measurements: Examination | None  # for the doctor's examinations; None for no examinations
     images: int = 0  # images seen so far, the run's clock
     turn: int = 0  # turns done so far; in each turn every phase does its updates
     best: float | None = None  # best value of eval.best so far
@@ -63,6 +62,8 @@ class Run:
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
     notes: list[str] = field(default_factory=list)  # of a resumed run: from where, and with which other settings
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
+    pending: dict[str, Tensor] = field(default_factory=dict)  # scalars since the last tick, see Tracker.state_dict()
+    owed: list[str] = field(default_factory=list)  # of OWED: what is due at these images and not yet done
 
     @property
     def share(self) -> float:
@@ -102,6 +103,8 @@ class Run:
             "images": self.images,
             "share": self.share,
             "turn": self.turn,
+            "owed": list(self.owed),
+            "pending": self.pending,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "ema_images": self.ema.images,
@@ -151,6 +154,7 @@ class Run:
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
+        self.pending = state.get("pending", {})
         # The stage it was saved in: with another number of images= the next turn begins another, and resets.
         self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
 
@@ -184,10 +188,13 @@ def build(cfg: Any) -> Run:
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, config.number(cfg.ema.half_life))
-    measurements = _measurements(cfg, source, images, model, loss, machine) if cfg.doctor.every and steps else None
+    measurements = None
+    if cfg.doctor.every and steps:
+        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine))
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
+    run.cautions += measurements.cautions if measurements else []
     run.enter(model.stage(0.0), reset=False)
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
@@ -220,14 +227,6 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
     run.images += drawn
     run.turn += 1
     run.ema.update(averaged, run.share)
-
-
-def open_folder(cfg: Any, run_dir: Path) -> None:
-    """Make the folder of a run, write its config, and start logging into it."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(run_dir / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
-    setup_logging(run_dir / "log.txt")
 
 
 def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:
@@ -289,12 +288,3 @@ def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
         f"{type(loss).__name__} trains {loss.family.__name__} models, but {type(model).__name__} is not one; "
         f"its losses are: {', '.join(fitting) or 'none'} (loss=...){inside}"
     )
-
-
-def note_machine(run: Run, run_dir: Path) -> None:
-    """Add this machine to machine.json, which lists all machines that a resumed run was trained on."""
-    path = run_dir / "machine.json"
-    before = read_json(path, MACHINES) or [] if run.images else []
-    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")

@@ -150,6 +150,11 @@ class Step:
         """Return the optimizer's settings per network."""
         return dict(zip(self.phase.networks, self.optimizer.param_groups))
 
+    def planned(self, share: float, factor: float) -> dict[str, float]:
+        """Return the learning rates at a share of the run, with the schedule's factor, as ``lr/<network>``."""
+        rates = [annealed.value(numbers["lr"], share) * factor for numbers in self.numbers]
+        return {f"lr/{name}": rate for name, rate in zip(self.phase.networks, rates)}
+
     def rates(self) -> dict[str, float]:
         """Return the current learning rates as ``lr/<network>``."""
         return {f"lr/{name}": g["lr"] for name, g in zip(self.phase.networks, self.optimizer.param_groups)}

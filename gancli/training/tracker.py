@@ -2,19 +2,25 @@
 
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summary
 
+from gancli import structure
+from gancli.config.legacy import renewed_choices
 from gancli.errors import TrainingDiverged
 from gancli.files import replacing
-from gancli.structure import read_rows
+from gancli.structure import read_json, read_rows
 
 FILE = "metrics.jsonl"
 
@@ -26,19 +32,21 @@ class Tracker:
         run_dir: the run folder.
         images: images seen so far; log entries beyond it, from the lost work of a killed run, are dropped.
         main: whether this process is the main one.
+        again: whether the evaluation at ``images`` is done again; its entries are dropped.
     """
 
     FOLD = 256  # scalars kept as separate tensors before they are stacked, which bounds the memory of a long tick
 
-    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True) -> None:
+    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True, again: bool = False) -> None:
         self.path, self.main = run_dir / FILE, main
+        self.last: dict[str, float] = {}  # the newest value of every scalar, also of the run that is resumed
         if main:
-            _truncate(self.path, images)
+            for row in _truncate(self.path, images, again):
+                self.last |= {key: value for key, value in row.items() if key != "images"}
             self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else None)
             self.file = self.path.open("a", encoding="utf-8")
         self.pending: dict[str, list[Tensor]] = defaultdict(list)
         self.packed: dict[str, list[Tensor]] = defaultdict(list)
-        self.last: dict[str, float] = {}  # the newest value of every scalar
         self.row: dict[str, float] = {}  # the newest line
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
@@ -58,17 +66,34 @@ class Tracker:
         Raises:
             TrainingDiverged: a mean is not finite; the message names the phase and the term.
         """
-        for key, values in self.pending.items():
-            self.packed[key].append(torch.stack(values))
-        series = {key: torch.cat(parts).double() for key, parts in self.packed.items()}
-        self.pending.clear()
+        means = self.check(images)
         self.packed.clear()
+        self.write(images, means | dict(extra or {}))
+        return means
+
+    def check(self, images: int) -> dict[str, float]:
+        """Return the means since the last tick, with one copy to the host, without writing them.
+
+        Raises:
+            TrainingDiverged: a mean is not finite; the message names the phase and the term.
+        """
+        series = {key: values.double() for key, values in self.state_dict().items()}
         means = dict(zip(series, torch.stack([x.mean() for x in series.values()]).tolist())) if series else {}
         if not all(math.isfinite(value) for value in means.values()):
             phase, _, term = _first_bad(series).partition("/")
             raise TrainingDiverged(f"{term} of {phase} is not finite at {images:,} images")
-        self.write(images, means | dict(extra or {}))
         return means
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the values since the last tick, (N,) each, on the device: the next row holds their means."""
+        for key, values in self.pending.items():
+            self.packed[key].append(torch.stack(values))
+        self.pending.clear()
+        return {key: torch.cat(parts) for key, parts in self.packed.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore what state_dict() returned, so that a resumed run has the rows of one that was not interrupted."""
+        self.packed.update({key: [values.to(device)] for key, values in state.items()})
 
     def write(self, images: int, scalars: Mapping[str, float]) -> None:
         """Write host values to both logs."""
@@ -94,15 +119,38 @@ class Tracker:
         """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
         if not self.main:
             return
+        config = hyperparameters(config, read_json(self.path.parent / "status.json", structure.STATUS) or {})
         plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
         events: Any = self.writer.file_writer
         for summary in hparams_summary(plain, dict(metrics)):
             events.add_summary(summary)
 
+    def flush(self) -> None:
+        """Write what is buffered, so that a kill loses no entry before the checkpoint that is saved next."""
+        if self.main:
+            self.writer.flush()
+
     def close(self) -> None:
         if self.main:
             self.file.close()
             self.writer.close()
+
+
+def hyperparameters(settings: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are chosen on the command line: what a sweep varies first, then what else was typed.
+
+    Args:
+        settings: the run's settings by dotted keys, with the name of the class for each group.
+        status: the run's status.json, which has the chosen option of each group; may be empty.
+    """
+    choices = {key: each for key, each in renewed_choices(status.get("choices", {})).items() if _identifies(key)}
+    typed = [word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())]
+    known = {**settings, **choices}
+    return {key: known[key] for key in dict.fromkeys([*status.get("swept", ()), *typed, *known]) if key in known}
+
+
+def _identifies(group: str) -> bool:
+    return group.partition("/")[0] not in ("runtime", "features", "internal", "local")
 
 
 def write_scalars(run_dir: Path, scalars: Mapping[str, float], step: int) -> None:
@@ -124,10 +172,34 @@ def _first_bad(series: Mapping[str, Tensor]) -> str:
     return first if onset(first) < math.inf else min(series, key=onset)
 
 
-def _truncate(path: Path, images: int) -> None:
-    """Atomically drop the lines beyond ``images`` and an incomplete last line."""
-    if not path.exists():
-        return
-    kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["images"] <= images]
-    with replacing(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+def rewind_events(run_dir: Path, images: int, aside: Path) -> None:
+    """Move a run's TensorBoard files into another folder, and leave copies without the entries beyond ``images``.
+
+    The final values of the run's HPARAMS row are of its abandoned end, and are left out as well.
+    """
+    for file in sorted(run_dir.glob("events.out.tfevents.*")):
+        kept = aside / file.name
+        os.replace(file, kept)
+        with replacing(file) as temporary, temporary.open("wb") as stream:
+            writer = RecordWriter(stream)
+            for record in RawEventFileLoader(str(kept)).Load():
+                event = Event.FromString(record)
+                hparams = any(value.tag.startswith("_hparams_/") for value in event.summary.value)
+                if event.step <= images and not hparams:
+                    writer.write(record)
+
+
+def _truncate(path: Path, images: int, again: bool) -> list[dict[str, Any]]:
+    """Atomically drop the lines beyond ``images``, an evaluation there that is done again, and an incomplete last line.
+
+    Returns the rows that are left.
+    """
+    kept = []
+    for row in read_rows(path):
+        repeated = again and row["images"] == images and any(key.startswith("eval/") for key in row)
+        if row["images"] <= images and not repeated:
+            kept.append(row)
+    if path.exists():
+        with replacing(path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    return kept

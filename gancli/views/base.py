@@ -1,12 +1,14 @@
 """The interface of views, which are ways of looking at a model. A view is a file here and a yaml in conf/view/."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gancli.data.source import Images, Source
@@ -15,6 +17,22 @@ from gancli.models.base import Model
 from gancli.views.grids import make_grid
 
 LISTED = 20  # classes in a message
+SHOWN = 1024  # images in a picture; more are only written as files
+SHOWN_POINTS = 20_000
+
+
+class Batches(NamedTuple):
+    """Images or points that are drawn while they are written, so that only a batch of them is in memory.
+
+    Args:
+        each: batches of images (b, C, H, W) uint8 or points (b, D) float32 on the CPU, to be read once.
+        n: number of all of them.
+        shape: of one: (C, H, W) or (D,).
+    """
+
+    each: Iterator[Tensor]
+    n: int
+    shape: tuple[int, ...]
 
 
 class Picture(NamedTuple):
@@ -22,14 +40,14 @@ class Picture(NamedTuple):
 
     Args:
         image: the picture, (H, W, 3) uint8, with its row and column heads; None: there are only files of single images.
-        raw: the model's output: images (N, C, H, W) uint8, points (N, D) float32, or an iterator over images
-            (C, H, W) uint8 of different sizes. None: there is only the picture.
+        raw: the model's output: images (N, C, H, W) uint8, points (N, D) float32, Batches of either, or an iterator
+            over images (C, H, W) uint8 of different sizes. None: there is only the picture.
         labels: class of each image, (N,) int64.
         names: file name of each image without its suffix, including sub-folders; empty: images are numbered.
     """
 
     image: np.ndarray | None
-    raw: Tensor | Iterator[Tensor] | None = None
+    raw: "Tensor | Batches | Iterator[Tensor] | None" = None
     labels: Tensor | None = None
     names: Sequence[str] = ()
 
@@ -79,6 +97,10 @@ class View(ABC):
 
     needs: ClassVar[str]  # the models it suits, for messages: "a model of images"
 
+    def amount(self, n: int) -> int:
+        """Return how many images draw() returns of n where that grows with n; 0: they are always few."""
+        return 0
+
     @classmethod
     @abstractmethod
     def suits(cls, model: Model) -> bool:
@@ -107,22 +129,32 @@ class View(ABC):
 
 
 def arrange(
-    model: Model, data: RunData, raw: Tensor, labels: Tensor | None = None, columns: int | None = None
-) -> dict[str, Picture]:
-    """Return one picture of drawn images (N, C, H, W) uint8 in a grid, or of points (N, D, 1, 1) over real ones.
+    model: Model, data: RunData, batches: Iterable[Tensor], n: int, labels: Tensor | None = None,
+    columns: int | None = None,
+) -> dict[str, Picture]:  # fmt: skip
+    """Return one picture of the first drawn images in a grid, or of the first points over real ones, and all of them.
 
     Args:
-        model: the model that drew them.
+        model: the model that draws them.
         data: holds the real points.
-        raw: the images or points.
+        batches: images (b, C, H, W) uint8 or points (b, D, 1, 1), drawn as they are asked for.
+        n: number of all images.
         labels: class of each, (N,) int64.
         columns: images per row; None for a square.
     """
+    stream, first, count = (each.cpu() for each in batches), [], 0
+    most = SHOWN_POINTS if model.spec.points else (SHOWN // columns * columns if columns else SHOWN) or SHOWN
+    while count < min(n, most):
+        first.append(next(stream))
+        count += len(first[-1])
+    shown = torch.cat(first)[:most]
     if not model.spec.points:
-        raw = raw.cpu()
-        return {"": Picture(make_grid(raw, columns), raw, labels)}
+        raw = Batches(chain(first, stream), n, tuple(shown.shape[1:]))
+        return {"": Picture(make_grid(shown, columns), raw, labels)}
     from gancli.views.scatter import picture  # here, since importing matplotlib doubles the start-up time
 
     real = data.split("train")
-    image = picture(model, raw, real.pixels, f"{real.name} after {data.images:,} points")
-    return {"": Picture(image, raw.flatten(1).cpu(), labels)}
+    image = picture(model, shown.to(model.device), real.pixels, f"{real.name} after {data.images:,} points")
+    return {
+        "": Picture(image, Batches((each.flatten(1) for each in chain(first, stream)), n, shown[0].flatten().shape))
+    }

@@ -4,8 +4,6 @@ gancli sample ckpt=latest n=64
 gancli sample ckpt=latest label=3
 """
 
-import torch
-
 from gancli.models.base import Model
 from gancli.models.sampling import class_labels, columns, draw
 from gancli.models.translation import Translation
@@ -31,6 +29,8 @@ class Grid(View):
     def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
         label = data.class_number(self.label)
         labels = class_labels(model, n, label)
-        batches = draw(model, n, seed=seed, batch_size=batch_size, labels=labels)
-        raw = torch.cat([images for images, _ in batches])
-        return arrange(model, data, raw, labels, columns(model, n) if label is None else None)
+        drawn = (images for images, _ in draw(model, n, seed=seed, batch_size=batch_size, labels=labels))
+        return arrange(model, data, drawn, n, labels, columns(model, n) if label is None else None)
+
+    def amount(self, n: int) -> int:
+        return n

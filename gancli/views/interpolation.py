@@ -3,6 +3,8 @@
 gancli sample ckpt=latest view=interpolation view.steps=16
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -45,12 +47,14 @@ class Interpolation(View):
         assert isinstance(model, Adversarial)
         rows, label = max(1, n // self.steps), data.class_number(self.label)
         labels = class_labels(model, rows, label)
-        raw = walk(model, rows, self.steps, seed=seed, labels=labels)
         each = None if labels is None else labels.repeat_interleave(self.steps)
-        return arrange(model, data, raw, each, self.steps)
+        drawn = walks(model, rows, self.steps, seed=seed, labels=labels)
+        return arrange(model, data, drawn, rows * self.steps, each, self.steps)
+
+    def amount(self, n: int) -> int:
+        return max(1, n // self.steps) * self.steps
 
 
-@torch.no_grad()
 def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels: Tensor | None = None) -> Tensor:
     """Interpolate between pairs of latents.
 
@@ -64,9 +68,16 @@ def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels
     Returns:
         Images (rows * steps, C, H, W) uint8, row by row; points are float32.
     """
+    return torch.cat(list(walks(model, rows, steps, seed=seed, labels=labels)))
+
+
+@torch.no_grad()
+def walks(model: Adversarial, rows: int, steps: int, *, seed: int, labels: Tensor | None) -> Iterator[Tensor]:
+    """Yield the rows of walk(), (steps, C, H, W) each."""
     generator = torch.Generator(model.device).manual_seed(seed)
     ends = model.latent(2 * rows, generator)
     t = torch.linspace(0, 1, steps, device=model.device).view(-1, *[1] * (ends.dim() - 1))
     classes = [None] * rows if labels is None else labels.to(model.device)[:, None].expand(-1, steps)
     pairs = zip(ends[::2], ends[1::2], classes)
-    return torch.cat([finished(model, model.generate(model.interpolate(a, b, t), each)) for a, b, each in pairs])
+    for a, b, each in pairs:
+        yield finished(model, model.generate(model.interpolate(a, b, t), each))

@@ -1,17 +1,23 @@
 """Writes the pictures of a view to files: each as a PNG, and its images as files, as one array, or not at all."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.files import all_inside, inside, replacing
-from gancli.views.base import Picture
+from gancli.views.base import SHOWN, SHOWN_POINTS, Batches, Picture
 from gancli.views.grids import save_png, to_pil
+
+BLOCK = 4096  # bytes that a small file takes on most disks
+POINT = 4  # bytes of a coordinate
 
 
 def write(out: Path, pictures: Mapping[str, Picture], kind: str) -> int:
@@ -36,16 +42,48 @@ def _write(out: Path, name: str, picture: Picture, kind: str) -> int:
     raw = picture.raw
     if raw is None:
         return 0
-    if not isinstance(raw, Tensor):
-        return _write_images(out, name, picture)
-    if raw.dim() == 2:
-        _write_points(out, _named("points", name), raw.numpy(), kind)
-    elif kind == "npz":
-        labels = {} if picture.labels is None else {"labels": picture.labels.numpy()}
-        _write_npz(out / f"{_named('images', name)}.npz", images=raw.permute(0, 2, 3, 1).numpy(), **labels)
+    if isinstance(raw, Tensor):
+        raw = Batches(iter([raw]), len(raw), tuple(raw.shape[1:]))
+    if not isinstance(raw, Batches):
+        return _write_images(out, name, raw, picture.names)
+    points = len(raw.shape) == 1
+    if kind == "npz":
+        labels = {} if picture.labels is None or points else {"labels": picture.labels.numpy()}
+        stem = "points" if points else "images"
+        _write_npz(out / f"{_named(stem, name)}.npz", stem, raw, labels)
+    elif kind == "png" and points:
+        _write_points(out / f"{_named('points', name)}.csv", raw)
     elif kind == "png":
-        _write_images(out, name, picture)
-    return len(raw)
+        _write_images(out, name, (image for batch in raw.each for image in batch), picture.names)
+    return raw.n
+
+
+def check_amount(out: Path, n: int, spec: ImageSpec, kind: str) -> None:
+    """Refuse a number of images that a format or the disk cannot hold, before the first one is drawn.
+
+    Args:
+        out: the folder that they will be written into, which may not exist yet.
+        n: number of images or points; 0: few.
+        spec: their shape.
+        kind: png, npz or grid.
+
+    Raises:
+        UsageError: a grid cannot show that many, or so many bytes are not free.
+    """
+    if kind == "grid":
+        most = SHOWN_POINTS if spec.points else SHOWN
+        if n > most:
+            raise UsageError(f"n={n}: a picture shows at most {most:,} of them; use fewer, or format=npz for all")
+        return
+    values = spec.channels * spec.height * spec.width
+    each = values * (POINT if spec.points else 1) if kind == "npz" or spec.points else max(values, BLOCK)
+    there = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if n * each > free:
+        raise UsageError(
+            f"n={n}: {kind} files of so many take up to {n * each / 2**30:,.1f} GiB, but {free / 2**30:,.1f} GiB are "
+            f"free in {there}; use a smaller n, or another disk with out=..."
+        )
 
 
 def check_format(pictures: Mapping[str, Picture], kind: str) -> None:
@@ -76,24 +114,36 @@ def _named(stem: str, name: str) -> str:
     return f"{stem}-{name}" if name else stem
 
 
-def _write_images(out: Path, name: str, picture: Picture) -> int:
+def _write_images(out: Path, name: str, images: Iterable[Any], names: Sequence[str]) -> int:
     """Write one PNG per image."""
     count = 0
-    for i, image in enumerate(() if picture.raw is None else picture.raw):
-        stem = picture.names[i] if picture.names else f"{i:06d}"
-        save_png(inside(out, _file(name, stem)), to_pil(torch.as_tensor(image)))
+    for i, image in enumerate(images):
+        save_png(inside(out, _file(name, names[i] if names else f"{i:06d}")), to_pil(torch.as_tensor(image)))
         count += 1
     return count
 
 
-def _write_points(out: Path, stem: str, points: np.ndarray, kind: str) -> None:
-    if kind == "npz":
-        _write_npz(out / f"{stem}.npz", points=points)
-    elif kind == "png":
-        with replacing(out / f"{stem}.csv") as temporary:
-            np.savetxt(temporary, points, "%.9g", ",")
+def _write_points(path: Path, raw: Batches) -> None:
+    """Write a line per point, a batch at a time."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for batch in raw.each:
+            np.savetxt(file, batch.numpy(), "%.9g", ",")
 
 
-def _write_npz(path: Path, **arrays: Any) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+def _write_npz(path: Path, name: str, raw: Batches, others: Mapping[str, np.ndarray]) -> None:
+    """Write what numpy.savez_compressed would write of all batches together, a batch at a time.
+
+    Images become (N, H, W, C) uint8 and points (N, D) float32.
+    """
+    points = name == "points"
+    shape = raw.shape if points else (*raw.shape[1:], raw.shape[0])
+    header = {"descr": "<f4" if points else "|u1", "fortran_order": False, "shape": (raw.n, *shape)}
+    with replacing(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, header)
+            for batch in raw.each:
+                rows = batch if points else batch.permute(0, 2, 3, 1)
+                member.write(rows.contiguous().numpy().tobytes())
+        for key, array in others.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array)

@@ -32,7 +32,7 @@ def share(name: str, steps: int, *more: str) -> None:
         run_turn(parts, tracker, measure=False)
 
     def examine() -> None:
-        tracker.add(parts.measurements(0.5))
+        tracker.add(parts.measurements.measure(0.5))
 
     seconds(step, 5), seconds(examine, 2)
     start, turn = parts.images, []

@@ -257,13 +257,13 @@ def test_a_sweep_goes_on_past_a_failed_job_and_runs_only_that_again(cli, monkeyp
     answer = cli(*line)
     assert answer.code == 1 and called == [1, 2, 3]
     table = answer.out.splitlines()
-    header = next(i for i, text in enumerate(table) if text.startswith("run"))
-    assert table[header].split() == ["run", "state", "seconds", "seed", "eval/fid", "error"]  # lr does not vary
+    header = next(i for i, text in enumerate(table) if text.startswith("seed  state"))
+    assert table[header].split() == ["seed", "state", "seconds", "eval/fid", "error", "run"]  # lr does not vary
     assert [text.split()[1] for text in table[header + 1 : header + 4]] == ["done", "failed", "done"]
     rows = (tmp_path / "s1" / "results.csv").read_text().splitlines()
     assert len(rows) == 4 and "RuntimeError: boom" in rows[2]
     assert sorted(p.name for p in (tmp_path / "s1").iterdir() if p.is_dir()) == [
-        f"optimizer.lr=0.001,seed={seed}" for seed in (1, 2, 3)
+        f"seed={seed},optimizer.lr=0.001" for seed in (1, 2, 3)
     ]
     broken.clear()
     answer = cli(*line)

@@ -171,3 +171,34 @@ def test_the_classes_that_can_be_named_are_models_and_their_like() -> None:
     assert not {"gancli.data.cache.Writer", "gancli.training.tracker.Tracker", "gancli.console.RunProgress"} & set(
         found
     )
+
+
+@pytest.mark.parametrize("value", [True, 3, "bernoulli", ["x"]])
+@pytest.mark.parametrize(
+    "words, key",
+    [
+        (["data=fake", "model=pixelcnn"], "model.likelihood"),
+        (["data=fake", "model=cyclegan"], "loss.adversarial"),
+        (["data=fake", "loss=hinge", "penalty=r1"], "loss.penalties.r1"),
+        (["data=edges"], "data.of"),
+    ],
+)
+def test_a_plain_value_is_no_object(words: list[str], key: str, value: Any) -> None:
+    values = config.plain(config.compose("train", words))
+    node, *path, last = key.split(".")
+    inside = values[node]
+    for each in path:
+        inside = inside[each]
+    inside[last] = value
+    with pytest.raises(UsageError, match=f"{last}: expected a node with the _target_ of a "):
+        if node == "data":
+            config.build_data(values[node])
+        config.instantiate(values[node], object, **({"spec": ImageSpec(1, 8, 8)} if node == "model" else {}))
+
+
+def test_the_command_line_refuses_a_foreign_target_before_anything_is_built() -> None:
+    words = ["data=fake", "model=dcgan", "model.latent_dim={_target_: gancli.data.cache.Writer, path: canary}"]
+    with pytest.raises(UsageError, match=r"model.latent_dim._target_=gancli.data.cache.Writer is refused"):
+        config.compose("train", words)
+    with pytest.raises(UsageError, match=r"loss.penalties.r1._target_=gancli.models.dcgan.DCGAN is refused"):
+        config.compose("train", ["data=fake", "penalty=r1", "loss.penalties.r1._target_=gancli.models.dcgan.DCGAN"])

@@ -24,7 +24,7 @@ REFUSED = {
     "a control character": ("a: \x00", "cannot be read"),
     "a list": ("[1, 2]", "it has no keys"),
     "keys twice": ("a: 1\na: 2\n", "duplicate key"),
-    "samples of another shape": ("samples: {views: 3}\nmodel: x\nsamples2: [1]\ndata: {_target_: [1]}\n", ""),
+    "samples of another shape": ("samples: {views: 3}\nmodel: x\nsamples2: [1]\ndata: {_target_: x}\n", ""),
 }
 
 
@@ -43,3 +43,9 @@ def test_every_composed_config_comes_back() -> None:
     for verb in ("train", "eval", "sample"):
         cfg = config.compose(verb, {"train": [], "eval": ["ckpt=x"], "sample": ["ckpt=x"]}[verb])
         assert config.from_yaml(config.to_yaml(cfg)) == cfg
+
+
+@pytest.mark.parametrize("text", ["model: {_target_: 3}", "a: [{b: {_target_: [x]}}]", "loss: {_target_: null}"])
+def test_a_target_is_a_name(text: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a class"):
+        config.from_yaml(text)

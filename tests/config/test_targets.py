@@ -1,6 +1,7 @@
 """What may be built, and what a class accepts, read from its source without importing it."""
 
 import ast
+import re
 import sys
 import textwrap
 from functools import partial
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import compose, run
 
 from gancli import config
 from gancli.config import instantiate, targets
-from gancli.config.annotations import fits
+from gancli.config.annotations import fits, floated
 from gancli.config.targets import signature
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
@@ -137,10 +139,9 @@ def test_checking_imports_nothing(cli, package) -> None:
     canary = package("mine", nets="class Net:\n    def __init__(self, spec, width: int = 3): ...\n")
     answer = cli(
         "train",
+        "model=wgan_gp_resnet",
         "model._target_=mine.nets.Net",
         "~model.latent_dim",
-        "~model.discriminator_norm",
-        "~model.minibatch_std",
         "model.width=x",
         "trust=[mine]",
     )
@@ -248,6 +249,69 @@ def test_fits(annotation: str, right: list, wrong: list) -> None:
     node = ast.parse(annotation, mode="eval").body
     assert [v for v in right if not fits(v, node)] == []
     assert [v for v in wrong if fits(v, node)] == []
+
+
+FLOATED = [
+    ("float", 1, 1.0),
+    ("float | None", 0, 0.0),
+    ("int | float", 1, 1),
+    ("Literal[0] | float", 0, 0),
+    ("bool | float", True, True),
+    ("float | SomeAlias", 1, 1),  # it may be an int that the alias means
+    ("tuple[float | Tensor, float | Tensor]", [0, 0.9], [0.0, 0.9]),
+    (
+        "tuple[float | Tensor, float | Tensor]",
+        [0, {"from": 0, "to": 1, "until": 1}],
+        [0.0, {"from": 0.0, "to": 1.0, "until": 1}],
+    ),
+    ("tuple[int, float]", [1, 1], [1, 1.0]),
+    ("tuple[float, ...]", [1, 2], [1.0, 2.0]),
+    ("Sequence[float] | float", [1], [1.0]),
+    ("dict[str, float]", {"a": 1}, {"a": 1.0}),
+    ("dict[str, list[float]]", {"a": [1]}, {"a": [1.0]}),
+    ("float | Annealed", {"from": 1, "to": 0, "shape": "cosine"}, {"from": 1.0, "to": 0.0, "shape": "cosine"}),
+    ("list", [1], [1]),
+    ("Any", 1, 1),
+    (None, 1, 1),
+]
+
+
+@pytest.mark.parametrize("annotation, value, means", FLOATED, ids=[f"{f[0]}: {f[1]}" for f in FLOATED])
+def test_an_int_where_only_a_float_is_meant_is_a_float(annotation, value, means) -> None:
+    found = floated(value, annotation and ast.parse(annotation, mode="eval").body)
+    assert repr(found) == repr(means)  # 1 == 1.0, and their texts differ
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        ["optimizer.betas=[0,0.9]"],
+        ["+optimizer.overrides.discriminator.betas=[0,0.9]"],
+        ["optimizer.betas=[0,{from: 0, to: 0.9}]"],
+        ["optimizer.eps=1", "optimizer.weight_decay=0"],
+        ["optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0"],
+        ["penalty=r1", "loss.penalties.r1.gamma=3"],
+        ["stabilizer=ada", "loss.stabilizers.ada.target=0"],
+    ],
+)
+def test_ints_do_for_floats_in_every_node_of_a_run(on, tmp_path) -> None:
+    assert run(tmp_path, "images=16", *on)
+    text = (tmp_path / "config.yaml").read_text()
+    for key in ("betas", "eps", "weight_decay", "momentum", "gamma", "target"):
+        assert not re.search(rf"\b{key}:(\n *-)? \d+$", text, re.M), key
+
+
+@pytest.mark.parametrize("on", ["data=fake data.validation=20", "data=folder data.root=x data.test=20"])
+def test_an_int_that_means_something_else_than_a_float_stays_one(on) -> None:
+    """A count of images beside a share of them: annotated ``int | float``."""
+    data = compose("train", on.split()).data
+    assert repr(data.get("test" if "test" in on else "validation")) == "20"
+
+
+def test_an_int_beyond_floats_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match="optimizer.lr=1000.*is too large") as error:
+        compose("train", ["optimizer.lr=1" + 400 * "0"])
+    assert len(str(error.value)) < 120
 
 
 def test_no_annotation_fits_everything() -> None:

@@ -95,7 +95,9 @@ def test_what_is_no_pair_of_domains_is_refused(tmp_path):
     refused(lambda: Unpaired(str(write(tmp_path / "flat", *numbers(3)))).split("train"), "no images in a folder trainA")
     refused(lambda: Unpaired(a=FakeImages(), b=FakeImages(), load=0.5), "data.load=0.5")
     flipped = ["data=unpaired", "data/a=fake", "data/b=fake", "data.a.flip=true"]
-    refused(lambda: config.build_data(compose("train", flipped).data), "data.a.flip=True: type data.flip=True")
+    refused(
+        lambda: config.build_data(compose("train", flipped).data), "data.a.flip=True is not allowed; set data.flip=True"
+    )
     refused(lambda: compose("train", [*flipped[:3], "+data.b.sizes=3"]), "data.b.sizes: no such key.*size")
     refused(lambda: build(compose("train", ["model=cyclegan", "data=fake", "runtime=cpu"])), "data=unpaired")
 

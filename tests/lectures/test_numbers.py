@@ -118,6 +118,18 @@ def test_clipped_weights_stay_in_bounds_and_the_penalty_leaves_slopes_of_one(tmp
         assert found["penalised"][scene]["slope_at_data"] == pytest.approx(1, abs=0.2)
 
 
+def test_a_penalised_critic_near_its_optimum_is_higher_at_the_modes_than_between_them(tmp_path):
+    small = ["model.width=64", "images=400k", "~lecture.scenes.grid25", "~lecture.scenes.swiss_roll"]
+    found = numbers(tmp_path, "weight_clipping", *small)
+    assert found["penalised"]["ring8"]["above_centre"] > 0
+
+
+def test_all_objectives_of_mode_collapse_update_their_generator_equally_often(tmp_path):
+    small = ["images=1024", "batch_size=128", "model.width=8", "lecture.points=50"]
+    found = numbers(tmp_path, "mode_collapse", *small)
+    assert {row["generator_updates"] for scene in found.values() for row in scene.values()} == {8}
+
+
 def test_normalised_layers_have_a_largest_singular_value_of_one(tmp_path):
     found = numbers(tmp_path, "spectral_norm", "images=1k", "batch_size=32", "model.width=4", "lecture.looks=3")
     assert len(found["with"]["per_layer"]) == 6

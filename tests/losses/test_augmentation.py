@@ -153,7 +153,12 @@ def test_known_motions():
     assert torch.allclose(augment.moved(x, augment.rotation(two * math.pi / 4)), x.rot90(1, (2, 3)), atol=1e-10)
     away = augment.moved(x, augment.shifting(two, 0 * two))
     assert torch.allclose(away[..., :4], x[..., 2:], atol=1e-12)
-    assert torch.allclose(away[..., 4:], x[..., 4:].flip(-1), atol=1e-12)  # mirrored at the edge
+    assert torch.allclose(
+        away[..., 4:], x[..., [4, 3]], atol=1e-12
+    )  # mirrored at the last pixel, which is not repeated
+    padded = torch.nn.functional.pad(x, (3, 3, 4, 4), mode="reflect")
+    far = augment.moved(x, augment.shifting(-3 + 0 * two, 4 + 0 * two))
+    assert torch.allclose(far, padded[..., 8:14, :6], atol=1e-12)
     wide = images(2)  # 8 x 10: a turn must not squeeze
     back = augment.moved(augment.moved(wide, augment.rotation(two * math.pi / 2)), augment.rotation(two * math.pi / 2))
     assert torch.allclose(back, wide, atol=1e-10)
@@ -193,6 +198,30 @@ def test_a_change_happens_with_its_probability():
     some = augment.Sometimes(torch.zeros(20_000, 1, 1, 1), torch.tensor(0.3))
     share = (some(torch.ones(20_000), 0.0) == 1).float().mean().item()
     assert share == pytest.approx(0.3, abs=3 * math.sqrt(0.21 / 20_000))
+
+
+def test_a_shift_moves_both_axes_or_none():
+    """P(x and y) = p, not p^2: one coin per image and transformation, as in the authors' release."""
+    torch.manual_seed(0)
+    some = augment.Sometimes(torch.zeros(20_000, 1, 1, 1), torch.tensor(0.3))
+    moved = some(some.normal(0.125, 2), 0.0) != 0
+    assert torch.equal(moved[:, 0], moved[:, 1])
+    assert moved.all(1).float().mean().item() == pytest.approx(0.3, abs=3 * math.sqrt(0.21 / 20_000))
+    whole = some(some.uniform(-0.125, 0.125, 2), 0.0)
+    assert whole.abs().max() <= 0.125 and whole[:, 0].ne(whole[:, 1])[whole[:, 0] != 0].all()  # two numbers, one coin
+
+
+def test_images_keep_to_their_axes_as_often_as_no_shift_happens(monkeypatch):
+    """Of geometry, only the shifts: an image moves along both axes or along neither."""
+    seen = []
+    monkeypatch.setattr(
+        augment, "shifting", lambda x, y: seen.append((x != 0, y != 0)) or augment.scaling(1 + 0 * x, 1 + 0 * y)
+    )
+    torch.manual_seed(0)
+    augment.geometry(torch.zeros(4000, 1, 64, 64), torch.tensor(0.3))
+    (wx, wy), (fx, fy) = seen
+    assert torch.equal(fx, fy) and fx.float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert (wx & wy).float().mean().item() == pytest.approx(0.3 * (16 / 17) ** 2, abs=0.04)  # some round to 0
 
 
 def test_the_controller_by_hand():

@@ -128,6 +128,19 @@ def test_a_tall_matrix_is_compared_by_its_columns():
     assert Orthogonal(1.0)(game(tall)).item() == pytest.approx(0, abs=1e-12)
 
 
+def test_orthogonal_is_the_squared_frobenius_norm_in_closed_form():
+    """k orthogonal rows of length 2: k (4 - 1)^2, of absolute values it would be 3 k; equal rows: off the diagonal."""
+    layer = nn.Linear(5, 3, bias=False).double()
+    nn.init.orthogonal_(layer.weight, gain=2.0)
+    assert Orthogonal(0.1)(game(layer)).item() == pytest.approx(0.1 * 3 * 9)
+    layer = nn.Linear(2, 2, bias=False).double()
+    layer.weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    assert Orthogonal(1.0)(game(layer)).item() == pytest.approx(2)
+    assert Orthogonal(1.0)(game(nn.Sequential(layer, layer, nn.BatchNorm1d(2)))).item() == pytest.approx(
+        2
+    )  # shared once
+
+
 def test_one_share_per_sample():
     """On a line from 0 to 1 in every pixel all pixels of a sample are equal, and the samples are not."""
     seen = []
@@ -219,7 +232,12 @@ def test_second_order_penalties_run_without_autocast():
         (["penalty=weight_clipping", "optimizer=rmsprop"], None),
         (["penalty=weight_clipping", "optimizer=adam", "+optimizer.overrides.discriminator.betas=[0,0.9]"], None),
         (["penalty=gradient_penalty", "model=mlp_gan"], None),
-        (["penalty=r1", "data.size=16"], None),
+        (["penalty=r1", "data.size=16"], "R1 on a critic with batch norm.*Mescheder et al. 2018"),
+        (["penalty=r2"], "R2 on a critic with batch norm.*discriminator_norm=none"),
+        (["penalty=dragan"], "DRAGAN on a critic with batch norm"),
+        (["penalty=[r1,r2]", "model.discriminator_norm=none"], None),
+        (["penalty=[drift,orthogonal]"], None),
+        (["penalty=r1", "model=mlp_gan"], None),
     ],
 )
 def test_what_contradicts_a_paper_warns_in_one_line(on, said):
@@ -251,7 +269,7 @@ def test_the_warning_is_in_the_runs_log(tmp_path):
         (["loss=fgan", "stabilizer=flip_labels"], "stabilizer=flip_labels changes labels"),
         (["stabilizer=smooth_labels", "loss.stabilizers.smooth_labels.real_label=1.5"], "at most 1, got 1.5"),
         (["stabilizer=flip_labels", "loss.stabilizers.flip_labels.p=0.7"], "from 0 to 0.5, got 0.7"),
-        (["stabilizer=instance_noise", "loss.stabilizers.instance_noise.end=0"], "end=0 above 0"),
+        (["stabilizer=instance_noise", "loss.stabilizers.instance_noise.end=0"], "end=0.0 above 0"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(on, said):

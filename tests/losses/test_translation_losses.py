@@ -49,7 +49,7 @@ def l1(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_cyclegan_values_are_the_papers_with_its_weights():
     """L = (D(G(a)) - 1)^2 + 10 |F(G(a)) - a|_1 + 5 |G(b) - b|_1, and half of the squares for the discriminators."""
-    model, batch, loss = two_domains(gan=2.0)
+    model, batch, loss = two_domains()
     generators, discriminators = loss.phases(model)
     assert generators.networks == ("generators",) and discriminators.networks == ("discriminators",)
     a, b = batch.source, batch.image
@@ -71,6 +71,20 @@ def test_cyclegan_values_are_the_papers_with_its_weights():
         assert d[f"fake/{to}"].item() == pytest.approx(mean(model.score(fake, to), lambda s: s**2 / 2), rel=1e-5)
 
 
+WEIGHTS = {"cyclegan": (1.0, 0.5), "pix2pix": (1.0, 0.5), "stargan": (1.0, 1.0)}  # the papers', of whole squares
+
+
+@pytest.mark.parametrize("model", WEIGHTS)
+@pytest.mark.parametrize("adversarial", ["lsgan", "hinge", "nonsaturating", "wasserstein", "relativistic"])
+def test_only_least_squares_are_doubled_for_being_halved(model, adversarial):
+    loss = build(compose("train", overrides(model, f"loss/adversarial={adversarial}"))).loss
+    factor = 2 if adversarial == "lsgan" else 1
+    assert (loss.gan, loss.discriminator) == tuple(factor * weight for weight in WEIGHTS[model])
+    typed = ["loss.gan=0.3", "loss.discriminator=2"]
+    loss = build(compose("train", overrides(model, f"loss/adversarial={adversarial}", *typed))).loss
+    assert (loss.gan, loss.discriminator) == (0.3, 2.0)  # what is typed, or saved by an earlier release, stays
+
+
 def test_the_pool_is_for_the_discriminators_alone():
     model, batch, loss = two_domains(pool=2)
     generators, discriminators = loss.phases(model)
@@ -86,7 +100,7 @@ def test_pix2pix_values_are_the_papers():
     torch.manual_seed(0)
     model = Pix2Pix(ImageSpec(1, 8, 8, source_channels=3, paired=True), dropout=0.0, **SIZE).double()
     batch = Batch(torch.rand(2, 1, 8, 8).double(), None, torch.rand(2, 3, 8, 8).double(), torch.zeros(()))
-    discriminator, generator = PairLoss(adversarial=partial_of(NonSaturating), discriminator=0.5).phases(model)
+    discriminator, generator = PairLoss(adversarial=partial_of(NonSaturating)).phases(model)
     fake = model.translate(batch.source)
     pair = lambda image: model.discriminators["b"](torch.cat([batch.source, image], 1))  # noqa: E731
     log = lambda p: -math.log(p)  # noqa: E731
@@ -157,7 +171,7 @@ def test_targets_are_the_batchs_labels_in_random_order():
 @pytest.mark.parametrize("kind", [LSGAN, NonSaturating, Hinge, Wasserstein, Relativistic])
 def test_any_adversarial_loss_serves(kind):
     """The same objects as for GANs: the generators' values against what the loss says of score maps by itself."""
-    model, batch, loss = two_domains(adversarial=partial_of(kind), cycle=0.0, identity=0.0)
+    model, batch, loss = two_domains(adversarial=partial_of(kind), gan=1.0, cycle=0.0, identity=0.0)
     found = loss.phases(model)[0].terms[0].fn(model, batch)
     fake, real = model.score(model.translate(batch.source, "a2b"), "b"), model.score(batch.image, "b")
     own = kind().generator_loss(fake, lambda: real)

@@ -228,7 +228,10 @@ def test_the_download_is_checked_and_happens_once(tmp_path, monkeypatch, weights
     monkeypatch.setattr(library, "FID_WEIGHTS_URL", weights.as_uri())
     assert "invalid hash" in refused(Inception())
     assert not list(folder.iterdir())  # nothing that a later run would take for the weights
-    monkeypatch.setattr(inception, "SHA256_PREFIX", hashlib.sha256(weights.read_bytes()).hexdigest()[:8])
+    whole = hashlib.sha256(weights.read_bytes()).hexdigest()
+    monkeypatch.setattr(inception, "SHA256", whole[:8] + "0" * 56)  # the eight digits of the name are not enough
+    assert "invalid hash" in refused(Inception()) and not list(folder.iterdir())
+    monkeypatch.setattr(inception, "SHA256", whole)
     Inception().prepare(lambda: None, CPU)
     assert [p.name for p in folder.iterdir()] == [NAME]
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloaded again"))
@@ -239,6 +242,8 @@ def test_a_present_file_is_checked_unless_it_is_named(home, weights, monkeypatch
     monkeypatch.setenv("TORCH_HOME", str(home))  # it holds a random network under the published name
     line = refused(Inception())
     assert "damaged" in line and str(weights) in line and "features.weights=FILE" in line
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest()[:8] + "0" * 56)
+    assert "damaged" in refused(Inception())
     monkeypatch.setenv("GANCLI_INCEPTION", str(weights))
     Inception().prepare(lambda: None, CPU)
     monkeypatch.setenv("GANCLI_INCEPTION", str(home / "elsewhere.pth"))

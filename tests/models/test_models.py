@@ -4,13 +4,17 @@ import math
 
 import pytest
 import torch
+from helpers import run
 from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.dcgan import DCGAN
+from gancli.models.acgan import ACGAN
+from gancli.models.dcgan import DCGAN, dense_units
 from gancli.models.mlp_gan import MLPGAN
+from gancli.models.wgan import WGAN
 from gancli.nn.maxout import Maxout
+from gancli.training import checkpoint
 
 MNIST = ImageSpec(1, 28, 28)
 
@@ -138,3 +142,73 @@ def test_interpolation_starts_and_ends_at_its_latents():
     path = model.interpolate(start, end, t)
     assert torch.equal(path[0], start) and torch.allclose(path[2], end)
     assert torch.allclose(path[1], 0.75 * start + 0.25 * end)
+
+
+@pytest.mark.parametrize("size, units", [(8, 64), (28, 64), (32, 0), (48, 0), (64, 0)])
+def test_dcgan_has_a_dense_layer_up_to_two_stages_and_the_papers_rule_from_three_on(size, units):
+    spec = ImageSpec(1, size, size)
+    assert dense_units(None, spec, width=4) == units
+    net = DCGAN(spec, width=4, hidden=None)
+    linear = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in linear] == (
+        [units, 8 * size * size // 16 if size == 28 else 64, units, 1] if units else []
+    )
+    assert parameters(net) == parameters(DCGAN(spec, width=4, hidden=units))
+
+
+def test_dcgan_at_28_pixels_is_the_mnist_network_of_the_release():
+    """Newmu/dcgan_code, mnist: 100 -> 1024 -> 128x7x7, and 128x7x7 -> 1024 -> 1, batch norm on every unit between."""
+    model = DCGAN(MNIST, hidden=None)
+    g = 100 * 1024 + 1024 * 6272 + 2 * (1024 + 6272) + 128 * 64 * 16 + 2 * 64 + 64 * 16 + 1
+    d = 16 * 64 + 64 + 64 * 128 * 16 + 2 * 128 + 6272 * 1024 + 2 * 1024 + 1024 + 1
+    assert parameters(model.generator) == g and parameters(model.discriminator) == d
+    image = model.sample(3)
+    assert image.shape == (3, 1, 28, 28) and model.score(image).shape == (3,)
+    plain = DCGAN(MNIST, width=4, hidden=6, discriminator_norm="none").discriminator
+    assert not any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in plain)
+    assert [m.bias is not None for m in plain if isinstance(m, nn.Linear)] == [True, True]
+
+
+def test_dcgans_dense_layers_start_like_the_rest():
+    torch.manual_seed(0)
+    model = DCGAN(MNIST, width=16, hidden=None)
+    for m in model.modules():
+        if isinstance(m, nn.Linear):
+            assert m.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        if isinstance(m, nn.BatchNorm1d):
+            assert m.weight.mean().item() == pytest.approx(1, abs=0.01) and not m.bias.any()
+
+
+def test_a_unit_of_the_discriminator_sees_the_whole_digit_through_the_dense_layer():
+    for hidden, seen in ((0, 10), (None, 28)):
+        net = DCGAN(MNIST, width=4, hidden=hidden).discriminator.eval()
+        image = torch.randn(1, 1, 28, 28, requires_grad=True)
+        if hidden is None:
+            unit = net[:-2](image)[0, 0]  # before the logit
+        else:
+            unit = net[:-2](image)[0, 0, 3, 3]
+        (slope,) = torch.autograd.grad(unit, image)
+        assert int((slope[0, 0] != 0).any(0).sum()) == seen
+
+
+@pytest.mark.parametrize("kind", [DCGAN, WGAN, ACGAN])
+def test_every_model_with_dcgans_networks_has_the_dense_layer_and_no_key_means_none(kind):
+    spec = ImageSpec(1, 28, 28, num_classes=10)
+    old, new = kind(spec, width=4), kind(spec, width=4, hidden=None)
+    assert not any(isinstance(m, nn.Linear) for m in old.modules())
+    assert [m.out_features for m in new.modules() if isinstance(m, nn.Linear)][:3] == [64, 392, 64]
+    label = torch.tensor([0, 1, 2])
+    assert new.score(new.sample(3, label=label), label).shape == (3,)
+    with pytest.raises(ValueError, match="hidden=-1 must be 0 or more"):
+        kind(spec, width=4, hidden=-1)
+
+
+@pytest.mark.parametrize("model", ["dcgan", "wgan", "acgan"])
+def test_a_checkpoint_whose_config_does_not_name_the_dense_layer_has_none(model, tmp_path):
+    run(tmp_path, "images=16", "model.hidden=0", model=model)
+    state = checkpoint.load(tmp_path).state
+    state["config"] = state["config"].replace("  hidden: 0\n", "")
+    assert "hidden" not in state["config"]
+    checkpoint.save(tmp_path / "checkpoints" / checkpoint.name(16), state)
+    net = checkpoint.rebuild(tmp_path)
+    assert not any(isinstance(m, nn.Linear) for m in net.modules())

@@ -9,9 +9,10 @@ from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.models.dcgan import stages
 from gancli.models.sngan import SNGAN
 from gancli.models.wgan import WGAN
-from gancli.models.wgan_gp import WGANGP
+from gancli.models.wgan_gp import WGANGP, halved
 from gancli.training import checkpoint
 from gancli.training.loop import train
 from gancli.training.run import build
@@ -90,6 +91,60 @@ def test_wgan_gp_has_no_batch_norm_in_the_critic_and_the_release_s_sizes_at_32_p
     g = 128 * 4 * 4 * 512 + 25 * (512 * 256 + 256 * 128 + 128 * 3) + 3 + 2 * (512 + 256 + 128)
     assert sum(p.numel() for p in model.discriminator.parameters()) == d
     assert sum(p.numel() for p in model.generator.parameters()) == g
+
+
+def test_wgan_gp_at_28_pixels_has_the_three_stages_of_the_release():
+    """gan_mnist.py: 28-14-7-4 with 64, 128 and 256 channels in the critic, and back from 4x4, of 8x8 only 7x7."""
+    model = WGANGP(ImageSpec(1, 28, 28), smallest=4)
+    maps: dict[nn.Module, list] = {model.generator: [], model.discriminator: []}
+    for net, seen in maps.items():
+        for layer in net:
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.register_forward_hook(lambda _, args, out, seen=seen: seen.append(tuple(out.shape[1:])))
+    assert model.score(model.sample(2)).shape == (2,)
+    assert maps[model.discriminator] == [(64, 14, 14), (128, 7, 7), (256, 4, 4)]
+    assert maps[model.generator] == [(128, 7, 7), (64, 14, 14), (1, 28, 28)]
+    d = 25 * (64 + 64 * 128 + 128 * 256) + 64 + 128 + 256 + 256 * 16
+    assert sum(p.numel() for p in model.discriminator.parameters()) == d
+
+
+def test_a_row_that_is_not_made_is_one_that_would_be_cut_off():
+    made, cut = nn.ConvTranspose2d(3, 2, 5, 2, 2, 0), nn.ConvTranspose2d(3, 2, 5, 2, 2, 1)
+    cut.load_state_dict(made.state_dict())
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(made(x), cut(x)[:, :, :7, :7], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "size, smallest, sizes",
+    [(28, 7, [28, 14, 7]), (28, 4, [28, 14, 7, 4]), (32, 7, [32, 16, 8, 4]), (32, 4, [32, 16, 8, 4]), (8, 7, [8, 4]),
+     (24, 7, [24, 12, 6]), (24, 4, [24, 12, 6, 3]), (56, 4, [56, 28, 14, 7, 4])],
+)  # fmt: skip
+def test_maps_are_halved_until_they_are_small_and_without_the_key_as_dcgans(size, smallest, sizes):
+    spec = ImageSpec(1, size, size)
+    assert [h for h, w in halved(spec, smallest)] == sizes
+    if smallest == 7:
+        assert len(sizes) - 1 == stages(spec)
+    model = WGANGP(spec, width=4, smallest=smallest)
+    assert model.sample(1).shape == (1, 1, size, size)
+
+
+def test_maps_that_are_not_square_and_sizes_out_of_range():
+    model = WGANGP(ImageSpec(3, 28, 56), width=4, smallest=4)
+    assert model.score(model.sample(2)).shape == (2,)
+    for wrong in (3, 8):
+        with pytest.raises(UsageError, match=f"smallest={wrong} from 4 to 7"):
+            build(compose("train", overrides("wgan_gp", f"model.smallest={wrong}")))
+
+
+def test_a_checkpoint_of_wgan_gp_that_names_no_smallest_maps_has_dcgans_stages(tmp_path):
+    cfg = compose("train", overrides("wgan_gp", "data.size=28", "images=16", "model.smallest=7"))
+    train(cfg, tmp_path)
+    state = checkpoint.load(tmp_path).state
+    state["config"] = state["config"].replace("  smallest: 7\n", "")
+    assert "smallest" not in state["config"]
+    checkpoint.save(tmp_path / "checkpoints" / checkpoint.name(16), state)
+    assert sum(isinstance(m, nn.ConvTranspose2d) for m in checkpoint.rebuild(tmp_path).modules()) == 2
 
 
 def test_wgan_gp_starts_he_uniform():

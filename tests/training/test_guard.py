@@ -1,15 +1,22 @@
 """Who may write into a folder: one process at a time, and a dead one never stands in the way."""
 
+import fcntl
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers import run
+from helpers import overrides, run
 
+from gancli.cli import status, sweep
 from gancli.errors import UsageError
-from gancli.training.guard import LOCK, writing
+from gancli.training.guard import LOCK, StopSignal, held, locked, terminable, writing
+from gancli.verbs.report import runs
 
 HOLD = """
 import sys, time
@@ -55,7 +62,7 @@ def test_a_lock_file_of_another_time_is_no_lock(tmp_path):
 
 
 def test_the_lock_goes_with_its_folder_and_comes_with_a_new_one(tmp_path):
-    with writing(tmp_path / "new" / "run"):
+    with pytest.raises(UsageError, match="new/run was removed"), writing(tmp_path / "new" / "run"):
         (tmp_path / "new" / "run" / LOCK).unlink()
         (tmp_path / "new" / "run").rmdir()
     with writing(tmp_path / "new" / "run"):
@@ -66,6 +73,73 @@ def test_a_run_leaves_no_lock_behind(tmp_path):
     run(tmp_path, "images=16")
     run(tmp_path, "images=32", f"resume={tmp_path}")
     assert not (tmp_path / LOCK).exists()
+
+
+def test_a_folder_that_this_process_holds_is_not_locked_twice(tmp_path):
+    with locked(tmp_path):
+        with writing(tmp_path):
+            assert held(tmp_path)
+        assert held(tmp_path) and (tmp_path / LOCK).is_file()
+    assert not held(tmp_path)
+
+
+def test_a_reader_does_not_stand_in_the_way_of_a_writer(tmp_path):
+    with open(tmp_path / LOCK, "w") as file, ThreadPoolExecutor() as pool:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as held() does for a moment
+        pool.submit(lambda: (time.sleep(0.05), fcntl.flock(file, fcntl.LOCK_UN)))
+        with writing(tmp_path):
+            pass
+
+
+def status_of(folder, **values):
+    known = {"state": "running", "overrides": [], "metrics": {}, "seconds": 0.0, "error": None, "config": "x"}
+    (folder / "status.json").write_text(json.dumps(known | values))
+
+
+def test_a_dead_run_is_not_running_for_any_reader(holder, tmp_path, cli):
+    """Of a process that lives, of one that was killed, and of a release without a lock."""
+    status_of(tmp_path)
+    assert status.read(tmp_path)["state"] == "running"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    (tmp_path / "other").mkdir()
+    run(tmp_path / "other", "images=16")
+    for file in ("config.yaml", "metrics.jsonl"):
+        shutil.copy(tmp_path / "other" / file, tmp_path)
+    status_of(tmp_path / "other", state="done")
+    assert status.read(tmp_path)["state"] == "interrupted" and status.read(tmp_path / "other")["state"] == "done"
+    assert "killed" in status.read(tmp_path)["error"]
+    assert runs.read(tmp_path).state == "interrupted"
+    assert {row["run"]: row["state"] for row in sweep.rows(tmp_path)} == {".": "interrupted", "other": "done"}
+    assert "interrupted: its process ended without a word" in cli("doctor", str(tmp_path)).out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_during_start_up_is_recorded(tmp_path, cli, monkeypatch, signum):
+    monkeypatch.setattr("gancli.training.loop.build", lambda cfg: (os.kill(os.getpid(), signum), time.sleep(5)))
+    before = signal.getsignal(signum)
+    answer = cli("train", *overrides("dcgan"), f"hydra.run.dir={tmp_path / 'run'}")
+    assert answer.code == 128 + signum and "interrupted" in answer.err and "Traceback" not in answer.err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+    assert signal.getsignal(signum) is before and not (tmp_path / "run" / LOCK).exists()
+
+
+def test_under_nohup_a_lost_terminal_stops_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop, terminable():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signum == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_follows_a_warning_does_not_cut_the_save_short():
+    """A cluster warns with SIGUSR1 and sends SIGTERM later."""
+    with StopSignal() as stop:
+        for signum in (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(os.getpid(), signum)
+        assert stop.signum == signal.SIGUSR1
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts this process's open files")

@@ -133,7 +133,7 @@ def test_what_was_read_stands_in_the_log(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["batch_size=1"], "batch norm with 1 image at a time"),
+        (["batch_size=1", "model.hidden=0"], "batch norm with 1 image at a time"),
         (["batch_size=8", "accumulate=4"], "batch norm with 2 images at a time"),
         (["data.n=5", "data.validation=0", "stabilizer=ada"], "stabilizer=ada with 5 training images"),
         (["data.n=5", "data.validation=0"], "batch_size=8 is more than the 5 training images"),

@@ -50,13 +50,13 @@ def test_a_run_writes_its_files(tmp_path):
     values = run(tmp_path, "images=64", "log.every=16", "samples.every=32", "checkpoint.every=16", "checkpoint.keep=2")
     assert {"loss/discriminator", "loss/generator"} <= values.keys()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["images"] for row in rows] == [16, 32, 48, 64]
+    assert [row["images"] for row in rows if "loss/generator" in row] == [16, 32, 48, 64]
     wanted = {
         "loss/discriminator", "loss/generator",
         "discriminator/D(real)", "discriminator/D(fake)", "discriminator/accuracy",
         "grad_norm/discriminator", "grad_norm/generator", "lr/discriminator", "lr/generator", "runtime/images_per_s",
     }  # fmt: skip
-    assert all(wanted <= row.keys() for row in rows)
+    assert all(wanted <= row.keys() for row in rows if "loss/generator" in row)
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
         *(f"{n:012d}.png" for n in (0, 32, 64)), "run.gif",
     ]  # fmt: skip
@@ -157,10 +157,14 @@ def test_unknown_network_in_overrides(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "signum, images, left",
-    [(signal.SIGINT, 800, "train resume"), (signal.SIGTERM, 800, "train resume"), (signal.SIGINT, 24, "eval ckpt")],
-)
-def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, images, left):
+    "signum, images",
+    [
+        (signal.SIGINT, 800), (signal.SIGTERM, 800), (signal.SIGINT, 24), (signal.SIGHUP, 800), (signal.SIGUSR1, 800),
+        (signal.SIGUSR2, 24),
+    ],
+)  # fmt: skip
+def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, images):
+    """Ctrl-C, kill, a lost terminal, a cluster's warnings; also where the last step was the run's last one."""
     from gancli.training.step import Step
 
     update = Step.compute
@@ -172,7 +176,7 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, ima
 
     monkeypatch.setattr(Step, "compute", interrupted)
     before = signal.getsignal(signum)
-    with pytest.raises(Interrupted, match=f"continue with: gancli {left}={tmp_path}") as stopped:
+    with pytest.raises(Interrupted, match=f"continue with: gancli train resume={tmp_path}") as stopped:
         run(tmp_path, f"images={images}")
     assert stopped.value.signum == signum and signal.getsignal(signum) is before
     assert checkpoint.load(tmp_path).images == 24  # the third step was finished
@@ -204,7 +208,8 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(tmp_path, cli):
     answer = cli("train", f"resume={out}", f"images={stood + 64}")
     assert answer.code == 0, answer.err
     assert checkpoint.load(out).images == stood + 64
-    images = [json.loads(line)["images"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    images = [row["images"] for row in rows if "loss/generator" in row]
     assert images == sorted(set(images))
 
 

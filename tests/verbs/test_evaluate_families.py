@@ -13,6 +13,7 @@ from helpers import SMALL, compose, overrides, run
 from gancli.errors import UsageError
 from gancli.metrics.fid_infinity import FIDInfinity
 from gancli.metrics.registry import METRICS
+from gancli.metrics.scoring import evaluation
 from gancli.training import checkpoint
 from gancli.training.loop import train
 from gancli.verbs.evaluate.run import evaluate
@@ -100,6 +101,10 @@ def test_every_metric_of_every_family(family, metric, runs, quick) -> None:
     assert sorted(card["images_seen"] for card in cards) == sorted(seen * len(subjects))
     assert all(card["protocol"]["metrics"] == [metric] for card in cards)
     assert {card["protocol"].get("direction", "") for card in cards} == subjects
+    assert score(*words[:-1], "which=best").keys() == values.keys()
+    with pytest.MonkeyPatch.context() as patch:  # and what is scored is not scored again
+        patch.setattr(evaluation, "evaluate", lambda *args, **kwargs: pytest.fail("scored again"))
+        assert score(*words) == score(*words[:-1], "which=last") == values
 
 
 @pytest.mark.parametrize("family", FAMILIES)

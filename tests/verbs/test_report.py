@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -300,8 +301,9 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(sweep, capsys) -
     reported(runs=sweep)
     printed = capsys.readouterr().out
     for words in (
-        f"last checkpoint was not evaluated on test: gancli eval ckpt={sweep / '00'}; gancli eval ckpt={sweep / '12'}",
-        f"gancli eval ckpt={sweep / '01'}/checkpoints/best.pt; gancli eval ckpt={sweep / '02'}",
+        "last checkpoint was not evaluated on test: 00; 12\n",
+        "best checkpoint was not evaluated on test: ",
+        f"\n\ngancli eval {sweep}\ngancli eval {sweep} which=best\n\n",
         "not finished: 12 failed at 3k images",
         f"could not be read: {sweep / '02'}/eval/000000002000-classifier.json",
         "rows have different numbers of seeds",
@@ -374,6 +376,33 @@ def test_seconds_go_on_over_resumptions_and_leave_evaluations_out(tmp_path) -> N
     assert runs.read(folder).seconds == 99  # of the last command: better than nothing
 
 
+def test_the_page_of_a_sweep_without_scores_shows_losses_samples_costs_and_what_scores_it(sweep, cli) -> None:
+    for run in sweep.iterdir():
+        shutil.rmtree(run / "eval")
+    answer = cli("report", str(sweep))
+    assert answer.code == 0, answer.err
+    assert "| model | loss | seeds | loss/generator | images | seconds | device |" in answer.out
+    assert "| 0.333 ± 0.000 | 3k | 30 ± 0 | CPU (test) |" in answer.out
+    assert f"\n\ngancli eval {sweep}\n\n" in answer.out and "Not scored on the test split yet" in answer.out
+    html = (sweep / "report" / "report.html").read_text()
+    assert f"<pre>gancli eval {sweep}</pre>" in html
+    assert "<details open><summary>Losses" in html
+    assert html.count('alt="samples of') > 3 and 'alt="fid over images"' in html
+    assert (sweep / "report" / "samples.png").is_file()
+    assert {"loss/generator", "images"} <= set(next(csv.reader((sweep / "report" / "table.csv").open())))
+    other = cli("report", str(sweep / "00"), f"{sweep}/0[12]", "split=validation", "out=o")  # partly, and elsewhere
+    assert f"gancli eval {sweep}/00 '{sweep}/0[12]' split=validation" in other.out
+    refused = cli("report", str(sweep), "best=fid")
+    assert refused.code == 2 and "which fid needs" in refused.err
+
+
+def test_names_that_hold_no_run_are_left_out(sweep, cli) -> None:
+    (sweep / "results.csv").write_text("seed\n")
+    answer = cli("report", str(sweep / "results.csv"), str(sweep / "00"), "out=o")
+    assert answer.code == 0 and "1 run -> " in answer.out
+    assert [path.name for path in runs.find([str(sweep / "results.csv"), str(sweep / "03")])] == ["03"]
+
+
 def test_named_runs_globs_sweeps_and_words(sweep, cli) -> None:
     assert len(runs.find(str(sweep))) == 12 and runs.find([str(sweep), str(sweep / "03")])[3] == sweep / "03"
     assert [path.name for path in runs.find(f"{sweep}/0[12]")] == ["01", "02"]
@@ -392,7 +421,7 @@ def test_named_runs_globs_sweeps_and_words(sweep, cli) -> None:
     [
         ([], "runs is missing"),
         (["/no/such/folder"], "matches nothing"),
-        (["{sweep}", "split=train"], "was evaluated on the train split; next, for each: gancli eval ckpt="),
+        (["{sweep}", "split=train", "metrics=[fid]"], "none of the 12 runs has an evaluation on the train split"),
         (["{sweep}", "metrics=[fidd]"], "did you mean 'fid'"),
         (["{sweep}", "best=fidd"], "did you mean 'fid'"),
         (["{sweep}", "protocols=any"], "expected one of same, mixed"),
@@ -445,7 +474,7 @@ def test_what_holds_no_run_is_skipped_and_counted(sweep, tmp_path, caplog) -> No
     (tmp_path / "notes.txt").write_text("x")
     named = [str(sweep / "00"), str(tmp_path / "results"), str(tmp_path / "notes.txt")]
     assert runs.find(named) == [(sweep / "00").resolve()]
-    assert "2 paths without runs skipped" in caplog.text
-    for wrong, words in ((named[1:], "none of .*results.*holds a run"), ([named[0], "/no/such"], "matches nothing")):
+    assert "2 of 3 names hold no run" in caplog.text
+    for wrong, words in ((named[1:], "holds no run"), ([named[0], "/no/such"], "matches nothing")):
         with pytest.raises(UsageError, match=words):
             runs.find(wrong)

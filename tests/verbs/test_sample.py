@@ -1,5 +1,7 @@
 """Samples: the same files on every run, nothing overwritten."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from gancli.errors import UsageError
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
 from gancli.verbs.sample.run import sample
+from gancli.views import base, grid, interpolation, pictures
+from gancli.views.base import Batches, Picture
 from gancli.views.interpolation import STEPS, walk
 
 
@@ -44,6 +48,64 @@ def test_the_seed_decides(trained, tmp_path):
         take(trained, tmp_path / name, "format=npz", *more)
     a, b, c, raw = (np.load(tmp_path / name / "images.npz")["images"] for name in ("a", "b", "c", "raw"))
     assert np.array_equal(a, b) and not np.array_equal(a, c) and not np.array_equal(a, raw)
+
+
+@pytest.mark.parametrize("kind", ["npz", "png"])
+@pytest.mark.parametrize("points", [False, True])
+def test_files_are_written_a_batch_at_a_time(kind, points, tmp_path):
+    """Of what has been drawn no more than the batch that is written and the one before it are in memory."""
+    alive: list[weakref.ref] = []
+    shape = (2,) if points else (1, 4, 4)
+
+    def batches():
+        for i in range(8):
+            assert sum(each() is not None for each in alive) <= 1
+            batch = torch.full((16, *shape), i, dtype=torch.float32 if points else torch.uint8)
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    drawn = {"": Picture(None, Batches(batches(), 128, shape), None if points else torch.arange(128))}
+    assert pictures.write(tmp_path, drawn, kind) == 128 and len(alive) == 8
+    wanted = np.arange(8).repeat(16)
+    if kind == "npz":
+        arrays = np.load(tmp_path / ("points.npz" if points else "images.npz"))
+        array = arrays["points" if points else "images"]
+        assert array.shape == ((128, 2) if points else (128, 4, 4, 1)) and np.array_equal(
+            array.flat[:: 2 if points else 16], wanted
+        )
+        assert points or np.array_equal(arrays["labels"], np.arange(128))
+    elif points:
+        assert np.array_equal(np.loadtxt(tmp_path / "points.csv", delimiter=",")[:, 1], wanted)
+    else:
+        assert len(list(tmp_path.iterdir())) == 128
+
+
+def test_a_grid_shows_the_first_images_of_many(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "SHOWN", 10)
+    monkeypatch.setattr(pictures, "SHOWN", 10)
+    assert take(trained, tmp_path / "many", "format=npz") == {"n": 12}
+    assert len(np.load(tmp_path / "many" / "images.npz")["images"]) == 12
+    assert take(trained, tmp_path / "ten", "format=grid", "n=10", "batch_size=5") == {"n": 10}
+    assert (tmp_path / "ten" / "grid.png").read_bytes() == (tmp_path / "many" / "grid.png").read_bytes()
+    assert take(trained, tmp_path / "walk", "view=interpolation", "n=24", "view.steps=4", "format=npz") == {"n": 24}
+    with pytest.raises(UsageError, match="n=12: a picture shows at most 10 of them"):
+        take(trained, tmp_path / "grid", "format=grid")
+
+
+@pytest.mark.parametrize("more", [["format=npz"], ["format=png"], ["view=interpolation", "format=npz"]])
+def test_an_n_that_the_disk_cannot_hold_is_refused_before_drawing(more, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "draw", lambda *args, **kwargs: pytest.fail("drawn"))
+    monkeypatch.setattr(interpolation, "walks", lambda *args, **kwargs: pytest.fail("drawn"))
+    with pytest.raises(
+        UsageError, match=r"n=1\d{15}: (npz|png) files of so many take up to [\d,.]+ GiB, but .* are free in"
+    ):
+        take(trained, tmp_path / "out", "n=1000000000M", *more)
+    assert not (tmp_path / "out").exists()
+    free = type("Usage", (), {"free": 12 * 8 * 8 * 3 - 1})
+    monkeypatch.setattr(pictures.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(UsageError, match="GiB are free"):
+        take(trained, tmp_path / "out", "view.steps=4" if "view=interpolation" in more else "n=12", *more)
 
 
 def test_default_folder_and_no_overwriting(trained):

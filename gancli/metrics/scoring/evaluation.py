@@ -70,7 +70,7 @@ def evaluate(
         halves: number of random halves of the images that estimate the spread, in place of more seeds; 0: none.
     """
     began = time.monotonic()
-    held_out = origin.model.held_out() if origin.model is not None and subject.scorer.asks else None
+    held_out = _held_out(subject, origin)
     scores = [
         subject.score(origin.model, seed=seed + i, held_out=held_out, halves=halves if subject.scorer.n >= 4 else 0)
         for i in range(repeats)
@@ -79,18 +79,42 @@ def evaluate(
     if scores[0].deviations:
         spread = scorecard.intervals(values, scores[0].deviations)
     images, floor = subject.scorer.floor()
-    settings = subject.settings
-    facts = scorecard.protocol(
-        subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
-        batch_size=settings.batch_size, device=settings.device,
-    )  # fmt: skip
+    facts = protocol(subject, origin, held_out)
     card = {
         "values": values, "spread": spread, "floor": {"images": images, "values": floor} if floor else {},
         "details": scores[0].details, **origin.noted, "better": better(scoring, subject, values),
     }  # fmt: skip
-    stem = f"{origin.stem}-{subject.name}" if subject.name else origin.stem
-    file = scorecard.write(origin.folder, stem, facts, card, seconds=time.monotonic() - began)
+    file = scorecard.write(origin.folder, _stem(subject, origin), facts, card, seconds=time.monotonic() - began)
     return Result(values, spread, card["floor"], facts, file)
+
+
+def known(subject: Subject, origin: Origin) -> Result | None:
+    """Return what an earlier evaluation of the same protocol found, from its card; None if there is none.
+
+    A card without the values of real images is not enough where they are asked for.
+    """
+    facts = protocol(subject, origin, _held_out(subject, origin))
+    for file, card in scorecard.find(origin.folder, _stem(subject, origin), facts):
+        if card.get("floor") or not subject.scorer.has_floor:
+            return Result(card["values"], card.get("spread", {}), card.get("floor", {}), facts, file)
+    return None
+
+
+def protocol(subject: Subject, origin: Origin, held_out: HeldOut | None) -> dict[str, Any]:
+    """Return all that the values of a subject depend on, see scorecard.protocol()."""
+    settings = subject.settings
+    return scorecard.protocol(
+        subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
+        batch_size=settings.batch_size, device=settings.device,
+    )  # fmt: skip
+
+
+def _held_out(subject: Subject, origin: Origin) -> HeldOut | None:
+    return origin.model.held_out() if origin.model is not None and subject.scorer.asks else None
+
+
+def _stem(subject: Subject, origin: Origin) -> str:
+    return f"{origin.stem}-{subject.name}" if subject.name else origin.stem
 
 
 def likelihood(held_out: HeldOut | None) -> dict[str, Any]:

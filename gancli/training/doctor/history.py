@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gancli.errors import counted
-from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
+from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign, nothing_learned
 
 
 class Alarm(NamedTuple):
@@ -32,6 +32,7 @@ class History:
 
     def __init__(self, rows: Iterable[Mapping[str, float]] = (), rules: tuple[Rule, ...] = RULES) -> None:
         self.history, self.rules = Readings(), rules
+        self._between: dict[str, float] = {}  # losses, gradients and learning rates logged since the last examination
         self.examined = 0
         self.alarms: list[Alarm] = []  # in the order in which they began, including those that have ended
         self._seen: dict[str, tuple[int, int]] = {}  # rule -> images at the start of a streak of signs, its length
@@ -40,11 +41,17 @@ class History:
             self.add(row)
 
     def add(self, row: Mapping[str, float]) -> list[Alarm]:
-        """Add a row of metrics.jsonl and return the alarms that begin or end with it."""
+        """Add a row of metrics.jsonl and return the alarms that begin or end with it.
+
+        Examinations have rows of their own, and are judged with the newest values that were logged since the last one.
+        Until release 0.1 they were a part of those rows.
+        """
+        self._between |= row
         if not any(key.startswith(MEASURED) for key in row):
             return []
         self.examined += 1
-        self.history.add(row)
+        self.history.add(self._between)
+        self._between = {key: value for key, value in self._between.items() if key.startswith("lr/")}
         found = [self._judge(rule, int(row["images"])) for rule in self.rules]
         return [alarm for alarm in found if alarm is not None]
 
@@ -54,9 +61,15 @@ class History:
         return [alarm for alarm in self.alarms if alarm.until is None]
 
     def summary(self) -> list[str]:
-        """Return one line per alarm, or a single line if there was none; empty if there were no examinations."""
+        """Return one line per alarm, or a line that says there was none; empty if there were no examinations.
+
+        A run without an alarm that has not learned anything so far is told that instead.
+        """
         if not self.examined:
             return []
+        early = nothing_learned(self.history)
+        if early and not self.alarms:
+            return [f"doctor: nothing learned yet in {self.examined} examinations: {early.words}; try {early.advice}"]
         if not self.alarms:
             return [f"doctor: no alarm in {counted(self.examined, 'examination')}"]
         return [f"doctor: {alarm.line()}" for alarm in self.alarms]

@@ -165,6 +165,22 @@ def collapse(history: Readings) -> Sign | None:
     return Sign(words, evidence, f"{history.lower('generator', 4)}, or model=wgan_gp")
 
 
+def nothing_learned(history: Readings) -> Sign | None:
+    """The generated images never differed much: no trouble, and nothing to look at yet. Only a summary says so.
+
+    Measured: a spread of 0.03 and 0.07 in MLPs after 20,000 images of MNIST and of digits, all of them one blur.
+    """
+    found = history.now("spread")
+    if found is None or max([*found, *history.earlier(MEASURED + "spread")]) >= 0.15:
+        return None
+    longer = 10 * int(history.row["images"])
+    return Sign(
+        f"generated images differ {found[0]:.1%} as much as real ones, and never differed much more",
+        {"spread": found[0]},
+        f"more images, such as images={longer}",
+    )
+
+
 def memorisation(history: Readings) -> Sign | None:
     """Generated images are copies of training images.
 

@@ -18,6 +18,7 @@ from gancli.console import setup_logging, watched
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import inside, sha256_file, short
+from gancli.folders import outputs
 from gancli.metrics import moments, scorecard
 from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics, metrics_named
@@ -96,7 +97,14 @@ def _scoring(
 
 
 def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin) -> Result:
-    """Score a subject, show its score card, and add its values to the TensorBoard log of the run."""
+    """Score a subject, show its score card, and add its values to the TensorBoard log of the run.
+
+    A checkpoint that has a card of the same protocol is not scored again unless ``cfg.again`` asks for it.
+    """
+    if origin.model is not None and not cfg.again and (before := evaluation.known(subject, origin)):
+        values = ", ".join(f"{scorecard.named(key)} {value:.4g}" for key, value in before.values.items())
+        log.info("scored already by the same protocol: %s (%s); again=true scores it again", values, before.file)
+        return before
     halves = cfg.bootstrap if cfg.images else 0  # for a checkpoint, repeats= draws new images instead
     result = evaluation.evaluate(scoring, subject, origin, seed=cfg.seed, repeats=cfg.repeats, halves=halves)
     facts = result.protocol
@@ -154,8 +162,7 @@ def _pictures(cfg: Any) -> Iterator[Origin]:
     """Yield the images that ``cfg.images`` names."""
     path = Path(os.path.expanduser(cfg.images)).resolve()
     name = short(path.stem)
-    folder = Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "images" / name
-    yield Origin(None, {}, {"images": str(path)}, folder, name)
+    yield Origin(None, {}, {"images": str(path)}, outputs() / "images" / name, name)
 
 
 def _known(path: str) -> moments.Gaussian:

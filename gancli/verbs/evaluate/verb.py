@@ -1,6 +1,7 @@
 """The keys and rules of gancli eval.
 
-gancli eval ckpt=outputs/mnist-dcgan/...
+gancli eval outputs/mnist-dcgan/...
+gancli eval latest 'outputs/sweep/*' which=best
 gancli eval images=pictures.zip data=mnist
 """
 
@@ -20,7 +21,7 @@ Which = Enum("Which", ["last", "best", "all"])
 class Keys:
     """Root keys of ``gancli eval``."""
 
-    ckpt: str | None = key(path=True)
+    ckpt: str | None = key(path=True)  # of several, each is scored on its own
     which: Which = MISSING
     images: str | None = key(path=True)
     n: Any = key(POSITIVE, count=True)
@@ -36,6 +37,7 @@ class Keys:
     )
     batch_size: int | None = key(BATCH)
     ema: bool = MISSING
+    again: bool = MISSING
     trust: list[str] = MISSING
     runtime: Runtime = field(default_factory=Runtime)
     data: Any = None  # None: the checkpoint's own
@@ -84,11 +86,12 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="eval",
-    summary="score a checkpoint, a run or pictures: FID, IS, KID and more",
+    summary="score checkpoints, runs, sweeps or pictures: FID, IS, KID and more",
     keys=Keys,
     run=run,
     check=check,
     unused=unused,
     checkpoint="ckpt",
     inherited=inherited,
+    bare="ckpt",
 )

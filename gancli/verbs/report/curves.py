@@ -16,8 +16,10 @@ TRUETYPE = {"pdf.fonttype": 42}  # conferences reject Type 3 fonts, matplotlib's
 
 
 def scores(table: Table) -> dict[str, Figure]:
-    """Return a figure for each value that was measured during training."""
-    return {key: figure for key in table.keys if (figure := _figure(table, f"eval/{key}", words.title(table, key)))}
+    """Return a figure for each value of the table that was measured during training; without values, for each."""
+    rows = [row for each in table.runs() for row in each.run.history] if not table.keys else []
+    keys = table.keys or dict.fromkeys(key.removeprefix("eval/") for r in rows for key in r if key.startswith("eval/"))
+    return {key: figure for key in keys if (figure := _figure(table, f"eval/{key}", words.title(table, key)))}
 
 
 def losses(table: Table) -> dict[str, Figure]:

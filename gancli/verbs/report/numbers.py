@@ -3,7 +3,9 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import partial
 
+from gancli.verbs.report.runs import Run
 from gancli.verbs.report.table import BEST_SEED, Table
 from gancli.verbs.report.text import cost
 
@@ -22,6 +24,9 @@ def rows(table: Table) -> str:
                     line[f"{stem}_std"] = score.std if score and score.std is not None else ""
                     line[f"{stem}_n"] = score.n if score else 0
             line[f"{key}_floor"] = found[0] if (found := row.floor(key)) else ""
+        line |= {
+            key: loss.mean if (loss := row.over_seeds(partial(Run.newest, key=key))) else "" for key in table.losses
+        }
         seconds, images = (row.over_seeds(fact) for fact in (lambda run: run.seconds, lambda run: run.images))
         line |= {"images": round(images.mean) if images else "", "seconds": round(seconds.mean, 1) if seconds else ""}
         lines.append(line | {"device": cost(row)[2]})

@@ -35,11 +35,15 @@ details { margin: .8em 0; } summary { cursor: pointer; font-size: .95em; } .smal
 MORE = '<p class="caption">runs.csv beside this file has all values of every run with all their digits.</p>'
 
 
-def html(table: Table, scores: Mapping[str, Figure], losses: Mapping[str, Figure], warnings: Sequence[str]) -> str:
+def html(
+    table: Table, scores: Mapping[str, Figure], losses: Mapping[str, Figure], warnings: Sequence[str],
+    commands: Sequence[str] = (),
+) -> str:  # fmt: skip
     """Return the HTML document.
 
     Args:
         table: the rows to show.
+        commands: what scores the checkpoints that are not scored yet.
         scores: figures of the values measured during training, by key.
         losses: figures of the losses, by key.
         warnings: lines to show under the table.
@@ -50,15 +54,19 @@ def html(table: Table, scores: Mapping[str, Figure], losses: Mapping[str, Figure
     parts.append(f'<p class="caption">{escape(words.caption(table))}</p>')
     if warnings:
         parts.append(f'<ul class="note">{"".join(f"<li>{escape(line)}</li>" for line in warnings)}</ul>')
+    if commands:
+        parts.append(f'<p class="note">{words.SCORE}</p><pre>{escape(chr(10).join(commands))}</pre>')
     if scores:
         band = " Lines: means over seeds; bands: one standard deviation." if _folded(table) else ""
         parts.append("<h2>In training</h2>" + _figures(scores))
         parts.append(f'<p class="caption">Scores on the validation split, which also chooses the best.{band}</p>')
     if losses:
-        parts.append(f"<details><summary>Losses</summary>{_figures(losses)}</details>")
+        shown = " open" * (not table.keys)
+        parts.append(f"<details{shown}><summary>Losses</summary>{_figures(losses)}</details>")
     parts.append(_samples(table))
     parts.append(f'<h2>Every run</h2><div class="wide small">{_runs(table)}</div>{MORE}')
-    parts.append(f"<details><summary>Protocol</summary>{_protocol(table)}</details>")
+    if table.protocol:
+        parts.append(f"<details><summary>Protocol</summary>{_protocol(table)}</details>")
     parts.append(f'<p class="caption">Written by gancli {__version__} report.</p>')
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>'
@@ -73,7 +81,7 @@ def _folded(table: Table) -> bool:
 
 
 def _table(table: Table, keys: Sequence[str], *, costs: bool) -> str:
-    kinds, tail = table.kinds, text.COST if costs else ()
+    kinds, tail = table.kinds, (*table.losses, *text.COST) if costs else ()
     wide = len(kinds) > 1
     span = ' rowspan="2"' if wide else ""
     head = "".join(f'<th class="l"{span}>{escape(each)}</th>' for each in table.columns) + f"<th{span}>seeds</th>"
@@ -89,6 +97,7 @@ def _table(table: Table, keys: Sequence[str], *, costs: bool) -> str:
         body += "".join(f"<td>{each}</td>" for each in scores)
         if costs:
             images, seconds, device = text.cost(row)
+            body += "".join(f"<td>{each}</td>" for each in text.losses(table, row))
             body += f'<td>{images}</td><td>{seconds}</td><td class="l">{escape(device)}</td>'
         body += "</tr>\n"
     foot = ""

@@ -3,7 +3,6 @@
 gancli report outputs/sweep/2026-11-20_13-50-00-000000
 """
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
+from gancli.folders import outputs
 from gancli.training.guard import writing
 from gancli.verbs.report import runs, words
 from gancli.verbs.report.runs import Run
@@ -21,7 +21,7 @@ def report(cfg: Any) -> dict[str, float]:
     """Write the report of ``cfg.runs`` into ``cfg.out`` and print its table; torch is imported after all checks.
 
     Raises:
-        UsageError: no runs, no evaluations, an unknown value, or evaluations with different protocols.
+        UsageError: no runs, an unknown value, or evaluations with different protocols.
     """
     found = runs.read_all(cfg.runs)
     table = build(
@@ -34,9 +34,9 @@ def report(cfg: Any) -> dict[str, float]:
 
     warnings = words.warnings(table, found)
     scores, losses = curves.scores(table), curves.losses(table)
-    markdown = text.markdown(table, warnings)
+    markdown, commands = text.markdown(table, warnings), words.commands(table, cfg.runs)
     files = {
-        "report.html": page.html(table, scores, losses, warnings),
+        "report.html": page.html(table, scores, losses, warnings, commands),
         "table.md": markdown,
         "table.tex": text.latex(table),
         "table.csv": numbers.rows(table),
@@ -52,6 +52,8 @@ def report(cfg: Any) -> dict[str, float]:
         if drawn:
             figures.save(drawn, out / "samples.png")
     print(markdown)
+    if commands:
+        print(words.SCORE, "", *commands, "", sep="\n")
     names = ", ".join([*files, *(["samples.png"] if drawn else [])])
     print(f"{len(found)} run{'s' * (len(found) > 1)} -> {out}/{names}")
     return {"runs": len(found)}
@@ -83,4 +85,4 @@ def _out(named: Any) -> Path:
     if single and folder.is_dir():
         return folder / "report"
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    return Path(os.environ.get("GANCLI_OUTPUTS") or "outputs").expanduser() / "report" / stamp
+    return outputs() / "report" / stamp

@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 from gancli import config, structure
 from gancli.config.legacy import renewed_choices, renewed_protocol
-from gancli.errors import UsageError, counted
+from gancli.errors import UsageError
 from gancli.structure import read_json, read_rows
+from gancli.training import checkpoint
+from gancli.training.guard import told
 
 log = logging.getLogger("gancli")
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
 VALIDATION = "validation"
+log = logging.getLogger("gancli")
 
 
 class Card(NamedTuple):
@@ -82,6 +85,10 @@ class Run:
         """Return the values of a scalar by the number of images seen."""
         return {int(row["images"]): row[key] for row in self.history if key in row}
 
+    def newest(self, key: str) -> float | None:
+        """Return the last value of a scalar, or None if it was never logged."""
+        return next((row[key] for row in reversed(self.history) if key in row), None)
+
     def grid(self, direction: str | None = None) -> Path | None:
         """Return the newest picture of its first view, that of a direction if it has one."""
         files = sorted((self.folder / "samples").glob("[0-9]*.png"))
@@ -89,45 +96,48 @@ class Run:
         return max([file for file in files if file.stem.endswith(f"-{direction}")] or first or files, default=None)
 
 
-def find(named: str | Sequence[str]) -> list[Path]:
+def find(named: str | Sequence[str], key: str = "runs") -> list[Path]:
     """Return the run folders that match, each once, in the order given.
 
     Args:
-        named: run folders, folders of runs (sweeps) or glob patterns.
+        named: run folders, folders of runs (sweeps), glob patterns, or ``latest``.
+        key: the key of the command line that names them, for messages.
 
     Raises:
-        UsageError: one of them matches nothing, or none holds a run; the others are skipped, which is logged.
+        UsageError: one of them matches nothing, or none of them holds a run.
     """
     found: dict[Path, None] = {}
-    skipped = []
-    names = [named] if isinstance(named, str) else list(named)
+    names, others = [named] if isinstance(named, str) else [str(name) for name in named], []
     for name in names:
-        pattern = str(Path(str(name)).expanduser())
-        paths = [Path(pattern)] if Path(pattern).exists() else [Path(p) for p in sorted(glob.glob(pattern))]
-        runs = [run.parent for path in paths for run in _configs(path)]
-        if paths and not runs and len(names) > 1:  # outputs/* names whatever is in there
-            skipped.append(str(name))
-            continue
-        if not runs:
-            what = "holds no run" if paths else "matches nothing"
-            raise UsageError(f"runs={name} {what}: name run folders, sweeps or globs, such as runs='outputs/sweep/*'")
+        paths = matching(name)
+        runs = [run for path in paths for run in below(path)]
+        others += [] if runs else [name]
         found |= {run.resolve(): None for run in runs}
-    if not found:
-        raise UsageError(f"runs: none of {', '.join(map(str, names[:3]))}{', ...' * (len(names) > 3)} holds a run")
-    if skipped:
-        log.warning("%s without runs skipped: %s", counted(len(skipped), "path"), ", ".join(skipped))
+        if not paths or (not found and name == names[-1]):
+            what = "holds no run" if paths else "matches nothing"
+            raise UsageError(f"{key}={name} {what}: name run folders, sweeps or globs, such as {key}='outputs/sweep/*'")
+    if others:
+        log.warning("%d of %d names hold no run and are left out: %s", len(others), len(names), ", ".join(others))
     return list(found)
 
 
-def _configs(path: Path) -> list[Path]:
-    own = path / CONFIG
-    return [own] if own.is_file() else sorted(path.glob(f"**/{CONFIG}"))
+def matching(name: str) -> list[Path]:
+    """Return the files and folders of a name: itself if it exists, else what it matches as a glob, or ``latest``."""
+    if name == checkpoint.LATEST:
+        return [checkpoint.latest()]
+    path = Path(name).expanduser()
+    return [path] if path.exists() else [Path(each) for each in sorted(glob.glob(str(path)))]
+
+
+def below(path: Path) -> list[Path]:
+    """Return a folder itself if it is a run, else all runs below it."""
+    return [path] if (path / CONFIG).is_file() else [file.parent for file in sorted(path.glob(f"**/{CONFIG}"))]
 
 
 def read(folder: Path) -> Run:
     """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    status = read_json(folder / STATUS, structure.STATUS) or {}
+    status = told(folder, read_json(folder / STATUS, structure.STATUS)) or {}
     machines = read_json(folder / MACHINE, structure.MACHINES) or []
     on_the_way = cfg.get("eval") or {}
     choices = renewed_choices(status.get("choices", {}))

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from gancli.errors import UsageError, command, counted, did_you_mean
+from gancli.errors import UsageError, counted, did_you_mean
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import columns, labels, text
 from gancli.verbs.report.runs import VALIDATION, Card, Choice, Run, chosen
@@ -108,6 +108,12 @@ class Table:
         return [first, *(rest[i : i + one] for i in range(0, len(rest), one))]
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """The losses that stand in for the values where nothing is scored yet."""
+        rows = [row for each in self.runs() for row in each.run.history] if not self.keys else []
+        return tuple(dict.fromkeys(key for row in rows for key in row if key.startswith("loss/")))
+
+    @property
     def translated(self) -> bool:
         """Whether its images are translations, of pictures instead of latents."""
         return protocols.DIRECTION in self.apart or protocols.DIRECTION in self.protocol
@@ -138,7 +144,7 @@ def build(
     runs: Sequence[Run], *, split: str, best: str | None, keys: Sequence[str] | None, only: Mapping[str, Any],
     mixed: bool, better: Callable[[], Better],
 ) -> Table:  # fmt: skip
-    """Group the runs, choose their checkpoints, and refuse what cannot be compared.
+    """Group the runs, choose their checkpoints, and refuse what cannot be compared. Without evaluations it has no keys.
 
     Args:
         runs: one or more.
@@ -150,18 +156,19 @@ def build(
         better: returns the directions of all values; called after all other checks, because it imports torch.
 
     Raises:
-        UsageError: no evaluation on the split, no such value, or several protocols.
+        UsageError: no such value, no evaluation of the protocol that is asked for, or several protocols.
     """
     reported = [_on(split, run, only) for run in runs]
     cards = [card for each in reported for card in each]
-    if not cards:
-        such = f" with only={dict(only)}" if only else ""
+    asked = (*(keys or ()), *([best] if best else []))
+    if not cards and (only or asked):
+        such = f"with only={dict(only)}" if only else f"which {asked[0]} needs"
         raise UsageError(
-            f"none of {counted(len(runs), 'run')} was evaluated on the {split} split{such}; "
-            f"next, for each: {command('eval', f'ckpt={runs[0].folder}', f'split={split}')}"
+            f"none of the {counted(len(runs), 'run')} has an evaluation on the {split} split, {such}; "
+            "gancli eval takes the same names as gancli report"
         )
     known = measured(cards)
-    for key in (*(keys or ()), *([best] if best else [])):
+    for key in asked:
         if key not in known:
             raise UsageError(f"no value {key!r} was measured{did_you_mean(key, known)} (allowed: {', '.join(known)})")
     apart = protocols.apart(cards)
@@ -178,7 +185,7 @@ def build(
     if any(each.best for row in table for each in row.runs):
         kinds += [BEST, *([BEST_SEED] if any(len(row.runs) > 1 for row in table) else [])]
     unlike = protocols.differing(cards)
-    shared = {key: value for key, value in cards[0].protocol.items() if key not in unlike}
+    shared = {key: value for card in cards[:1] for key, value in card.protocol.items() if key not in unlike}
     heads = (*own, *(f"{key} (eval)" if key in own else key for key in apart))  # no two columns of one name
     return Table(heads, table, tuple(keys or known), tuple(kinds), known_better, shared, apart, split)
 

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 from gancli.verbs.report import words
 from gancli.verbs.report.grouping import NONE, count
 from gancli.verbs.report.protocols import DIRECTION
+from gancli.verbs.report.runs import Run
 from gancli.verbs.report.table import Row, Score, Table
 
 COST = ("images", "seconds", "device")
@@ -86,6 +88,12 @@ def cost(row: Row) -> tuple[str, str, str]:
     )
 
 
+def losses(table: Table, row: Row) -> list[str]:
+    """Return the cells of the losses at the end of the training, for a table without scores."""
+    found = [row.over_seeds(partial(Run.newest, key=key)) for key in table.losses]
+    return [cell(score, decimals([score]) if score else 0) for score in found]
+
+
 def floor(table: Table) -> tuple[str, dict[str, str]] | None:
     """Return the title and the cells of the last line, the scores of real images against other real images.
 
@@ -119,7 +127,8 @@ def _markdown(table: Table, keys: Sequence[str], *, costs: bool) -> str:
         shown = [last[1].get(key, "") if kind == kinds[0] else "" for key in keys for kind in kinds]
         lines.append([*[last[0], *[""] * len(columns)][: len(columns) + 1], *shown])
     if costs:
-        right = [list(COST), ["--:", "--:", "---"], *(list(cost(row)) for row in table.rows)]
+        right = [[*table.losses, *COST], ["--:"] * len(table.losses) + ["--:", "--:", "---"]]
+        right += [[*losses(table, row), *cost(row)] for row in table.rows]
         lines = [[*line, *more] for line, more in zip(lines, [*right, [""] * 3])]
     return "".join(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in line)} |\n" for line in lines)
 
@@ -132,7 +141,7 @@ def latex(table: Table) -> str:
 
 def _latex(table: Table, keys: Sequence[str], *, costs: bool) -> str:
     kinds = table.kinds
-    tail = list(COST[:2]) if costs else []
+    tail = [*map(_tex, table.losses), *COST[:2]] if costs else []
     front = [*map(_tex, table.columns), "seeds"]
     titles = [_tex(words.title(table, key)) for key in keys]
     head = [[*front, *titles, *tail]]
@@ -140,7 +149,7 @@ def _latex(table: Table, keys: Sequence[str], *, costs: bool) -> str:
         spans = [rf"\multicolumn{{{len(kinds)}}}{{c}}{{{each}}}" for each in titles]
         head = [[*[""] * len(front), *spans, *[""] * len(tail)], [*front, *kinds * len(keys), *tail]]
     body = [
-        [*map(_tex, row.labels), seeds(row), *scores, *map(_tex, cost(row)[: len(tail)])]
+        [*map(_tex, row.labels), seeds(row), *scores, *map(_tex, [*losses(table, row), *cost(row)][: len(tail)])]
         for row, scores in zip(table.rows, cells(table, keys, r"\textbf{{{}}}".format))
     ]
     body = [[_math(each) for each in line] for line in body]

@@ -1,8 +1,9 @@
 """Text around a table: names of the values, a caption on how they were measured, and warnings."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
-from gancli.errors import command
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import count
 from gancli.verbs.report.runs import VALIDATION, Run
@@ -16,6 +17,9 @@ ARROWS = {True: " ↑", False: " ↓", None: ""}
 LISTED = 3  # runs listed per warning
 
 
+SCORE = "To score what is not scored yet:"
+
+
 def name(key: str) -> str:
     return NAMES.get(key, key.replace("_", " "))
 
@@ -27,13 +31,19 @@ def title(table: Table, key: str) -> str:
 
 def heading(table: Table) -> str:
     runs = {each.run.folder for each in table.runs()}
-    data = table.protocol.get("dataset", "several datasets")
+    chosen = {each.run.choices.get("data") or str(each.run.settings.get("data")) for each in table.runs()}
+    own = chosen.pop() if len(chosen) == 1 and not table.keys else "several datasets"
+    data = table.protocol.get("dataset", own)
     return f"{len(runs)} run{'s' * (len(runs) > 1)} on {data}"
 
 
 def caption(table: Table) -> str:
     """Return the caption of the table: what was measured, and how."""
     facts = table.protocol
+    if not table.keys:
+        return " ".join(
+            [f"Not scored on the {table.split} split yet; losses: the last ones.", *_seeds(table), *_cost(table)]
+        )
     count = lambda key: f"{facts[key]:,} " if facts.get(key) is not None else ""  # noqa: E731
     measured = (
         f"{count('images_generated')}generated images against {count('images_reference')}real ones of "
@@ -87,16 +97,12 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
     unfinished = [f"{each.run.folder.name} {each.run.state} at {count(each.run.images)} images" for each in scored
                   if each.run.state not in ("done", "unknown")]  # fmt: skip
     repeated = [run.folder.name for run in runs if run.folder not in kept]
-    missing = [command("eval", f"ckpt={each.run.folder}") for each in scored if not each.last]
-    unmeasured = [
-        command("eval", f"ckpt={each.run.folder}/checkpoints/best.pt")
-        for each in scored
-        if each.choice and not each.best
-    ]
+    missing = [each.run.folder.name for each in scored if not each.last and table.keys]
+    unmeasured = [each.run.folder.name for each in scored if each.choice and not each.best and table.keys]
     elsewhere = [
         each.run.folder.name for each in scored if not each.choice and each.run.curve("eval/" + each.run.eval_best)
     ]
-    none = [each.run.folder.name for each in scored if not each.choice]
+    none = [each.run.folder.name for each in scored if not each.choice and table.keys]
     lengths = [" | ".join(row.labels) for row in table.rows if len({each.run.images for each in row.runs}) > 1]
     lines = [
         _line("not finished", unfinished),
@@ -115,6 +121,21 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
     unlike = protocols.noted([card for each in scored for card in each.cards])
     lines += [f"{key} differs between evaluations: {' | '.join(map(str, values))}" for key, values in unlike.items()]
     return [line for line in lines if line]
+
+
+def commands(table: Table, named: str | Sequence[str]) -> list[str]:
+    """Return the commands that score the last and the best checkpoints of the table which have no scores.
+
+    Args:
+        table: the table.
+        named: the runs as they were named, which gancli eval takes as well; it skips what is scored already.
+    """
+    names = [str(each) for each in ([named] if isinstance(named, str) else named) if not Path(str(each)).is_file()]
+    names = [f"./{each}" if "=" in each.partition("/")[0] else each for each in names]  # it is no setting
+    split = [] if table.split == "test" else [f"split={table.split}"]
+    wanted: list[list[str]] = [[]] if any(not each.last for each in table.runs()) else []
+    wanted += [["which=best"]] if table.keys and any(each.choice and not each.best for each in table.runs()) else []
+    return [shlex.join(["gancli", "eval", *names, *split, *more]) for more in wanted]
 
 
 def _line(what: str, named: Sequence[str]) -> str:

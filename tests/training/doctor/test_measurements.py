@@ -213,7 +213,7 @@ def test_an_examination_waits_for_nothing_and_leaves_no_trace(model):
     run_turn(parts, Silent(), measure=False)
     before = {k: v.clone() for k, v in tensors(parts.state()).items()}
     with NoHostSync():
-        found = parts.measurements(0.5)
+        found = parts.measurements.measure(0.5)
     after = tensors(parts.state())
     assert before.keys() == after.keys() and [k for k in before if not torch.equal(before[k], after[k])] == []
     assert all(torch.isfinite(value) and value.ndim == 0 for value in found.values())
@@ -226,7 +226,7 @@ def test_an_examination_that_leaves_a_trace_would_be_seen(monkeypatch):
     monkeypatch.setattr(module, "unchanged", lambda *modules: nullcontext())
     parts = build(compose("train", overrides("sngan")))
     before = {k: v.clone() for k, v in parts.model.state_dict().items()}
-    parts.measurements(0.5)
+    parts.measurements.measure(0.5)
     assert not all(torch.equal(v, before[k]) for k, v in parts.model.state_dict().items())
 
 
@@ -262,5 +262,5 @@ def test_off_costs_nothing_and_on_costs_no_step_anything(monkeypatch):
 def test_the_generators_state_is_the_trainings_own():
     parts = build(compose("train", overrides("mlp_gan")))
     before = runtime.rng_state()["cpu"].clone()
-    parts.measurements(0.0)
+    parts.measurements.measure(0.0)
     assert torch.equal(runtime.rng_state()["cpu"], before)

@@ -103,6 +103,20 @@ def test_a_few_images_of_little_variety_are_how_training_begins():
     assert [a.name for a in History(growing + growing[:5]).alarms] == ["collapse"]
 
 
+def test_a_run_that_ends_as_one_blur_has_learned_nothing_yet():
+    """As mlp_gan after 20,000 images of MNIST; an alarm says more, and what was learned once is no longer nothing."""
+    blur = {"spread": 0.027, "nearest": 0.037, "duplicates": 1.0}
+    (line,) = History(rows(4, **blur)).summary()
+    assert line.startswith("doctor: nothing learned yet in 4 examinations: generated images differ 2.7% as much")
+    assert line.endswith("try more images, such as images=40000")
+    assert "nothing learned" not in History(rows(4, spread=0.2, nearest=0.2)).summary()[0]
+    assert "vanishing" in History(rows(4, **blur, feedback=0.01)).summary()[0]
+    learned = History([*rows(4), *rows(2, 5, **blur)])
+    assert learned.summary() == ["doctor: no alarm in 6 examinations"]  # two are no alarm yet
+    likelihood = History([{"images": 100, "doctor/nats": 80.0}])
+    assert likelihood.summary() == ["doctor: no alarm in 1 examinations"]
+
+
 def test_likelihood_models_overfit_when_held_out_nats_rise_while_training_nats_fall():
     def nats(train: list[float], held: list[float]) -> list[str]:
         made = [

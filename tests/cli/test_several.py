@@ -1,0 +1,138 @@
+"""A sweep that is real: its folders, its tables, and `gancli eval` and `gancli report` on all of its runs at once."""
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import overrides
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gancli.cli import status
+from gancli.config import composition
+from gancli.training import checkpoint
+
+SETTINGS = [*overrides("dcgan")[1:], "model.width=4", "images=16", "doctor.every=0", "eval.every=0", "samples.every=16"]
+QUICK = ["n=12", "metrics=[precision_recall]", "features=classifier", "features.epochs=1", "floor=false", "runtime=cpu"]
+
+
+MODELS = ("dcgan", "wgan")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Train two models with two seeds each through the command line; return the sweep's folder and what was printed."""
+    from gancli.cli import main
+
+    folder, out = tmp_path_factory.mktemp("sweep"), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        words = [*SETTINGS, "seed=0,1", f"model={','.join(MODELS)}", f"hydra.sweep.dir={folder}"]
+        assert main(["train", "-m", *words]) == 0
+    return folder, out.getvalue()
+
+
+@pytest.fixture
+def sweep(cli, trained) -> Path:
+    """Return a copy of the sweep that a test may change, in the folder of the command line."""
+    shutil.copytree(trained[0], "outputs/sweep/s")
+    return Path("outputs/sweep/s")
+
+
+def cards(sweep: Path) -> list[Path]:
+    return sorted(sweep.glob("*/eval/*.json"))
+
+
+def test_what_is_swept_comes_first_in_folders_tables_and_hparams(trained, sweep: Path) -> None:
+    lines = trained[1].splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("seed  model"))
+    rows = [line.split()[:3] for line in lines[head + 1 : head + 5]]
+    assert rows == [[seed, model, "done"] for seed in "01" for model in MODELS]
+    folders = sorted(each.name.split(",")[:2] for each in sweep.iterdir() if each.is_dir())
+    assert folders == [[f"seed={seed}", f"model={model}"] for seed in "01" for model in MODELS]
+    assert next(csv.reader((sweep / "results.csv").open()))[:3] == ["seed", "model", "state"]
+    (run,) = sweep.glob("seed=1,model=wgan*")
+    assert status.read(run)["swept"] == ["seed", "model"]
+    summary = EventAccumulator(str(run)).Reload().summary_metadata["_hparams_/session_start_info"]
+    text = summary.plugin_data.content
+    assert b"wgan" in text and b"WGAN" not in text
+
+
+def test_a_long_sweep_keeps_what_it_varies_whole(monkeypatch) -> None:
+    monkeypatch.setattr(composition.SweepFolder, "swept", ("z.long", "b"))
+    words = ["a=1", "+z.long=" + "x" * 100, "b=2", "c=" + "y" * 100]
+    name = composition.slug(composition.OmegaConf.create(words))
+    assert name.startswith("+z.long=" + "x" * 100 + ",b=2-") and len(name) < 255
+    assert len(composition.slug(composition.OmegaConf.create(["+z.long=" + "x" * 400]))) < 255
+
+
+def test_eval_scores_a_sweep_skips_what_is_scored_and_goes_on_after_a_failure(cli, sweep: Path) -> None:
+    broken = next(sweep.glob("seed=0,model=dcgan*"))
+    (weights,) = checkpoint.numbered(broken)
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-200])
+    first = cli("eval", "outputs/sweep/s/*", *QUICK)
+    assert first.code == 2 and len(cards(sweep)) == 3
+    lines = first.out.splitlines()
+    assert lines[-5].split() == ["model", "seed", "precision", "recall", "checkpoint"]
+    assert [line.split()[:2] for line in lines[-4:]] == [[m, s] for s in "01" for m in MODELS]
+    assert "failed: " in lines[-4] and "failed: " not in "".join(lines[-3:])
+    weights.write_bytes(whole)
+    before = {card: card.stat().st_mtime_ns for card in cards(sweep)}
+    second = cli("eval", "outputs/sweep/s", "latest", *QUICK)  # the newest run is one of the sweep's
+    assert second.code == 0 and len(cards(sweep)) == 4
+    assert all(card.stat().st_mtime_ns == time for card, time in before.items())
+    assert (second.out + second.err).count("scored already by the same protocol") == 3
+    assert [line.split()[:2] for line in second.out.splitlines()[-4:]] == [[m, s] for s in "01" for m in MODELS]
+    other = cli("eval", *map(str, sweep.iterdir()), *QUICK, "seed=3")  # includes results.csv and multirun.yaml
+    assert other.code == 0 and len(cards(sweep)) == 8
+
+
+def test_a_card_without_what_is_asked_for_is_not_enough(cli, sweep: Path) -> None:
+    run = next(sweep.glob("seed=0,model=dcgan*"))
+    assert cli("eval", str(run), *QUICK).code == 0
+    (card,) = (run / "eval").glob("*.json")
+    assert not json.loads(card.read_text())["floor"]
+    assert cli("eval", f"ckpt={run}", *QUICK, "floor=true").code == 0
+    assert json.loads(card.read_text())["floor"]
+    assert "scored already" in "".join(cli("eval", f"ckpt={run}", *QUICK)[1:])  # the floor is more than asked for
+    card.write_text("{")
+    assert "scored already" not in "".join(cli("eval", f"ckpt={run}", *QUICK)[1:])
+    assert "scored already" not in "".join(cli("eval", f"ckpt={run}", *QUICK, "again=true")[1:])
+
+
+@pytest.mark.parametrize("verb", ["report", "doctor", "eval", "sample", "resume"])
+def test_job_folders_are_accepted_by_every_verb(cli, sweep: Path, verb: str) -> None:
+    run = next(sweep.glob("seed=1,model=dcgan*"))
+    if verb == "report":
+        assert cli("eval", *map(str, sweep.iterdir()), *QUICK).code == 0
+    words = {
+        "report": ["report", str(run), "outputs/sweep/s/seed=1,*"], "doctor": ["doctor", str(run), f"{run.resolve()}"],
+        "eval": ["eval", f"ckpt={run}", *QUICK], "sample": ["sample", f"ckpt={run}", "n=1"],
+        "resume": ["train", f"resume={run}", "images=32"],
+    }[verb]  # fmt: skip
+    assert cli(*words).code == 0
+    if verb in ("report", "doctor"):
+        assert cli(verb, f"runs={run}").code == 0 and cli(verb, "latest").code == 0
+
+
+def test_names_that_hold_no_run(cli, sweep: Path) -> None:
+    answer = cli("eval", "outputs/sweep/s/*.csv", *QUICK)
+    assert answer.code == 2 and "ckpt=outputs/sweep/s/*.csv: no run there" in answer.err
+    answer = cli("eval", "nowhere", *QUICK)
+    assert answer.code == 2 and "no checkpoint or run folder at nowhere" in answer.err
+    answer = cli("eval", "nowhere/*", *QUICK)
+    assert answer.code == 2 and "nowhere/*: no run there" in answer.err
+    answer = cli("eval", "-m", "outputs/sweep/s", "seed=0,1", *QUICK)
+    assert answer.code == 2 and "4 checkpoints" in answer.err
+    for file in sweep.glob("seed=0*/checkpoints/*.pt"):
+        file.unlink()
+    answer = cli("eval", "outputs/sweep/s", *QUICK)
+    assert (
+        answer.code == 0
+        and "2 of the 4 runs of outputs/sweep/s have no checkpoint" in answer.out
+        and len(cards(sweep)) == 2
+    )
+    assert all("outputs/sweep/s/seed=1" in line for line in answer.out.splitlines()[-2:])
