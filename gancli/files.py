@@ -140,7 +140,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # otherwise a power cut could leave an empty file under the new name
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None or Path(error.filename) == temporary:
+        if error.errno is not None and (error.filename is None or Path(error.filename) == temporary):
             error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         raise
     finally:
