@@ -176,7 +176,7 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, monkeypatch, signum, ima
 
     monkeypatch.setattr(Step, "compute", interrupted)
     before = signal.getsignal(signum)
-    with pytest.raises(Interrupted, match=f"continue with: gancli train resume={tmp_path}") as stopped:
+    with pytest.raises(Interrupted, match=f"continue with:\ngancli train resume={tmp_path}") as stopped:
         run(tmp_path, f"images={images}")
     assert stopped.value.signum == signum and signal.getsignal(signum) is before
     assert checkpoint.load(tmp_path).images == 24  # the third step was finished

@@ -114,7 +114,7 @@ def test_a_run_that_ends_as_one_blur_has_learned_nothing_yet():
     learned = History([*rows(4), *rows(2, 5, **blur)])
     assert learned.summary() == ["doctor: no alarm in 6 examinations"]  # two are no alarm yet
     likelihood = History([{"images": 100, "doctor/nats": 80.0}])
-    assert likelihood.summary() == ["doctor: no alarm in 1 examinations"]
+    assert likelihood.summary() == ["doctor: no alarm in 1 examination"]
 
 
 def test_likelihood_models_overfit_when_held_out_nats_rise_while_training_nats_fall():
