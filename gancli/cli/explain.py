@@ -43,6 +43,11 @@ def explain(error: BaseException) -> str | None:
         return "a group needs the name of one of its options, such as model=dcgan, not null or a number"
     if isinstance(error, ValueError) and _raised_in(error, "hydra"):
         return " ".join(str(error).split())
+    if isinstance(error, (TypeError, AttributeError, AssertionError)) and _raised_in(error, "hydra"):
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return (
+            f"Hydra cannot compose these settings ({reason}); a group needs the name of an option, or a list of names"
+        )
     return None
 
 
