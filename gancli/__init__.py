@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gancli.api import LoadedModel, compose, evaluate, load, runs, train
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = ["LoadedModel", "__version__", "compose", "evaluate", "load", "runs", "train"]
 
 

@@ -1,6 +1,5 @@
 """The table at the end of a sweep, from the status.json files of its jobs."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,8 @@ def report(folder: Path, words: list[str], *, stopped: bool = False) -> int:
         words: the command line of the sweep.
         stopped: whether a signal ended the sweep before its last job.
     """
+    import csv  # here, so that the help answers at once
+
     table = rows(folder)
     with replacing(folder / NAME) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))

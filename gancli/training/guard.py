@@ -3,11 +3,9 @@
 import errno
 import fcntl
 import json
-import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 import threading
 import time
@@ -20,7 +18,6 @@ from typing import Any
 from gancli.errors import Terminated, UsageError
 from gancli.files import inside
 
-log = logging.getLogger("gancli")
 LOCK = ".lock"  # exists in a folder while a process writes into it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DEAD = "its process ended without a word: it was killed, or its machine went down"
@@ -83,7 +80,9 @@ class StopSignal:
             raise KeyboardInterrupt
         if not self.signum:
             self.signum = signum
-            log.info("stopping after this step; press Ctrl-C again to exit at once")
+            import logging  # here and below: the help of the program reads this module, and answers at once
+
+            logging.getLogger("gancli").info("stopping after this step; press Ctrl-C again to exit at once")
 
     def __exit__(self, *exc: object) -> None:
         self.handling.__exit__(None, None, None)
@@ -211,6 +210,8 @@ def _locked(path: Path) -> int:
 
 
 def _who() -> dict[str, str | int]:
+    import socket
+
     return {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(["gancli", *sys.argv[1:]])}
 
 
