@@ -9,14 +9,16 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gancli import __version__
-from gancli.cli import arguments, completion, options, status, sweep
+from gancli.cli import arguments, options
 from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError, did_you_mean
-from gancli.training import guard
 from gancli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from gancli.cli import status
 
 HELP = """\
 gancli {version}: train, evaluate and sample generative image models.
@@ -77,6 +79,8 @@ def _dispatch(argv: list[str]) -> int:
         print(f"gancli {__version__}")
         return 0
     if argv[0] in ("-sc", "--shell-completion"):
+        from gancli.cli import completion  # this and the other imports within functions: help answers at once
+
         answer = completion.shift(argv[1:], tuple(VERBS))
         return 0 if answer is None else run(*answer)
     if argv[0] not in VERBS:
@@ -120,7 +124,7 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
     """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
     import hydra
 
-    from gancli.cli import saved
+    from gancli.cli import saved, sweep
     from gancli.config import composition
 
     verb = job.verb
@@ -194,7 +198,9 @@ class Job:
 
     def __call__(self, cfg: Any) -> None:
         """Check the config, run the verb, update status.json and report errors; only a signal ends a sweep early."""
+        from gancli.cli import status
         from gancli.config import composition
+        from gancli.training import guard
 
         self.called = True
         job = composition.JobInfo.current()
@@ -221,7 +227,7 @@ class Job:
             if not sweeps or code > 128:  # a failed job does not end its sweep
                 raise SystemExit(code) from error
 
-    def _run(self, cfg: Any, job: Any, record: status.Record) -> None:
+    def _run(self, cfg: Any, job: Any, record: "status.Record") -> None:
         from gancli import config
         from gancli.cli import saved
 
