@@ -160,6 +160,10 @@ def _check_overrides(
     networks: dict[str, Any], taken: dict[str, targets.Parameter], path: str, trust: Sequence[str]
 ) -> None:
     """Check the per-network overrides of an optimizer against the optimizer's arguments."""
+    if not isinstance(networks, dict):
+        raise UsageError(
+            f"{path}={networks}: expected networks and their arguments, such as {path}.discriminator.lr=4e-4"
+        )
     for network, values in networks.items():
         if not isinstance(values, dict):
             raise UsageError(f"{path}.{network}={values}: name the argument, such as {path}.discriminator.lr=4e-4")

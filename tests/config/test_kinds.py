@@ -14,6 +14,7 @@ import torch
 import gancli
 from gancli import config
 from gancli.config import kinds, targets
+from gancli.config.check import check_nodes
 from gancli.data.source import Source
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -202,3 +203,11 @@ def test_the_command_line_refuses_a_foreign_target_before_anything_is_built() ->
         config.compose("train", words)
     with pytest.raises(UsageError, match=r"loss.penalties.r1._target_=gancli.models.dcgan.DCGAN is refused"):
         config.compose("train", ["data=fake", "penalty=r1", "loss.penalties.r1._target_=gancli.models.dcgan.DCGAN"])
+
+
+@pytest.mark.parametrize("value", [3, "x", [1], True])
+def test_overrides_of_an_optimizer_are_a_mapping(value: Any) -> None:
+    values = config.plain(config.compose("train", ["data=fake"]))
+    values["optimizer"]["overrides"] = value
+    with pytest.raises(UsageError, match="optimizer.overrides=.*: expected networks and their arguments"):
+        check_nodes(values)
