@@ -138,3 +138,11 @@ def test_trust_lets_a_users_own_model_in(cli, tmp_path: Path, monkeypatch: pytes
     assert cli("sample", "ckpt=own", "n=1", "trust=[ownmodel]").code == 0
     assert cli("train", "resume=own", "images=64").code == 2
     assert cli("train", "resume=own", "images=64", "trust=[ownmodel]").code == 0
+
+
+@pytest.mark.parametrize("more", [[], ["view=interpolation"], ["format=npz"], ["view=interpolation", "format=npz"]])
+def test_sample_without_a_number_draws_the_usual_one(more: list[str], cli, run: Path) -> None:
+    answer = cli("sample", f"ckpt={run}", *more, "out=drawn")
+    assert answer.code == 0, answer.err
+    count = len(list(Path("drawn").glob("0*.png")))
+    assert "format=npz" in more or count == (60 if "view=interpolation" in more else 64)

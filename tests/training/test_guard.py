@@ -88,7 +88,7 @@ def test_a_reader_does_not_stand_in_the_way_of_a_writer(tmp_path):
         fcntl.flock(file, fcntl.LOCK_SH)  # as held() does for a moment
         pool.submit(lambda: (time.sleep(0.05), fcntl.flock(file, fcntl.LOCK_UN)))
         with writing(tmp_path):
-            pass
+            assert held(tmp_path)
 
 
 def status_of(folder, **values):
