@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench gpu-check mutants fuzz kills lint clean
+.PHONY: help setup train test bench speedrun gpu-check mutants fuzz kills lint clean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ test: lint  ## run the linters and every test that needs no GPU
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+speedrun: $(STAMP)  ## train every GAN at the same budgets of time and compare: make speedrun ARGS='--minutes 2 --seeds 1'
+	$(BIN)/python tests/benchmarks/speedrun.py $(ARGS)
 
 gpu-check: $(STAMP)  ## run the tests that need a GPU
 	$(BIN)/python -m pytest tests/gpu -m gpu

@@ -92,6 +92,8 @@ class DCGAN(Adversarial):
         ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
+    channels_last_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

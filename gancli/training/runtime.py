@@ -21,7 +21,7 @@ class Runtime:
 
     device: torch.device
     precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32
-    channels_last: bool = False
+    channels_last: bool | None = False  # None: where it is known to pay, see place()
     compile: bool = False  # torch.compile on every first-order term
     rank: int = 0  # of this process among those that train together
     world: int = 1  # number of those processes
@@ -42,7 +42,9 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
-        return cls(_device(cfg.device), cfg.precision, cfg.channels_last, cfg.compile)
+        device = _device(cfg.device)
+        precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
+        return cls(device, precision, None if cfg.channels_last == "auto" else cfg.channels_last, cfg.compile)
 
     @property
     def is_main(self) -> bool:
@@ -72,9 +74,17 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Move a module to the device and memory format."""
+        """Move a module to the device and memory format.
+
+        ``channels_last: auto`` stands for true on a GPU, and on a CPU for modules with a true ``channels_last_pays``.
+        """
         module.to(self.device)
-        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+        return module.to(memory_format=torch.channels_last) if self._channels_last(module) else module
+
+    def _channels_last(self, module: torch.nn.Module) -> bool:
+        if self.channels_last is None:
+            return self.device.type == "cuda" or bool(getattr(module, "channels_last_pays", False))
+        return self.channels_last
 
     def machine(self) -> dict[str, Any]:
         """Return a description of the machine as plain values: device name, CPU threads, precision, torch version."""
@@ -91,13 +101,27 @@ class Runtime:
         return {"runtime/memory_gib": peak}
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether a device has instructions for bfloat16 products: a GPU since Ampere, a CPU with AMX or AVX512-BF16.
+
+    Elsewhere bfloat16 is emulated, and slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpuinfo("flags").split())
+
+
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """Return what Linux says of its first processor; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor() or platform.machine()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _device(name: str) -> torch.device:

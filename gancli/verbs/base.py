@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 MISSING: Any = "???"  # OmegaConf's marker for a value that a yaml or the command line must provide
 
 Device = Enum("Device", ["auto", "cpu", "cuda"])
-Precision = Enum("Precision", ["fp32", "bf16"])
+Precision = Enum("Precision", ["auto", "fp32", "bf16"])
 Split = Enum("Split", ["train", "validation", "test"])
 
 
@@ -37,6 +37,7 @@ def between(low: int, high: int) -> Range:
 
 POSITIVE = Range(lambda value: value >= 1, "must be 1 or more")
 BATCH = between(1, 2**20)  # images at a time
+SWITCH = Range(lambda value: value in (True, False, "auto"), "must be auto, true or false")
 SEED = Range(lambda value: 0 <= value < 2**63, "must be from 0 to 2**63 - 1")
 
 
@@ -70,7 +71,7 @@ class Runtime:
 
     device: Device = MISSING
     precision: Precision = MISSING
-    channels_last: bool = MISSING
+    channels_last: Any = key(SWITCH)
     compile: bool = MISSING
     deterministic: bool = MISSING
     threads: int | None = key(between(1, 1024))

@@ -31,7 +31,7 @@ WRONG = [
     ("train model=[dcgan,3]", "a group needs the name of an option, or a list of names"),
     ("train penalty=[{a:1}]", "a group needs the name of an option, or a list of names"),
     ("train runtime=gpu", "runtime=gpu: no such option"),
-    ("train runtime.precision=fp8", "runtime.precision=fp8: expected one of fp32, bf16"),
+    ("train runtime.precision=fp8", "runtime.precision=fp8: expected one of auto, fp32, bf16"),
     ("train images=abc", "images: expected a number of images such as 60000, 200k, 2M or 1e6, got 'abc'"),
     ("train images=-5", "images: expected a number of images"),
     ("train images=1.5", "images: expected a number of images"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gancli.errors import UsageError
+from gancli.training import runtime as runtime_module
 from gancli.training.runtime import Runtime, rng_state, set_rng_state, undisturbed
 
 
@@ -60,6 +61,17 @@ def test_precision_is_that_of_autocast_alone():
 def test_channels_last():
     net = Runtime(torch.device("cpu"), channels_last=True).place(torch.nn.Conv2d(3, 4, 3))
     assert net.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_automatic_values_follow_the_chip_and_the_network(monkeypatch):
+    for flags, expected in (("fpu amx_bf16", "bf16"), ("avx512f avx512_bf16 sse", "bf16"), ("fpu avx512f", "fp32")):
+        monkeypatch.setattr(runtime_module, "_cpuinfo", lambda name, flags=flags: flags)
+        assert Runtime.from_config(settings(precision="auto")).precision == expected
+    runtime = Runtime.from_config(settings(channels_last="auto"))
+    nets = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(3, 4, 3)
+    nets[1].channels_last_pays = True
+    formats = [runtime.place(net).weight.is_contiguous(memory_format=torch.channels_last) for net in nets]
+    assert formats == [False, True]
 
 
 def test_what_is_drawn_undisturbed_changes_nothing():

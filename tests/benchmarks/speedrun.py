@@ -1,0 +1,209 @@
+"""Quality per minute: every GAN at the same budgets of time, scored by the same features against the test split.
+
+    make speedrun                                                     # all of it: many hours
+    python tests/benchmarks/speedrun.py --minutes 2 --seeds 1 --only best dcgan textbook --data mnist
+    python tests/benchmarks/speedrun.py --table                       # the table and the figure of what is there
+
+A budget is wall-clock time of training alone on a machine that does nothing else. How many images a recipe sees in it
+is measured first, in turns (--rates), and kept; the runs themselves see so many images, and so may share the machine.
+Every result is a file of its own in --out: what is there is not run again. No recipe is tuned on the test split.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import textbook
+import torch
+
+import gancli
+from gancli.config import compose
+from gancli.training.run import build, run_turn
+from gancli.training.tracker import Tracker
+from gancli.views import figures
+
+SMALL = "model.width=32"
+RECIPES: dict[str, list[str]] = {
+    "best": ["experiment=best_mnist"],
+    "best-conditional": ["experiment=best_mnist", "model=cdcgan"],
+    "dcgan": ["model=dcgan"],
+    "dcgan-32": ["model=dcgan", SMALL],
+    "mlp_gan": ["model=mlp_gan"],
+    "wgan": ["model=wgan", SMALL],
+    "wgan_gp": ["model=wgan_gp", SMALL],
+    "sngan": ["model=sngan", SMALL],
+    "cgan": ["model=cgan"],
+    "cdcgan": ["model=cdcgan", SMALL],
+    "acgan": ["model=acgan"],
+    "projection": ["model=projection", SMALL],
+}
+TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
+METRICS = ["fid", "precision_recall"]
+ROUNDS, SECONDS = 5, 3.0
+
+
+def overrides(name: str, told: Any) -> list[str]:
+    """Return the settings of a recipe on the data of this benchmark."""
+    return [*RECIPES[name], f"data={told.data}", *told.settings]
+
+
+def rates(names: list[str], told: Any) -> dict[str, float]:
+    """Return the images/s of each recipe, the median of rounds in turns."""
+    folder = told.out / "machine"
+    steps = {name: _textbook_step(name, told) if name in TEXTBOOK else _step(name, told, folder) for name in names}
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for step in steps.values():
+        for _ in range(3):
+            step()
+    for _ in range(ROUNDS):
+        for name, step in steps.items():
+            start, images = time.perf_counter(), 0
+            while time.perf_counter() - start < SECONDS:
+                images += step()
+            found[name].append(images / (time.perf_counter() - start))
+    return {name: statistics.median(each) for name, each in found.items()}
+
+
+def _step(name: str, told: Any, folder: Path):
+    run = build(compose("train", [*overrides(name, told), "images=100M"]))
+    tracker = Tracker(folder / name)
+
+    def step() -> int:
+        before = run.images
+        run_turn(run, tracker, measure=False)
+        tracker.tick(run.images)
+        return run.images - before
+
+    return step
+
+
+def _textbook_step(name: str, told: Any):
+    training, seen = textbook.train(pixels(told), TEXTBOOK[name]), 0
+
+    def step() -> int:
+        nonlocal seen
+        before, (_, seen) = seen, next(training)
+        return seen - before
+
+    return step
+
+
+def pixels(told: Any) -> np.ndarray:
+    """Return the training pictures, (N, C, H, W) uint8."""
+    run = build(compose("train", ["model=dcgan", f"data={told.data}", *told.settings]))
+    return np.array(run.source.split("train").pixels)
+
+
+def command(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "gancli", *words], check=True, stdout=sys.stderr)
+
+
+def one(name: str, images: int, seed: int, folder: Path, told: Any) -> None:
+    """Train a recipe on so many images, score it and keep the scores in the folder's ``score.json``."""
+    scored = ["n=10k", f"metrics=[{','.join(METRICS)}]", "floor=false", "features=classifier"]
+    if name in TEXTBOOK:
+        torch.manual_seed(seed)
+        source = pixels(told)
+        generator, _ = next(each for each in textbook.train(source, TEXTBOOK[name]) if each[1] >= images)
+        np.savez(
+            folder / "samples.npz", images=textbook.draw(generator, 10_000, source.shape[-1]).transpose(0, 2, 3, 1)
+        )
+        given = [f"images={folder}/samples.npz", f"data={told.data}", "bootstrap=0", *told.settings]
+        _keep(folder, gancli.evaluate([*given, *scored]))
+        return
+    quiet = ["samples.every=0", "checkpoint.every=100M", "doctor.every=0", "eval.every=0", "checkpoint.keep=1"]
+    command("train", *overrides(name, told), f"images={images}", f"seed={seed}", *quiet, f"hydra.run.dir={folder}/run")
+    _keep(folder, gancli.evaluate([f"ckpt={folder}/run", *scored]))
+    command("sample", f"ckpt={folder}/run", "n=80", "format=grid", f"out={folder}/grid")
+
+
+def _keep(folder: Path, values: dict[str, float]) -> None:
+    (folder / "score.json").write_text(json.dumps({"values": values}, indent=1))
+
+
+def rows(told: Any) -> dict[str, dict[float, list[dict[str, float]]]]:
+    """Return the values of the results that are there, by recipe and minutes."""
+    found: dict[str, dict[float, list[dict[str, float]]]] = {}
+    for path in sorted(told.out.glob("*/*min/seed*/score.json")):
+        minutes, name = float(path.parts[-3].removesuffix("min")), path.parts[-4]
+        found.setdefault(name, {}).setdefault(minutes, []).append(json.loads(path.read_text())["values"])
+    return found
+
+
+def table(told: Any) -> str:
+    """Return the Markdown table of all results: mean ± standard deviation of the seeds."""
+    speed, found = _kept(told), rows(told)
+    minutes = sorted({each for values in found.values() for each in values})
+    lines = ["| recipe | images/s | " + " | ".join(f"{m:g} min: FID, precision, recall" for m in minutes) + " |"]
+    lines.append("|---|---|" + "---|" * len(minutes))
+    for name, values in sorted(found.items(), key=lambda item: _mean(item[1][max(item[1])], "fid")):
+        cells = [_cell(values.get(m, [])) for m in minutes]
+        lines.append(f"| {name} | {speed.get(name, float('nan')):,.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(values: list[dict[str, float]], key: str) -> float:
+    return statistics.fmean(each[key] for each in values)
+
+
+def _cell(values: list[dict[str, float]]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(each['fid'] for each in values):.2f}" if len(values) > 1 else ""
+    return f"{_mean(values, 'fid'):.2f}{spread}, {_mean(values, 'precision'):.2f}, {_mean(values, 'recall'):.2f}"
+
+
+def figure(told: Any) -> None:
+    """Draw FID against minutes, a line per recipe, with the spread of the seeds."""
+    drawn, axes = figures.panels(size=(7, 4.5))
+    for name, values in rows(told).items():
+        minutes = sorted(values)
+        means = [_mean(values[m], "fid") for m in minutes]
+        spread = [statistics.stdev([v["fid"] for v in values[m]]) if len(values[m]) > 1 else 0.0 for m in minutes]
+        axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name)
+    axes[0, 0].set(xscale="log", yscale="log")
+    figures.label(axes[0, 0], f"{told.data}: quality against time", "minutes of training", "FID, classifier features")
+    figures.save(drawn, told.out / "speedrun.png")
+
+
+def _kept(told: Any) -> dict[str, float]:
+    path = told.out / "rates.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 30])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[*RECIPES, *TEXTBOOK], help="recipes by name")
+    parser.add_argument("--out", type=Path, help="folder of the results; default: outputs/speedrun/<data>")
+    parser.add_argument("--rates", action="store_true", help="measure the speeds and stop; the machine must be idle")
+    parser.add_argument("--table", action="store_true", help="print the table, draw the figure and stop")
+    parser.add_argument("settings", nargs="*", help="further settings of all runs, such as data.root=...")
+    told = parser.parse_args()
+    told.out = (told.out or Path("outputs/speedrun") / told.data).resolve()
+    told.out.mkdir(parents=True, exist_ok=True)
+    if not told.table:
+        missing = [name for name in told.only if name not in _kept(told)]
+        if missing:
+            (told.out / "rates.json").write_text(json.dumps(_kept(told) | rates(missing, told), indent=1))
+        for minutes in told.minutes if not told.rates else ():
+            for seed in range(told.seeds):
+                for name in told.only:
+                    folder = told.out / name / f"{minutes:g}min" / f"seed{seed}"
+                    if not (folder / "score.json").is_file():
+                        folder.mkdir(parents=True, exist_ok=True)
+                        one(name, round(_kept(told)[name] * 60 * minutes), seed, folder, told)
+    print(table(told))
+    figure(told)
+
+
+if __name__ == "__main__":
+    main()
