@@ -9,8 +9,8 @@ Networks of a level are those of the authors' code (facebook/eyescream, for CIFA
 5x5 convolutions of 64 planes on a plane of uniform noise and l; the discriminator a 5x5 convolution without padding,
 one of stride 2, dropout .5 and a linear layer. A class enters both as one more plane: one-hot -> linear -> ReLU. At the
 coarsest level the generator has hidden layers of 1200 ReLU and 1200 sigmoid units, the discriminator two of 600 units
-with dropout. ``lapgan_paper`` has these sizes, with SGD; ``lapgan`` is small, for a CPU, with Adam and batch norm in the
-coarsest generator, which without it draws few kinds of digits.
+with dropout. ``lapgan_paper`` has these sizes, with SGD; ``lapgan`` is small, for a CPU, with Adam and batch norm in
+the coarsest generator, which without it draws few kinds of digits.
 
 Deviations: the pyramid is made of 2x2 means and nearest neighbours where the code interpolates bilinearly, and of
 pixels in [-1, 1] where the code normalises each channel; the coarsest image ends in a tanh. Dropout after both hidden
@@ -168,7 +168,8 @@ class ClassPlane(nn.Module):
         self.linear = nn.Linear(classes, height * width)
 
     def forward(self, label: Tensor) -> Tensor:
-        return self.linear(one_hot(label, self.classes)).relu().unflatten(1, self.size)
+        code = one_hot(label, self.classes).to(self.linear.weight.dtype)
+        return self.linear(code).relu().unflatten(1, self.size)
 
 
 class Conditioned(nn.Module):
