@@ -21,6 +21,7 @@ layers of the coarsest discriminator, and its planes of classes, are gancli's re
 
 import copy
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -133,6 +134,11 @@ class LAPGAN(Adversarial):
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Return images, (N, C, H, W), at every level, the coarsest first."""
         return laplacian.gaussian(image, len(self.sizes))
+
+    @staticmethod
+    def residuals(images: Sequence[Tensor]) -> list[Tensor]:
+        """Return the coarsest of the images of all levels, then what each finer level adds, in [-2, 2]."""
+        return laplacian.residuals(images)
 
     def score_level(self, level: int, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return one discriminator's logits, (N,), for images of its level: coarse image plus residual."""

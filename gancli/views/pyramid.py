@@ -11,7 +11,6 @@ from gancli.data.spec import quantise, scaled
 from gancli.models.base import Model
 from gancli.models.lapgan import LAPGAN
 from gancli.models.sampling import class_labels
-from gancli.nn import laplacian
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
@@ -50,7 +49,7 @@ class Pyramid(View):
     def _samples(self, model: LAPGAN, n: int, generator: torch.Generator, label: int | None) -> Picture:
         labels = class_labels(model, n, label)
         images = model.chain(model.latent(n, generator), None if labels is None else labels.to(model.device))
-        added = laplacian.residuals(images)
+        added = model.residuals(images)
         rows = {model.names[0]: images[0]}
         for name, image, residual in zip(model.names[1:], images[1:], added[1:]):
             rows |= {f"{name} residual": residual / 2, name: image}
