@@ -38,6 +38,8 @@ SIZES = {
         "model.inner=3",
         "data.num_classes=3",
     ],
+    "lapgan": ["model.width=4", "model.discriminator_width=4", "model.smallest=4", "model.discriminator_hidden=16"],
+    "lapgan_paper": ["model.width=4", "model.hidden=16", "model.smallest=4", "model.discriminator_hidden=16"],
     "lmconv": ["model.width=4", "model.stages=1", "model.orders=2"],
     "lmconv_paper": ["model.width=4", "model.blocks=1", "model.stages=1", "model.orders=2", "data.bits=3"],
     "mlp_gan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],

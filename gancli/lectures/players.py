@@ -82,7 +82,7 @@ def adversarial_model(run: Run) -> Adversarial:
 def adversarial_loss(run: Run) -> AdversarialLoss:
     """Return the loss of a run, which in these lectures has two players."""
     assert run.loss.has_players
-    return cast(AdversarialLoss, run.loss)
+    return cast(AdversarialLoss, run.loss.game)
 
 
 def critic_alone(run: Run) -> Iterator[dict[str, Tensor]]:

@@ -48,7 +48,12 @@ class Loss(nn.Module, ABC):
 
     family: ClassVar[type[Model]]
     parts: ClassVar[Mapping[str, type]] = {}  # losses it is composed of, by the key that chooses them
-    has_players: ClassVar[bool] = False  # whether it is an AdversarialLoss, whose two players the doctor examines
+    has_players: ClassVar[bool] = False  # whether a generator plays against a discriminator, whom the doctor examines
+
+    @property
+    def game(self) -> Any:
+        """The AdversarialLoss that the two players play, if there are any: this loss, or a part of it."""
+        return self
 
     @abstractmethod
     def phases(self, model: Any) -> list[Phase]:

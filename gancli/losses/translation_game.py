@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.game import AdversarialLoss
+from gancli.losses.game import AdversarialLoss, adversarial_part
 from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.translation import Translation
@@ -57,11 +57,7 @@ class TranslationLoss(Loss):
         stabilizers: dict[str, Stabilizer] | None = None,
     ) -> None:
         super().__init__()
-        if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
-            raise ValueError("adversarial is not an adversarial loss; choose one, such as loss/adversarial=hinge")
-        self.adversarial = adversarial(
-            penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers
-        )
+        self.adversarial = adversarial_part(adversarial, penalties, generator_penalties, stabilizers)
         whole = 2.0 if self.adversarial.halved else 1.0
         self.gan = whole if gan is None else gan
         self.discriminator = whole * self.own_discriminator if discriminator is None else discriminator

@@ -125,7 +125,7 @@ def scores(family: type) -> Callable[[type[Scoring]], type[Scoring]]:
 
 def scoring_of(kind: type) -> type[Scoring]:
     """Return the scoring of a class of models: that of the nearest base class which has one."""
-    from gancli.metrics.scoring import samples, translations  # noqa: F401  they register themselves
+    from gancli.metrics.scoring import pyramid, samples, translations  # noqa: F401  they register themselves
 
     return next(_SCORINGS[base] for base in kind.__mro__ if base in _SCORINGS)
 

@@ -57,7 +57,7 @@ class Measurements:
         self.model, self.loss, self.machine, self.batch_size = model, loss, machine, batch_size
         self.adversarial = self.grouped = False
         if loss.has_players:
-            self.gan, self.game = cast(Adversarial, model), cast(AdversarialLoss, loss)
+            self.gan, self.game = cast(Adversarial, model), cast(AdversarialLoss, loss.game)
             self.adversarial, self.grouped = True, model.conditional
         rows = _choice(train, self.grouped)
         images, labels = _taken(train, rows, machine.device)
