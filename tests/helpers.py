@@ -95,7 +95,7 @@ def _is_group(key: str, folders: Sequence[Path]) -> bool:
 
 @cache
 def _composed(verb: str, choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    composition.setup()
+    composition.setup(verb)
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         return hydra.compose(verb, overrides=list(choices))
 

@@ -180,8 +180,8 @@ def _groups(verb: str) -> str:
     return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
 
 
-def setup() -> None:
-    """Register the schemas, resolvers and search path with Hydra; idempotent."""
+def setup(verb: str) -> None:
+    """Register a verb's schema, and the resolvers and the search path, with Hydra; idempotent."""
     # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
@@ -195,9 +195,8 @@ def setup() -> None:
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
             _store_inner(group, key, name)
-    for verb in VERBS:
-        _store_schema(verb)
-        _store(verb, {}, group=BASES, package="_global_")
+    _store_schema(verb)
+    _store(verb, {}, group=BASES, package="_global_")
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
