@@ -39,6 +39,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # values from a checkpoint's own config
 LONGEST = 96  # characters of a folder name
 WHOLE = 240  # and at most of one that tells what a sweep varies; file systems allow 255 bytes
+LISTS = (list[str], list[str] | None, list[Any] | None)  # types of keys for which one word is a list of it
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
@@ -99,7 +100,7 @@ def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> l
     In a sweep several values stand for its jobs, so that ``metrics=fid,kid`` becomes ``metrics=[fid],[kid]``.
     """
     one = r"[\w.,/-]+" if sweep else r"[\w./-]+"
-    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in (list[str], list[str] | None)}
+    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in LISTS}
 
     def mended(word: str) -> str:
         key, equals, value = word.partition("=")

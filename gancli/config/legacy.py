@@ -31,11 +31,15 @@ def _target(name: Any) -> Any:
 
 
 def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``samples.completion``: a run that turned completions off continues without them."""
-    completed = samples.get("completion")
+    """Replace ``samples.completion``, the missing part or null: the run goes on with the same one, or without."""
+    completed, usual = samples.get("completion"), "bottom"
     kept = {key: value for key, value in samples.items() if key != "completion"}
-    off = not completed and "completion" in (first_views(config))
-    return kept | {"views": ["grid"] if off else None}
+    own = first_views(config)
+    if "completion" not in own or completed == usual:
+        return kept | {"views": None}
+    if not completed:
+        return kept | {"views": ["grid"]}
+    return kept | {"views": [{name: {"mask": completed}} if name == "completion" else name for name in own]}
 
 
 def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Samples:
 
     every: Any = key(count=True)
     n: int = key(POSITIVE)
-    views: list[str] | None = None
+    views: list[Any] | None = None
 
 
 @dataclass
