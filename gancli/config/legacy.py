@@ -43,8 +43,13 @@ def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Return the protocol of a score card with the current keys."""
-    return {"direction" if key == "way" else key: value for key, value in protocol.items()}
+    """Return the protocol of a score card with the current keys; a likelihood alone had a batch size."""
+    found = {"direction" if key == "way" else key: value for key, value in protocol.items()}
+    metrics, likelihood = found.get("metrics"), found.get("likelihood")
+    alone = isinstance(metrics, list) and "nll" in metrics and found.get("images_generated") is None
+    if alone and "batch_size" in found and not (isinstance(likelihood, dict) and likelihood.get("kind") == "bound"):
+        found["batch_size"] = None
+    return found
 
 
 def renewed_choices(choices: dict[str, str]) -> dict[str, str]:
