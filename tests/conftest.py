@@ -2,9 +2,10 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -46,3 +47,39 @@ def cli(
     before = list(sys.argv)
     yield run
     assert sys.argv == before
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes a package whose import leaves a file, and gives that file's path."""
+    names: list[str] = []
+
+    def write(name: str, **sources: str) -> Path:
+        canary = tmp_path / f"{name}.imported"
+        (tmp_path / name).mkdir()
+        sources.setdefault("__init__", "")
+        for module, text in sources.items():
+            trap = f"open({str(canary)!r}, 'w').close()\n" if module == "__init__" else ""
+            (tmp_path / name / f"{module}.py").write_text(trap + textwrap.dedent(text))
+        names.append(name)
+        return canary
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield write
+    for module in [m for m in sys.modules if m.partition(".")[0] in names]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
+    """Replace all verbs by one that saves a run; return the list of its calls."""
+    from stand_ins import replace_verbs, save_run
+
+    calls: list[tuple[str, Any, Path]] = []
+
+    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
+        calls.append((name, cfg, folder))
+        return save_run(cfg, folder) if name == "train" else {"fid": 1.0}
+
+    replace_verbs(monkeypatch, call)
+    return calls

@@ -11,9 +11,11 @@ import hydra
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli.config import check, composition, conf_dir
+from gancli.losses.penalties import PenaltyInputs
 from gancli.models.base import Model
 from gancli.models.translation import Translation
 from gancli.training.loop import train
@@ -59,6 +61,10 @@ SIZES = {
 
 
 TINY = ["model.width=4", "model.discriminator_width=4"]
+# Of a run of a translation between shapes of two colours.
+SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[red]", "data.b.colours=[blue]",
+          *(f"data.{side}.{key}" for side in "ab" for key in ("n=60", "n_test=24", "size=16")), "data.b.seed=1",
+          "features.epochs=1", "runtime=cpu", "batch_size=8", "images=16", "samples.n=4"]  # fmt: skip
 SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
 DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
 
@@ -97,7 +103,7 @@ def _is_group(key: str, folders: Sequence[Path]) -> bool:
 
 @cache
 def _composed(verb: str, choices: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    composition.setup()
+    composition.setup(verb)
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         return hydra.compose(verb, overrides=list(choices))
 
@@ -153,3 +159,11 @@ def tensors(state: dict, prefix: str = "") -> dict[str, torch.Tensor]:
         elif isinstance(value, (dict, list, tuple)):
             flat |= tensors(value, f"{prefix}{key}.")
     return flat
+
+
+def game(critic: nn.Module | None = None, n: int = 5) -> PenaltyInputs:
+    """A smooth critic of 2x2 pictures with two channels, in float64."""
+    torch.manual_seed(0)
+    critic = critic or nn.Sequential(nn.Flatten(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 1), nn.Flatten(0)).double()
+    real, fake = torch.randn(2, n, 2, 2, 2, dtype=torch.float64)
+    return PenaltyInputs(critic, critic, real, lambda: fake)

@@ -4,9 +4,11 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from gancli.data.source import Images
+from gancli.errors import UsageError
 
 
 def write(root: Path, *names: str, size: tuple[int, int] = (8, 8), mode: str = "RGB", first: int = 0) -> Path:
@@ -41,3 +43,9 @@ def write_mnist(root: Path, folder: str = "MNIST") -> dict[str, tuple[np.ndarray
         write_idx(root / folder / "raw" / f"{part}-images-idx3-ubyte", images)
         write_idx(root / folder / "raw" / f"{part}-labels-idx1-ubyte", labels)
     return data
+
+
+def refused(make, *words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make()
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)

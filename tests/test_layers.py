@@ -91,7 +91,7 @@ def test_light_modules_stay_light(path: Path) -> None:
     for found in imports(tree_of(path).body):
         assert not within(found, {"torch", "torchvision", "numpy", "rich", "sklearn"})
         if found.startswith("gancli.") and found != "gancli.__version__":
-            assert within(found.removeprefix("gancli."), LIGHT | DECLARATIONS | {"verbs.VERBS"}), (
+            assert within(found.removeprefix("gancli."), LIGHT | DECLARATIONS | {"verbs.VERBS", "verbs.SUMMARIES"}), (
                 f"{name_of(path)} imports {found} at its top"
             )
 
@@ -174,12 +174,14 @@ def test_the_rule_of_families_can_fail() -> None:
 
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+LONG_TESTS = {"test_report.py": 480, "test_untrusted.py": 468}  # to be split; add none
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_tests_import_helpers_and_no_other_test(path: Path) -> None:
     assert other_tests(tree_of(path)) == []
-    assert path.name.startswith(("test_", "bench_")) or len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    longest = LONG_TESTS.get(path.name, 300)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= longest
 
 
 def other_tests(tree: ast.Module) -> list[str]:

@@ -36,6 +36,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
     "features=classifier": ["features.epochs=1"],
     "model=cdcgan": ["model.width=8"],
+    "model=dcgan": ["model.width=8"],
     "model=gated_pixelcnn": ["model.blocks=2"],
     "seed=1,2,3": ["seed=1,2"],
 }

@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from gancli import __version__
 from gancli.cli import arguments, options
 from gancli.cli.explain import explain, out_of_memory
 from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError, did_you_mean
-from gancli.verbs import VERBS
+from gancli.verbs import SUMMARIES, VERBS
 
 if TYPE_CHECKING:
     from gancli.cli import status
@@ -68,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         if not argv[1:]:
-            verbs = "\n".join(f"  {verb.name:<10}{verb.summary}" for verb in VERBS.values())
+            verbs = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
             print(HELP.format(version=__version__, verbs=verbs, groups=options.overview()))
         elif argv[1] in VERBS:
             return run(argv[1], ["--help"])
@@ -91,7 +90,7 @@ def _dispatch(argv: list[str]) -> int:
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
     flags, settings = split(verb, argv)
-    if "--help" in flags or "--shell-completion" in flags:
+    if "--help" in flags or "--shell-completion" in flags or not VERBS[verb].several:
         return once(Job(verb), flags, settings)
     from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
 
@@ -132,7 +131,7 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
     composition.SweepFolder.folder, composition.SweepFolder.swept = None, ()
     name = verb
     if "--help" in flags or "--shell-completion" in flags:
-        composition.setup()
+        composition.setup(verb)
     else:
         name, settings, job.resumed = saved.prepare(VERBS[verb], settings, multirun="--multirun" in flags)
     arguments.refuse_repeated(settings)
@@ -192,7 +191,7 @@ class Job:
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition
 
-        composition.setup()  # a parallel launcher's worker process has not called it yet
+        composition.setup(state["verb"])  # a parallel launcher's worker process has not called it yet
         composition.SweepFolder.swept = state.pop("swept")
         self.__dict__.update(state)
 
@@ -265,6 +264,8 @@ def report(error: BaseException, cfg: Any = None) -> int:
     """Print one line for an error that can be explained, else its traceback, and return the exit code."""
     line, code = verdict(error, cfg)
     if line is None or os.environ.get("GANCLI_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error)
     if line is not None:
         print(f"gancli: {line}", file=sys.stderr, flush=True)

@@ -37,7 +37,7 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
     Raises:
         UsageError: no such checkpoint, or settings that a resumed run cannot change.
     """
-    composition.setup()
+    composition.setup(verb.name)
     key = verb.checkpoint or ""
     value = value_of(settings, key) if key else None
     if value is None or value in ("", "null", "???") or (multirun and is_sweep(value)):

@@ -40,7 +40,7 @@ def each(verb: Verb, settings: list[str], *, multirun: bool) -> list[tuple[Path,
     Raises:
         UsageError: a folder or glob holds no run with a checkpoint, or several are named in a sweep of Hydra.
     """
-    key = verb.checkpoint if verb.checkpoint == verb.bare else None
+    key = verb.checkpoint if verb.several else None
     value = value_of(settings, key) if key else None
     if key is None or value is None or value in ("", "null", "???"):
         return []

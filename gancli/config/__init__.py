@@ -53,7 +53,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UsageError: see check(). Hydra's own exceptions are passed on.
     """
-    composition.setup()
+    composition.setup(verb)
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         checked = check(hydra.compose(verb, overrides=composition.with_lists(verb, overrides)))
     check_used(overrides, VERBS[verb].unused(checked))
@@ -112,6 +112,7 @@ def check(cfg: DictConfig) -> DictConfig:
         if verb.keys is root:
             check_keys(values, root)
             verb.check(values)
+            break  # the other verbs are not even imported
     check_nodes(values)
     checked: DictConfig = OmegaConf.create(values)
     OmegaConf.set_struct(checked, True)

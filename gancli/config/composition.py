@@ -39,6 +39,7 @@ SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # values from a checkpoint's own config
 LONGEST = 96  # characters of a folder name
 WHOLE = 240  # and at most of one that tells what a sweep varies; file systems allow 255 bytes
+LISTS = (list[str], list[str] | None, list[Any] | None)  # types of keys for which one word is a list of it
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
 
@@ -99,7 +100,7 @@ def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> l
     In a sweep several values stand for its jobs, so that ``metrics=fid,kid`` becomes ``metrics=[fid],[kid]``.
     """
     one = r"[\w.,/-]+" if sweep else r"[\w./-]+"
-    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in (list[str], list[str] | None)}
+    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in LISTS}
 
     def mended(word: str) -> str:
         key, equals, value = word.partition("=")
@@ -180,8 +181,8 @@ def _groups(verb: str) -> str:
     return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
 
 
-def setup() -> None:
-    """Register the schemas, resolvers and search path with Hydra; idempotent."""
+def setup(verb: str) -> None:
+    """Register a verb's schema, and the resolvers and the search path, with Hydra; idempotent."""
     # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
@@ -195,9 +196,8 @@ def setup() -> None:
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
             _store_inner(group, key, name)
-    for verb in VERBS:
-        _store_schema(verb)
-        _store(verb, {}, group=BASES, package="_global_")
+    _store_schema(verb)
+    _store(verb, {}, group=BASES, package="_global_")
 
 
 def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:

@@ -31,16 +31,25 @@ def _target(name: Any) -> Any:
 
 
 def _views(samples: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``samples.completion``: a run that turned completions off continues without them."""
-    completed = samples.get("completion")
+    """Replace ``samples.completion``, the missing part or null: the run goes on with the same one, or without."""
+    completed, usual = samples.get("completion"), "bottom"
     kept = {key: value for key, value in samples.items() if key != "completion"}
-    off = not completed and "completion" in (first_views(config))
-    return kept | {"views": ["grid"] if off else None}
+    own = first_views(config)
+    if "completion" not in own or completed == usual:
+        return kept | {"views": None}
+    if not completed:
+        return kept | {"views": ["grid"]}
+    return kept | {"views": [{name: {"mask": completed}} if name == "completion" else name for name in own]}
 
 
 def renewed_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
-    """Return the protocol of a score card with the current keys."""
-    return {"direction" if key == "way" else key: value for key, value in protocol.items()}
+    """Return the protocol of a score card with the current keys; a likelihood alone had a batch size."""
+    found = {"direction" if key == "way" else key: value for key, value in protocol.items()}
+    metrics, likelihood = found.get("metrics"), found.get("likelihood")
+    alone = isinstance(metrics, list) and "nll" in metrics and found.get("images_generated") is None
+    if alone and "batch_size" in found and not (isinstance(likelihood, dict) and likelihood.get("kind") == "bound"):
+        found["batch_size"] = None
+    return found
 
 
 def renewed_choices(choices: dict[str, str]) -> dict[str, str]:

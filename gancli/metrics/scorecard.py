@@ -28,11 +28,12 @@ log = logging.getLogger("gancli")
 
 
 def protocol(
-    scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int, device: torch.device
+    scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int | None, device: torch.device
 ) -> dict[str, Any]:
     """Return all that the values depend on; results with the same protocol are the same.
 
     ``subject`` says what is scored: the checkpoint's hash, averaged or raw weights and seeds, or the images' hash.
+    ``batch_size`` is None if the values do not depend on it.
     Cards of earlier releases are read by ``config.legacy.renewed_protocol``.
     """
     libraries = ("torch", "torchvision", "numpy", "pytorch-fid")

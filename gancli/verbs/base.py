@@ -1,8 +1,8 @@
 """The declaration of a verb of the command line: its keys with their ranges, its rules, and the function it runs.
 
-A verb is one file or folder of this package with a ``VERB``, which ``gancli.verbs.VERBS`` lists, and a
-``conf/<name>.yaml``, which holds the values of its keys and explains them. Declarations must not import anything heavy,
-because the program's help reads them all.
+A verb is one file or folder of this package with a ``VERB``, which ``gancli.verbs`` lists, and a ``conf/<name>.yaml``,
+which holds the values of its keys and explains them. Declarations must not import anything heavy, because they are read
+before Hydra is there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +93,6 @@ class Verb:
 
     Args:
         name: the verb's name on the command line, and that of the yaml in conf/ with the values of its keys.
-        summary: one line for ``gancli --help``.
         keys: a dataclass of the root keys with their types; key() adds ranges.
         run: does the work, given the checked config and the folder of the job, and returns values by name.
         check: raises a UsageError for incompatible values; it gets plain values, each within its range.
@@ -107,7 +106,6 @@ class Verb:
     """
 
     name: str
-    summary: str
     keys: type[Any]
     run: Callable[[Any, Path], dict[str, float]]
     check: Callable[[Mapping[str, Any]], None] = _accept
@@ -116,6 +114,11 @@ class Verb:
     checkpoint: str | None = None
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
     makes_runs: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes several checkpoints: as bare words, a list, the folder of a sweep, or a glob."""
+        return self.checkpoint is not None and self.checkpoint == self.bare
 
     def paths(self) -> list[str]:
         """Return the keys that are paths, by their dotted names."""

@@ -46,7 +46,6 @@ def doctor(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="doctor",
-    summary="tell what went wrong in a run, since when, and what to try",
     keys=Keys,
     run=doctor,
     bare="runs",

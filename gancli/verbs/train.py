@@ -27,7 +27,7 @@ class Samples:
 
     every: Any = key(count=True)
     n: int = key(POSITIVE)
-    views: list[str] | None = None
+    views: list[Any] | None = None
 
 
 @dataclass
@@ -131,7 +131,6 @@ def train(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="train",
-    summary="train a model; -m trains one per combination of values",
     keys=Keys,
     run=train,
     check=check,

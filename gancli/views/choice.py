@@ -9,11 +9,11 @@ from gancli.models.base import Model
 from gancli.views.base import RunData, View
 
 
-def build(chosen: Any, *, trust: Sequence[str] = ()) -> View:
-    """Build a view from its config, or from the name of an option in conf/view/ with its values.
+def build(chosen: Any, values: Mapping[str, Any] | None = None, *, trust: Sequence[str] = ()) -> View:
+    """Build a view from its config, or from the name of an option in conf/view/, with some of its keys replaced.
 
     Raises:
-        UsageError: the option is unknown, or the target is not trusted.
+        UsageError: the option is unknown, has no such key, or the target is not trusted.
     """
     if isinstance(chosen, str):
         options = config.options("view")
@@ -21,7 +21,7 @@ def build(chosen: Any, *, trust: Sequence[str] = ()) -> View:
             known = ", ".join(sorted(options))
             raise UsageError(f"no view {chosen!r}{did_you_mean(chosen, options)} (allowed: {known})")
         chosen = options[chosen]
-    return config.instantiate(chosen, View, trust=trust)
+    return config.instantiate({**chosen, **(values or {})}, View, trust=trust)
 
 
 def check_suits(view: View, model: Model, *, trust: Sequence[str] = ()) -> None:
@@ -42,16 +42,36 @@ def check_suits(view: View, model: Model, *, trust: Sequence[str] = ()) -> None:
     )
 
 
-def of_model(model: Model, names: Sequence[str] | None, *, trust: Sequence[str] = ()) -> dict[str, View]:
-    """Return views by name: the given ones, or, for None, the model's own.
+def of_model(model: Model, chosen: Sequence[Any] | None, *, trust: Sequence[str] = ()) -> dict[str, View]:
+    """Return views by name: the chosen ones, or, for None, the model's own.
+
+    Args:
+        model: what they show.
+        chosen: names of options, or mappings of one such name to values of its keys: ``{completion: {mask: top}}``.
+        trust: packages outside gancli whose classes may be instantiated.
 
     Raises:
-        UsageError: a view is unknown or cannot show the model.
+        UsageError: a view is unknown, is chosen twice, has no such key or value, or cannot show the model.
     """
-    views = {name: build(name, trust=trust) for name in (model.own_views() if names is None else names)}
-    for view in views.values():
-        check_suits(view, model, trust=trust)
+    views: dict[str, View] = {}
+    for each in model.own_views() if chosen is None else chosen:
+        name, values = _named(each)
+        if name in views:
+            raise UsageError(f"samples.views has {name} twice; pictures are named after their view, so omit one")
+        views[name] = build(name, values, trust=trust)
+        check_suits(views[name], model, trust=trust)
     return views
+
+
+def _named(chosen: Any) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(chosen, str):
+        return chosen, {}
+    (name, values), *more = chosen.items() if isinstance(chosen, Mapping) and chosen else [("", None)]
+    if more or not isinstance(values, Mapping) or "_target_" in values:
+        raise UsageError(
+            f"samples.views: {chosen} is no view; write its name, or its name and keys: {{completion: {{mask: top}}}}"
+        )
+    return str(name), values
 
 
 def held_out(data: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The command line: help, folders, exit codes, sweeps, resume and completion; the verbs themselves are stand-ins."""
+"""The command line: folders, exit codes, environment and completion; the verbs themselves are stand-ins."""
 
 import argparse
 import errno
@@ -11,51 +11,19 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT
 from hydra._internal.hydra import Hydra
+from stand_ins import TYPICAL, replace_verbs
 
-from gancli import __version__, config, folders
+from gancli import __version__
 from gancli import cli as cli_module
-from gancli.cli import options, status
+from gancli.cli import status
 from gancli.config import composition
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
-from gancli.verbs import VERBS
-
-TYPICAL = ("train", "model=dcgan", "data=mnist", "optimizer.lr=1e-3")
-
-
-def save_run(cfg: Any, folder: Path) -> dict[str, float]:
-    """Write what a run of train leaves for other commands to find."""
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    (folder / "config.yaml").write_text(config.to_yaml(cfg))
-    with __import__("zipfile").ZipFile(folder / "checkpoints" / "000000001000.pt", "w"):
-        pass
-    return {"loss/generator": 0.5}
-
-
-def replace_verbs(monkeypatch: pytest.MonkeyPatch, call: Callable[[str, Any, Path], dict[str, float]]) -> None:
-    """Let every verb call a function with its name, config and folder instead of what it runs."""
-    for name, each in VERBS.items():
-        monkeypatch.setitem(VERBS, name, replace(each, run=partial(call, name)))
-
-
-@pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
-    """Replace all verbs by one that saves a run; return the list of its calls."""
-    calls: list[tuple[str, Any, Path]] = []
-
-    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
-        calls.append((name, cfg, folder))
-        return save_run(cfg, folder) if name == "train" else {"fid": 1.0}
-
-    replace_verbs(monkeypatch, call)
-    return calls
 
 
 def raising(error: BaseException, *, after: str | None = None) -> Callable[..., dict[str, float]]:
@@ -67,75 +35,6 @@ def raising(error: BaseException, *, after: str | None = None) -> Callable[..., 
         raise error
 
     return call
-
-
-def modules_after(*argv: str) -> set[str]:
-    """Return what a fresh interpreter has imported after a command line."""
-    code = "import sys; from gancli.cli import main; main(sys.argv[1:]); print('MODULES', *sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True, cwd=ROOT)
-    return set(answer.stdout.rpartition("MODULES")[2].split())
-
-
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["help"], ["help", "model"], ["tran"], []])
-def test_answers_before_verbs_import_no_hydra(argv: list[str]) -> None:
-    assert not {"torch", "hydra", "omegaconf", "rich"} & modules_after(*argv)
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["train", "--cfg", "job"],
-        ["train", "--help"],
-        ["train", "optimizer.lrr=1"],
-        ["train", "+optimizer.lrr=1"],
-        ["train", "batch_size=0", "hydra.run.dir=/tmp/gancli-test-never"],
-        ["eval"],
-    ],
-)
-def test_no_command_that_trains_nothing_imports_torch(argv: list[str]) -> None:
-    modules = modules_after(*argv)
-    assert "hydra" in modules
-    assert "torch" not in modules
-
-
-def test_help_and_version(cli) -> None:
-    answer = cli("--help")
-    assert answer.code == 0
-    assert all(verb in answer.out for verb in (*VERBS, "gancli -sc install=bash"))
-    assert cli("--version").out == f"gancli {__version__}\n"
-
-
-@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor"])
-def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
-    answer = cli(name, "--help")
-    assert answer.code == 0
-    assert name in ("report", "doctor") or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
-    assert f"gancli {name} " in answer.out and "gancli_schema" not in answer.out
-    groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
-    for key in VERBS[name].keys.__dataclass_fields__.keys() - groups:
-        assert re.search(rf"^{key}: ", answer.out, re.M), key
-
-
-def test_help_of_a_verb_leaves_out_what_it_does_not_read(cli) -> None:
-    assert not re.search(r"^(model|loss|penalty): ", cli("eval", "--help").out, re.M)
-    assert "Groups" not in cli("report", "--help").out
-
-
-def test_help_of_a_group_explains_its_options(cli) -> None:
-    answer = cli("help", "model", "experiment/lecture")
-    assert answer.code == 0
-    assert re.search(r"^  dcgan +Radford et al\. 2016: convolutional GAN for 8 to 128 pixels\.$", answer.out, re.M)
-    assert re.search(r"^  dirac_gan +Mescheder et al\. 2018", answer.out, re.M)
-    assert max(map(len, answer.out.splitlines())) <= 120
-    assert "did you mean 'model'" in cli("help", "modle").err
-    assert cli("help", "../conf/model").code == cli("help", "internal/recipe").code == 2
-    assert cli("help", "sample").out == cli("sample", "--help").out
-
-
-def test_every_option_that_is_typed_is_explained() -> None:
-    groups = folders.typed_groups()
-    lines = [line for group in groups for line in options.explained(group).splitlines()]
-    assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
 
 
 def test_flags_may_stand_anywhere(cli) -> None:
@@ -239,70 +138,6 @@ def test_environment_is_as_before(cli, verb) -> None:
     assert dict(os.environ) == environment
 
 
-# Sweeps
-
-
-def test_a_sweep_goes_on_past_a_failed_job_and_runs_only_that_again(cli, monkeypatch, tmp_path: Path) -> None:
-    broken = {2}
-    called: list[int] = []
-
-    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
-        called.append(cfg.seed)
-        if cfg.seed in broken:
-            raise RuntimeError("boom")
-        return {"eval/fid": 10.0 * cfg.seed}
-
-    replace_verbs(monkeypatch, call)
-    line = ("train", "seed=1,2,3", "-m", "hydra.sweep.dir=s1", "optimizer.lr=1e-3")
-    answer = cli(*line)
-    assert answer.code == 1 and called == [1, 2, 3]
-    table = answer.out.splitlines()
-    header = next(i for i, text in enumerate(table) if text.startswith("seed  state"))
-    assert table[header].split() == ["seed", "state", "seconds", "eval/fid", "error", "run"]  # lr does not vary
-    assert [text.split()[1] for text in table[header + 1 : header + 4]] == ["done", "failed", "done"]
-    rows = (tmp_path / "s1" / "results.csv").read_text().splitlines()
-    assert len(rows) == 4 and "RuntimeError: boom" in rows[2]
-    assert sorted(p.name for p in (tmp_path / "s1").iterdir() if p.is_dir()) == [
-        f"seed={seed},optimizer.lr=0.001" for seed in (1, 2, 3)
-    ]
-    broken.clear()
-    answer = cli(*line)
-    assert answer.code == 0 and called == [1, 2, 3, 2]
-    assert answer.out.count("is already done") == 2
-
-
-def test_a_done_job_runs_again_when_its_config_changed(cli, verb, monkeypatch) -> None:
-    assert cli("train", "-m", "seed=1", "hydra.sweep.dir=s", "hydra.sweep.subdir=x").code == 0
-    assert cli("train", "-m", "seed=2", "hydra.sweep.dir=s", "hydra.sweep.subdir=x").code == 0
-    assert [cfg.seed for _, cfg, _ in verb] == [1, 2]
-
-
-def test_a_job_with_wrong_settings_is_a_failed_job(cli, verb) -> None:
-    answer = cli("train", "-m", "batch_size=0,64")
-    assert answer.code == 1
-    assert "batch_size=0: must be from 1 to" in answer.err
-    assert [cfg.batch_size for _, cfg, _ in verb] == [64]
-
-
-def test_a_signal_ends_the_sweep(cli, monkeypatch) -> None:
-    called = []
-
-    def call(name: str, cfg: Any, folder: Path) -> dict[str, float]:
-        called.append(cfg.seed)
-        raise Interrupted(signal.SIGINT, "saved")
-
-    replace_verbs(monkeypatch, call)
-    answer = cli("train", "-m", "seed=1,2")
-    assert answer.code == 130 and called == [1]
-    assert "interrupted" in answer.out
-
-
-def test_each_model_of_a_sweep_has_its_own_partners(cli, verb) -> None:
-    assert cli("train", "-m", "model=dcgan,mlp_gan").code == 0
-    found = {cfg.model._target_.rpartition(".")[2]: cfg.optimizer._target_ for _, cfg, _ in verb}
-    assert found == {"DCGAN": "torch.optim.Adam", "MLPGAN": "torch.optim.SGD"}
-
-
 def test_a_job_survives_pickling() -> None:
     job = pickle.loads(pickle.dumps(cli_module.Job("train")))
     assert job == cli_module.Job("train")
@@ -320,95 +155,6 @@ def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.
             ArgumentParser()._check_help(lazy)
         assert Hydra.get_mode is not before
     assert ArgumentParser._check_help is strict and Hydra.get_mode is before
-
-
-# Resume and checkpoints
-
-
-def test_resume_takes_the_run_as_it_was_and_what_is_typed_now(cli, verb) -> None:
-    assert cli("train", "model=mlp_gan", "model.pieces=3", "data=mnist", "runtime.threads=1", "trust=[abc]").code == 0
-    run = verb[0][2]
-    answer = cli("train", f"resume={run}", "images=3M", "runtime=cpu")
-    assert answer.code == 0
-    _, cfg, folder = verb[1]
-    assert folder == run and cfg.resume == str(run)
-    assert cfg.model == verb[0][1].model and cfg.model.pieces == 3 and cfg.data == verb[0][1].data
-    assert cfg.optimizer == verb[0][1].optimizer
-    assert (cfg.images, cfg.runtime.device, cfg.runtime.threads) == (3_000_000, "cpu", None)
-    assert cfg.trust == []  # a saved config cannot vouch for itself
-    assert status.read(run)["choices"]["model"] == "mlp_gan"
-
-
-def test_resume_latest_and_the_same_groups_typed_again(cli, verb) -> None:
-    cli("train", "model=dcgan", "model.width=8")
-    cli("train", "model=mlp_gan", "model.pieces=3")
-    assert cli("train", "resume=latest", "model=mlp_gan", "schedule=linear").code == 0
-    assert verb[2][2] == verb[1][2]
-    assert verb[2][1].model.pieces == 3
-    assert verb[2][1].schedule == {
-        "_target_": "gancli.training.schedules.Linear",
-        "start": 0.5,
-        "end": 0.0,
-        "warmup": 0,
-    }
-
-
-@pytest.mark.parametrize(
-    "typed, says",
-    [
-        ("model=dcgan", "a resumed run keeps its model (mlp_gan)"),
-        ("data=mnist", "a resumed run keeps its data (digits)"),
-        ("experiment=x", "a resumed run keeps its experiment"),
-        ("optimizer._target_=torch.optim.AdamW", "optimizer._target_: a resumed run keeps its optimizer"),
-        ("optimizer.lrr=1", "did you mean 'lr'?"),
-        ("imags=1", "did you mean 'images'?"),
-    ],
-)
-def test_what_a_resumed_run_cannot_change(cli, verb, typed: str, says: str) -> None:
-    cli("train", "model=mlp_gan", "optimizer=adam")
-    run = verb[0][2]
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    answer = cli("train", f"resume={run}", typed)
-    assert answer.code == 2 and says in answer.err and len(answer.err.splitlines()) == 1
-    assert len(verb) == 1
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-
-
-def test_a_saved_config_cannot_set_up_hydra_or_bring_keys(cli, verb, tmp_path: Path) -> None:
-    cli("train")
-    run = verb[0][2]
-    callback = "hydra:\n  callbacks:\n    evil:\n      _target_: builtins.open\n      file: evil.txt\n      mode: w\n"
-    with (run / "config.yaml").open("a") as file:
-        file.write(callback + "strange: 1\n")
-    assert cli("train", f"resume={run}").code == 0
-    assert "strange" not in verb[1][1] and not (tmp_path / "evil.txt").exists()
-
-
-def test_eval_has_data_and_features_of_the_checkpoint(cli, verb) -> None:
-    cli("train", "data=mnist", "data.validation=0.1")
-    run = verb[0][2]
-    assert cli("eval", f"ckpt={run}", "data.root=/elsewhere").code == 0
-    cfg = verb[1][1]
-    assert (cfg.data.root, cfg.data.validation, cfg.features) == ("/elsewhere", 0.1, verb[0][1].features)
-    assert cli("eval", "ckpt=latest", "features=inception").code == 0
-    cfg = verb[2][1]
-    assert cfg.ckpt == str(run.relative_to(Path.cwd())) or cfg.ckpt == str(run)
-    assert cfg.features._target_.endswith("Inception") and cfg.data == verb[0][1].data
-    assert cli("eval", f"ckpt={run}", "data=cifar10").code == 0
-    cfg = verb[3][1]
-    assert cfg.data == config.compose("train", ["data=cifar10"]).data
-    assert status.read(run)["verb"] == "train"  # eval does not overwrite the run's own
-
-
-def test_several_checkpoints_are_asked_for_their_own_config(cli, verb) -> None:
-    cli("train")
-    cli("train", "data=mnist")
-    runs = [folder for _, _, folder in verb]
-    assert cli("eval", "-m", f"ckpt={runs[0]},{runs[1]}").code == 0
-    assert [cfg.ckpt for _, cfg, _ in verb[2:]] == [str(run) for run in runs]
-    assert all(cfg.data is None and cfg.features is None for _, cfg, _ in verb[2:])
-    assert cli("eval", "-m", f"ckpt={runs[1]}", "n=10,20").code == 0
-    assert [cfg.data for _, cfg, _ in verb[4:]] == [verb[1][1].data] * 2
 
 
 def test_paths_that_hydra_cannot_read_unquoted(cli, verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from gancli import console
 from gancli.cli import sweep
 from gancli.errors import Interrupted, command
-from gancli.verbs import TRAIN, VERBS
+from gancli.verbs import VERBS
 
 LONG = f"/a folder/{'long' * 60}/[1]"
 
@@ -43,7 +43,7 @@ def test_an_interrupted_sweep_prints_the_command_that_continues_it(cli, monkeypa
             raise Interrupted(signal.SIGINT, "stopped")
         return {"loss": 1.0}
 
-    monkeypatch.setitem(VERBS, "train", replace(TRAIN, run=call))
+    monkeypatch.setitem(VERBS.imported, "train", replace(VERBS["train"], run=call))
     words = [word if "dir=" not in word else "hydra.sweep.dir='my sweep/[1]'" for word in typed]
     answer = cli("train", "-m", *words)
     assert answer.code == 130 and "to go on with the rest" in answer.out
@@ -57,7 +57,7 @@ def test_an_interrupted_sweep_prints_the_command_that_continues_it(cli, monkeypa
 
 
 def test_a_failed_job_of_a_sweep_has_its_command_too(cli, monkeypatch) -> None:
-    monkeypatch.setitem(VERBS, "train", replace(TRAIN, run=lambda cfg, folder: {"n": 1.0}))
+    monkeypatch.setitem(VERBS.imported, "train", replace(VERBS["train"], run=lambda cfg, folder: {"n": 1.0}))
     answer = cli("train", "-m", "batch_size=0,64")
     assert answer.code == 1 and "2 jobs; 1 failed" in answer.out
     assert answer.out.splitlines()[-2] == "to run only those that failed:"

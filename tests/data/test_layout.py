@@ -2,20 +2,16 @@
 
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import numbers, shades, write
+from pictures import numbers, refused, shades, write
 from PIL import Image
 
-from gancli.data import pictures
 from gancli.data.domains import Paired, Unpaired
 from gancli.data.fake import FakeImages
 from gancli.data.folder import FolderImages
 from gancli.data.source import stratified
-from gancli.errors import UsageError
-from gancli.views.translation import _pictures
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +22,6 @@ def own_cache(monkeypatch, tmp_path) -> None:
 def said(source) -> str:
     source.split("train")
     return "\n".join(source.notes())
-
-
-def refused(make, *words: str) -> None:
-    with pytest.raises(UsageError) as error:
-        make()
-    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -259,62 +249,3 @@ def test_classes_and_their_counts_are_said(tmp_path) -> None:
     assert "2 classes, images of train: cat 5, dog 3" in said(FolderImages(str(root), test=0, validation=0))
     assert "12 classes, images of train: " in said(FakeImages(n=100, num_classes=12, size=4))
     assert said(FakeImages(n=100, num_classes=0, size=4)).startswith("data=fake: 95 train, 5 validation images of 4x4")
-
-
-def like(root: Path):
-    return FolderImages(str(root), test=0, validation=0).split("train")
-
-
-def test_images_to_be_scored_are_read_whatever_their_split(tmp_path, caplog) -> None:
-    data = like(write(tmp_path / "like", *numbers(2)))
-    root = write(tmp_path / "in", *numbers(6, "train/"), *numbers(3, "test/"), "grid.png")
-    assert len(pictures.read(str(root), data)) == 9
-    for name in ("testing", "cat"):  # no train: nothing is to be trained on
-        write(tmp_path / "other", *numbers(2, f"{name}/"))
-    assert len(pictures.read(str(tmp_path / "other"), data)) == 4
-
-
-def test_advice_names_the_layout_only_where_its_key_can_be_typed(tmp_path) -> None:
-    data = like(write(tmp_path / "like", *numbers(2)))
-    root = write(tmp_path / "in", *numbers(2, "a/"), *numbers(2, "b/"), "c.png")
-    for make in (lambda: pictures.read(str(root), data), lambda: Paired(str(root), size=8).split("train")):
-        with pytest.raises(UsageError, match="move all images into class folders, or none$"):
-            make()
-    refused(lambda: FolderImages(str(root)).split("train"), "or none, or add data.layout=flat")
-
-
-def unreadable(root: Path) -> Path:
-    write(root, "a.png")
-    (root / "b.png").write_text("no picture")
-    return root
-
-
-def unequal(root: Path) -> Path:
-    return write(write(root, "a.png"), "b.png", size=(4, 4))
-
-
-@pytest.mark.parametrize("make", [unreadable, unequal, lambda root: unreadable(root) / "b.png"])
-def test_advice_on_images_names_no_key_that_cannot_help(tmp_path, make) -> None:
-    data = like(write(tmp_path / "like", *numbers(2)))
-    with pytest.raises(UsageError) as error:
-        pictures.read(str(make(tmp_path / "in")), data)
-    assert not any(key in str(error.value) for key in ("data.size", "data.on_error", "data.root")), str(error.value)
-
-
-def test_advice_on_pairs_does_not_skip(tmp_path) -> None:
-    for side in "AB":
-        unreadable(tmp_path / "in" / f"train{side}")
-    with pytest.raises(UsageError, match="with their partners") as error:
-        Paired(str(tmp_path / "in"), size=8, test=0, validation=0).split("train")
-    assert "data.on_error" not in str(error.value)
-
-
-def test_a_source_that_cannot_be_read_is_named_as_it_was_typed(tmp_path) -> None:
-    class Spec:
-        source_channels = channels = 3
-
-    class Model:
-        spec = Spec
-
-    (tmp_path / "x.zip").write_text("no zip")
-    refused(lambda: _pictures(Model, str(tmp_path / "x.zip"), "a2b"), "source=", "not a zip")

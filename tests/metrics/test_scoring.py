@@ -193,3 +193,28 @@ def test_protocols_of_earlier_cards_are_read_with_the_keys_of_today() -> None:
     assert renewed_protocol({"way": "a2b", "seed": 0}) == {"direction": "a2b", "seed": 0}
     today = {"direction": "a2b", "seed": 0}
     assert renewed_protocol(today) == today
+    alone = {"metrics": ["nll"], "images_generated": None, "batch_size": 64}
+    assert renewed_protocol(alone) == alone | {"batch_size": None} == renewed_protocol(alone | {"batch_size": None})
+    for other in ({"images_generated": 12}, {"metrics": ["fid"]}, {"likelihood": {"kind": "bound", "how": "k=3"}}):
+        assert renewed_protocol(alone | other) == alone | other
+
+
+def test_a_likelihood_has_one_card_whatever_the_batches(tmp_path) -> None:
+    """Training scores in batches of 8, gancli eval in batches of 64: the sum over images is the same."""
+    run(tmp_path, "images=16", "eval.every=8", "checkpoint.every=8", "eval.split=test", model="pixelcnn")
+    cards = tmp_path / "eval"
+    trained = {file.name: json.loads(file.read_text()) for file in cards.glob("*.json")}
+    assert list(map(len, (trained, set(trained) & {"000000000008-pixels.json", "000000000016-pixels.json"}))) == [2, 2]
+    words = [f"ckpt='{tmp_path}'", "runtime=cpu", "which=all", "metrics=[nll]"]
+    evaluate(compose("eval", words))
+    scored = {file.name: json.loads(file.read_text()) for file in cards.glob("*.json")}
+    assert scored.keys() == trained.keys()
+    for name, card in scored.items():
+        assert card["values"] == pytest.approx(trained[name]["values"], rel=1e-6)
+        assert card["protocol"]["batch_size"] is None and card["protocol"]["checkpoint_sha256"]
+        assert card["protocol"] | {"checkpoint_sha256": None} == trained[name]["protocol"]
+    before = {file: file.stat().st_mtime_ns for file in cards.glob("*.json")}
+    evaluate(compose("eval", [*words, "batch_size=3"]))
+    assert {file: file.stat().st_mtime_ns for file in cards.glob("*.json")} == before, "scored already"
+    evaluate(compose("eval", [*words, "split=train"]))
+    assert len(list(cards.glob("*.json"))) == 4

@@ -162,6 +162,43 @@ def test_old_configs_keep_what_they_wrote():
     assert views(None, model="gancli.models.cyclegan.CycleGAN") is None
     assert views(None, model="gancli.models.kde.KDE", data=ring) is None
     assert renewed({"samples": {"every": 1, "views": ["grid"]}})["samples"]["views"] == ["grid"]
+    assert views("top") == ["grid", {"completion": {"mask": "top"}}] and views("top", data=ring) is None
+
+
+def test_a_run_of_the_first_release_goes_on_with_its_missing_part(cli, tmp_path):
+    folder = tmp_path / "run"
+    run(folder, "images=8", model="pixelcnn")
+    text = (folder / "config.yaml").read_text()
+    assert text.count("  views: null\n") == 1
+    (folder / "config.yaml").write_text(text.replace("  views: null\n", "  completion: left\n"))
+    answer = cli("train", f"resume={folder}", "images=16")
+    assert answer.code == 0, answer.err
+    assert "views:\n  - grid\n  - completion:\n      mask: left\n" in (folder / "config.yaml").read_text()
+    model, cfg = checkpoint.rebuild(folder), checkpoint.load(folder).config
+    data = choice.run_data(cfg.data, (), 16)
+    for mask in ("left", "bottom"):
+        expected = Completion(mask).draw(model, data, n=4, seed=0, batch_size=8)[""].image
+        written = np.asarray(Image.open(folder / "samples" / "000000000016-completion.png"))
+        assert np.array_equal(written, expected) == (mask == "left")
+
+
+def test_views_of_training_take_values_of_their_keys(tmp_path):
+    chosen = [{"completion": {"mask": "top", "completions": 2}}, "grid"]
+    run(tmp_path, "images=8", "samples.views=[{completion: {mask: top, completions: 2}},grid]", model="pixelcnn")
+    found = choice.of_model(model := checkpoint.rebuild(tmp_path), chosen)
+    assert list(found) == ["completion", "grid"] and vars(found["completion"]) == vars(Completion("top", None, 2))
+    assert Image.open(tmp_path / "samples" / "000000000008.png").size[0] == 4 * 58 + 2  # image, hole, 2 completions
+    for wrong, says in {
+        "grid": "samples.views has grid twice",
+        "completion": "samples.views has completion twice",
+    }.items():
+        with pytest.raises(UsageError, match=says):
+            choice.of_model(model, [*chosen, wrong])
+    for wrong in ({}, {"grid": None}, {"grid": {}, "completion": {}}, {"grid": {"_target_": "os.system"}}, 3):
+        with pytest.raises(UsageError, match="is no view; write its name"):
+            choice.of_model(model, [wrong])
+    with pytest.raises(UsageError, match="did you mean 'mask'"):
+        choice.of_model(model, [{"completion": {"maks": "top"}}])
 
 
 def test_pictures_become_files_by_their_names_and_format(tmp_path):

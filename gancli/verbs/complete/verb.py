@@ -39,7 +39,6 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="complete",
-    summary="complete images with a part missing, and give log-probabilities in nats",
     keys=Keys,
     run=run,
     checkpoint="ckpt",

@@ -86,7 +86,6 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="eval",
-    summary="score checkpoints, runs, sweeps or pictures: FID, IS, KID and more",
     keys=Keys,
     run=run,
     check=check,

@@ -35,7 +35,6 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
 
 VERB = Verb(
     name="report",
-    summary="compare runs in one table, with curves and samples",
     keys=Keys,
     run=run,
     bare="runs",

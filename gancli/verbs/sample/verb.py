@@ -38,4 +38,4 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
     return sample(cfg)
 
 
-VERB = Verb(name="sample", summary="draw images from a checkpoint", keys=Keys, run=run, checkpoint="ckpt")
+VERB = Verb(name="sample", keys=Keys, run=run, checkpoint="ckpt")
