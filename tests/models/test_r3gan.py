@@ -10,11 +10,12 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.metrics.registry import choosing, metrics_named
 from gancli.models.r3gan import R3GAN, Block, Down, Up
 from gancli.nn.resample import doubled, halved
 from gancli.training.run import build
 
-LR_AND_GAMMA = (4e-4, 1e-4), (0.5, 0.05)  # of model=r3gan
+LR_AND_GAMMA = (2e-3, 2e-4), (0.5, 0.05)  # of model=r3gan
 GREY = ImageSpec(1, 16, 16, 3)
 
 
@@ -196,3 +197,14 @@ def test_the_loss_is_log_2_at_equal_scores_and_its_gradient_half_of_each(way):
         gradients = torch.autograd.grad(row["pair"], scores)
         assert len(gradients) == 2 and all(g.abs().allclose(torch.tensor(1 / 16)) for g in gradients)
         assert gradients[0].sign().eq(-1).all() and gradients[1].sign().eq(1).all()  # D: x first; G: G(z) first
+
+
+def test_the_rows_of_stacked_mnist_are_two_losses_with_both_penalties_or_r1_alone():
+    rows = []
+    for loss in ("r3gan/relativistic", "nonsaturating"):
+        for penalties in ("r3gan/r1,r3gan/r2", "r3gan/r1"):
+            cfg = compose("train", ["experiment=stacked_mnist", f"loss={loss}", f"penalty=[{penalties}]"])
+            assert choosing(cfg.eval.best, metrics_named(cfg.eval.metrics, []), {}) and cfg.eval.split == "validation"
+            rows.append((cfg.loss._target_.rpartition(".")[2], cfg.loss.get("variant"), list(cfg.loss.penalties)))
+    pairs, plain = ("Relativistic", "rsgan"), ("NonSaturating", None)
+    assert rows == [(*each, names) for each in (pairs, plain) for names in (["r1", "r2"], ["r1"])]
