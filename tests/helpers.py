@@ -49,6 +49,8 @@ SIZES = {
     "pixelcnn_paper": ["model.width=4", "model.blocks=1", "model.head=4", "data.bits=3"],
     "pixelcnn_pp": ["model.width=4", "model.scales=2"],
     "pixelcnn_pp_paper": ["model.width=4", "model.scales=2", "model.resnets=1"],
+    "r3gan": ["model.width=4", "model.max_width=4", "model.group=4"],
+    "r3gan_paper": ["model.width=4", "model.max_width=4", "model.group=4", "model.blocks=1"],
     "row_lstm": ["model.width=4", "model.layers=1", "model.head=8"],
     "row_lstm_paper": ["model.width=4", "model.layers=1", "model.head=8", "data.bits=3"],
     "sngan": ["model.width=4"],

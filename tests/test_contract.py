@@ -23,14 +23,15 @@ TRAINED = [name for name in MODELS if CLASSES[name].sampled]  # the others are f
 
 @pytest.mark.parametrize("model", TRAINED)
 def test_two_steps_change_exactly_the_networks_of_their_phase(model):
+    """In the first turn not all of them: layers before one that starts at zero have no gradient yet."""
     parts = build(compose("train", overrides(model)))
-    for _ in range(2):
+    for turn in range(2):
         for step in parts.steps:
             before = {k: v.clone() for k, v in parts.model.named_parameters()}
             step(parts.loader.next())
             for name, p in parts.model.named_parameters():
-                inside = name.split(".")[0] in step.phase.networks
-                assert torch.equal(p, before[name]) != inside, f"{name} in phase {step.phase.name}"
+                changed, inside = not torch.equal(p, before[name]), name.split(".")[0] in step.phase.networks
+                assert (changed == inside) if turn else (changed <= inside), f"{name} in phase {step.phase.name}"
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -37,6 +37,8 @@ class ACGAN(NonSaturating):
         kwargs: see AdversarialLoss.
     """
 
+    shares = False
+
     def __init__(self, class_weight: float = 1.0, generator_class_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_weight, self.generator_class_weight = class_weight, generator_class_weight

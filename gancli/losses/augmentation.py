@@ -6,6 +6,7 @@ the same for both images of a pair; the colours of the source, which is never ge
 
     gancli train model=dcgan data=digits stabilizer=diffaugment
     gancli train model=dcgan data=digits stabilizer=ada
+    gancli train model=dcgan data=digits stabilizer=augment
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +18,12 @@ from torch import Tensor
 
 from gancli.losses.stabilizers import Stabilizer
 from gancli.nn import augment
+from gancli.nn.annealed import Annealed, bounds, value
 from gancli.ranges import Positive
 
 POLICY = {"color": augment.jitter, "translation": augment.translated, "cutout": augment.cut_out}
 PIPE = {"geometry": augment.geometry, "color": augment.colour}
+CHANCES = {**PIPE, "cutout": augment.maybe_cut_out}
 FEW = 100  # training images, the fewest that augmentation was shown to help with (Zhao et al. 2020, 100-shot)
 MOTIONS = ("translation", "cutout", "geometry")  # the others change colours
 
@@ -126,6 +129,43 @@ class ADA(Stabilizer):
         for each in (self.signs, self.seen, self.updates):
             each *= ~due
         return {"ada/p": self.p.clone(), "ada/r": r}
+
+
+class Augment(Stabilizer):
+    """Augmentation as in ADA with a probability that is given rather than adapted, as in R3GAN (Huang et al. 2024).
+
+    It needs no scores with a threshold, so that it suits relativistic losses.
+
+    Args:
+        p: probability of each transformation.
+        transforms: ``geometry`` and ``color`` (see ADA) and ``cutout`` (half a side), in the given order, and the
+            factor of p for each.
+
+    Raises:
+        ValueError: there are no transformations, an unknown one, or a number outside [0, 1].
+    """
+
+    def __init__(self, p: float | Annealed, transforms: dict[str, float]) -> None:
+        super().__init__()
+        if not transforms or not set(transforms) <= set(CHANCES):
+            raise ValueError(f"transforms={list(transforms)} must be one or more of {', '.join(CHANCES)}")
+        if not all(0 <= each <= 1 for each in (*bounds(p), *transforms.values())):
+            raise ValueError(f"p={p} and the factors of transforms={transforms} must be from 0 to 1")
+        self.p, self.transforms = p, transforms
+
+    def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
+        for change in self._changes(image, progress).values():
+            image = change(image)
+        return image
+
+    def pairs(
+        self, source: Tensor, images: Sequence[Tensor], progress: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        return _paired(self._changes(source, progress), source, images)
+
+    def _changes(self, like: Tensor, progress: Tensor | None) -> dict[str, Callable[[Tensor], Tensor]]:
+        p = value(self.p, like.new_zeros(()) if progress is None else progress) + like.new_zeros(())
+        return {name: partial(CHANCES[name], p=factor * p) for name, factor in self.transforms.items()}
 
 
 def _paired(

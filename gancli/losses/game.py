@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
+from gancli.losses.penalties import R1, PenaltyInputs, Regularizer, penalty_terms, projection, slopes_of, warnings
 from gancli.losses.stabilizers import Stabilizer
 from gancli.models.base import Adversarial
 from gancli.ranges import Positive
@@ -40,6 +40,7 @@ class AdversarialLoss(Loss):
     threshold: float = 0.0  # an image with a score above it is classified as real
     labelled: ClassVar[bool] = True  # whether on_real and on_fake are one function of two labels
     calibrated: ClassVar[bool] = True  # whether the threshold is meaningful
+    shares: ClassVar[bool] = True  # whether penalties can use the scores of the loss, see R1
     halved: ClassVar[bool] = False  # whether costs are half of what the papers on translation call by the same name
 
     def __init__(
@@ -116,7 +117,11 @@ class AdversarialLoss(Loss):
         return found
 
     def phases(self, model: Adversarial) -> list[Phase]:
-        terms = (Term(self.discriminator_term), *penalty_terms(self.penalties, self._games))
+        can = {name: each for name, each in self.penalties.items() if self.shares and isinstance(each, R1)}
+        shared = {name: each for name, each in can.items() if each.shared}
+        own = {name: each for name, each in self.penalties.items() if name not in shared}
+        loss = Term(partial(self.shared_term, shared), second_order=True) if shared else Term(self.discriminator_term)
+        terms = (loss, *penalty_terms(own, self._games, through=True))
         generator_terms = Term(self.generator_term), *penalty_terms(self.generator_penalties, self._generator_games)
         after, generator_after = (
             projection(self.penalties, "discriminator"), projection(self.generator_penalties, "generator")
@@ -141,6 +146,18 @@ class AdversarialLoss(Loss):
         s_fake = model.score(fake, wanted)
         losses = self.discriminator_loss(s_real, s_fake, self.labels(s_real, batch.progress))
         return losses | self.statistics(s_real.detach(), s_fake.detach())
+
+    def shared_term(self, shared: Mapping[str, R1], model: Adversarial, batch: Batch) -> dict[str, Tensor]:
+        """Return what discriminator_term() does, and penalties on the slopes of the same scores."""
+        wanted = model.target_labels(batch.label)
+        images = [each.detach().requires_grad_() for each in (batch.image, self._generated(model, wanted, batch))]
+        seen = [self.seen(image, batch) for image in images]
+        real, fake = model.score(seen[0], batch.label), model.score(seen[1], wanted)
+        found = self.discriminator_loss(real, fake, self.labels(real, batch.progress))
+        for name, each in shared.items():
+            score, i = (real, 0) if each.at_real else (fake, 1)
+            found[name] = each.flat(slopes_of(score, (images if each.through else seen)[i]), batch.progress)
+        return found | self.statistics(real.detach(), fake.detach())
 
     def generator_term(self, model: Adversarial, batch: Batch) -> dict[str, Tensor]:
         fake, wanted = self.drawn(model, batch)
@@ -193,13 +210,19 @@ class AdversarialLoss(Loss):
         return label * self.on_real(score) + (1 - label) * self.on_fake(score)
 
     def _games(self, model: Adversarial, batch: Batch) -> dict[str, PenaltyInputs]:
-        game = PenaltyInputs(
+        before = PenaltyInputs(
             network=model.discriminator,
+            score=lambda image: model.score(self.seen(image, batch), batch.label),
+            real=batch.image,
+            # With the batch's own labels, as interpolations of a real and a generated image must have one class.
+            fake=lambda: self._generated(model, batch.label, batch),
+            progress=batch.progress,
+        )
+        game = before._replace(
             score=partial(model.score, label=batch.label),
             real=self.seen(batch.image, batch),
-            # With the batch's own labels, as interpolations of a real and a generated image must have one class.
-            fake=lambda: self.seen(self._generated(model, batch.label, batch), batch),
-            progress=batch.progress,
+            fake=lambda: self.seen(before.fake(), batch),
+            before=before,
         )
         return {"": game}
 

@@ -8,13 +8,14 @@ Gradients are those of the score with respect to the image, with one norm per sa
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from gancli.data.spec import Batch
+from gancli.errors import UsageError
 from gancli.losses.base import Term
 from gancli.nn.annealed import Annealed, value
 from gancli.ranges import Above, Positive
@@ -33,6 +34,7 @@ class PenaltyInputs(NamedTuple):
     fake: Callable[[], Tensor]  # draws as many generated images as there are real ones
     progress: Tensor | None = None  # () completed share of the run in [0, 1]
     latents: Tensor | None = None  # (N, ...), leaves of the graph from which fake() is generated
+    before: "PenaltyInputs | None" = None  # the same with images before augmentation, through which score() then goes
 
 
 class Regularizer:
@@ -54,6 +56,7 @@ class Penalty(Regularizer, ABC):
     """
 
     second_order: ClassVar[bool] = True
+    through = shared = False  # see R1
 
     def __init__(self, interval: Positive = 1) -> None:
         self.interval = interval
@@ -88,8 +91,12 @@ class Projection(Regularizer, ABC):
 def slopes(score: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     """Return the gradient of each score with respect to its image, (N, C*H*W), differentiable in the weights."""
     image = image.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(image).sum(), image, create_graph=True)
-    return gradient.flatten(1)
+    return slopes_of(score(image), image)
+
+
+def slopes_of(score: Tensor, image: Tensor) -> Tensor:
+    """As slopes(), for scores, (N,), that were computed from these images."""
+    return torch.autograd.grad(score.sum(), image, create_graph=True)[0].flatten(1)
 
 
 def between(start: Tensor, end: Tensor) -> Tensor:
@@ -101,9 +108,17 @@ def between(start: Tensor, end: Tensor) -> Tensor:
 Games = Callable[[Any, Batch], dict[str, PenaltyInputs]]  # takes a model and a batch; keys are suffixes of scalar names
 
 
-def penalty_terms(penalties: Mapping[str, Regularizer], games: Games) -> tuple[Term, ...]:
-    """Return a term for each penalty, which is applied in every game."""
+def penalty_terms(penalties: Mapping[str, Regularizer], games: Games, *, through: bool = False) -> tuple[Term, ...]:
+    """Return a term for each penalty, which is applied in every game; ``through``: these have images ``before``.
+
+    Raises:
+        UsageError: a penalty wants what the loss does not offer.
+    """
     found = {name: each for name, each in penalties.items() if isinstance(each, Penalty)}
+    for name, each in found.items():
+        for key in ("shared",) if through else ("shared", "through"):
+            if getattr(each, key):
+                raise UsageError(f"{key}=true of the penalty {name}: this loss cannot do that; set it to false")
     return tuple(Term(partial(_penalty_term, n, p, games), p.interval, p.second_order) for n, p in found.items())
 
 
@@ -175,26 +190,39 @@ class R1(SlopePenalty):
     Args:
         gamma: weight; good values grow with the number of pixels.
         interval: see Penalty; 16 in StyleGAN2.
+        through: take the slopes at images before augmentation, through it, as R3GAN does (Huang et al. 2024), where a
+            mask, for one, hides pixels from the penalty.
+        shared: use the loss's own scores, in eager mode and float32; saves a forward pass, for R2 generated images too.
+
+    Raises:
+        ValueError: ``shared`` together with an interval.
     """
 
     paper = "the networks of Mescheder et al. 2018"
+    at_real: ClassVar[bool] = True  # whether the slopes are those at real images, or at generated ones
 
-    def __init__(self, gamma: float | Annealed = 10.0, interval: Positive = 1) -> None:
+    def __init__(
+        self, gamma: float | Annealed = 10.0, interval: Positive = 1, through: bool = False, shared: bool = False
+    ) -> None:
         super().__init__(interval)
-        self.gamma = gamma
+        if shared and interval > 1:
+            raise ValueError(f"shared=true with interval={interval}: the loss's own scores are there in every update")
+        self.gamma, self.through, self.shared = gamma, through, shared
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
-        return self._flat(game, game.real)
+        if self.through:
+            game = cast(PenaltyInputs, game.before)  # penalty_terms() refuses losses without it
+        return self.flat(slopes(game.score, game.real if self.at_real else game.fake()), game.progress)
 
-    def _flat(self, game: PenaltyInputs, image: Tensor) -> Tensor:
-        return value(self.gamma, game.progress) / 2 * slopes(game.score, image).square().sum(1).mean()
+    def flat(self, gradient: Tensor, progress: Tensor | None) -> Tensor:
+        """Return the penalty on gradients, (N, C*H*W), at a share of the run."""
+        return value(self.gamma, progress) / 2 * gradient.square().sum(1).mean()
 
 
 class R2(R1):
     """Mescheder et al. 2018: zero gradient at generated images."""
 
-    def __call__(self, game: PenaltyInputs) -> Tensor:
-        return self._flat(game, game.fake())
+    at_real = False
 
 
 class Drift(Penalty):

@@ -49,6 +49,11 @@ def cut_out(image: Tensor, ratio: float = 0.5) -> Tensor:
     return image * ~(covered[0][:, None, :, None] & covered[1][:, None, None, :])
 
 
+def maybe_cut_out(image: Tensor, p: Tensor) -> Tensor:
+    """As cut_out(), with probability p, () in [0, 1]."""
+    return torch.where(uniform(image, 0, 1) < p, cut_out(image), image)
+
+
 def moved(image: Tensor, matrix: Tensor) -> Tensor:
     """Transform images by affine maps with bilinear interpolation, mirrored at the centres of their border pixels.
 

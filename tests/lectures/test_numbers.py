@@ -130,6 +130,18 @@ def test_all_objectives_of_mode_collapse_update_their_generator_equally_often(tm
     assert {row["generator_updates"] for scene in found.values() for row in scene.values()} == {8}
 
 
+def test_each_choice_of_r1_and_r2_updates_its_generator_equally_often(tmp_path):
+    small = ["images=1024", "batch_size=128", "model.width=8", "lecture.points=50"]
+    found = numbers(tmp_path, "r1_r2", *small)["grid25"]
+    assert set(found) == {f"{loss}_{way}" for loss in ("pairs", "plain") for way in ("alone", "r1", "r2", "both")}
+    assert {row["generator_updates"] for row in found.values()} == {8}
+    objectives = lecture("r1_r2").lecture.objectives
+    for name, nodes in objectives.items():
+        wanted = {"alone": [], "both": ["r1", "r2"]}.get(name.partition("_")[2], [name.partition("_")[2]])
+        assert list(nodes.loss.get("penalties", {})) == wanted
+        assert (nodes.loss.get("variant") == "rsgan") == name.startswith("pairs")
+
+
 def test_normalised_layers_have_a_largest_singular_value_of_one(tmp_path):
     found = numbers(tmp_path, "spectral_norm", "images=1k", "batch_size=32", "model.width=4", "lecture.looks=3")
     assert len(found["with"]["per_layer"]) == 6
