@@ -8,6 +8,7 @@ from typing import Any
 from gancli import config
 from gancli.cli.arguments import value_of
 from gancli.config import targets
+from gancli.config.sampling import others
 from gancli.config.views import first_views
 from gancli.errors import UsageError, did_you_mean
 from gancli.verbs.base import Verb
@@ -75,4 +76,4 @@ def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: b
         return word
     allowed = [*own, *(each for keys in known.values() for each in keys)]
     there = ", ".join(sorted(set(allowed)))
-    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (allowed: {there})")
+    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (allowed: {there}){others(key)}")
