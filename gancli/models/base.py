@@ -33,6 +33,7 @@ class Model(nn.Module, ABC):
     points: ClassVar[bool] = False  # whether the model can also generate points
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
     truncation: float | None = None  # of sample(), where set_sampling() takes it; None: as trained
+    batch_norm: str = "eval"  # the statistics of sample(), for score cards: eval (of training), or standing
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, most informative first
 
     def __init__(self, spec: ImageSpec) -> None:

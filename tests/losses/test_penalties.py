@@ -11,13 +11,13 @@ from torch.func import functional_call
 
 from gancli.errors import UsageError
 from gancli.losses.adversarial import NonSaturating
+from gancli.losses.orthogonal import Orthogonal
 from gancli.losses.penalties import (
     DRAGAN,
     R1,
     R2,
     Drift,
     GradientPenalty,
-    Orthogonal,
     Penalty,
     PenaltyInputs,
     WeightClipping,
