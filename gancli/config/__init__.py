@@ -32,7 +32,7 @@ HOUSEKEEPING = (
 
 T = TypeVar("T")
 
-__all__ = ["check_used", "conf_dir", "offering", "options", "parse_count"]  # re-exported
+__all__ = ["check_sampling", "check_used", "conf_dir", "offering", "options", "parse_count"]  # re-exported
 
 
 def plain(node: Any, *, resolve: bool = True) -> dict[str, Any]:

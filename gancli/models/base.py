@@ -33,6 +33,7 @@ class Model(nn.Module, ABC):
     points: ClassVar[bool] = False  # whether the model can also generate points
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
     truncation: float | None = None  # of sample(), where set_sampling() takes it; None: as trained
+    truncations: ClassVar[tuple[float, ...]] = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # those that view=truncation shows
     batch_norm: str = "eval"  # the statistics of sample(), for score cards: eval (of training), or standing
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, most informative first
 
@@ -142,6 +143,8 @@ class NormalPrior(Adversarial):
         spec: shape of the images.
         latent_dim: number of latents.
     """
+
+    truncations = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
 
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
         super().__init__(spec)

@@ -102,11 +102,9 @@ def known(subject: Subject, origin: Origin) -> Result | None:
 
 def protocol(subject: Subject, origin: Origin, held_out: HeldOut | None) -> dict[str, Any]:
     """Return all that the values of a subject depend on, see scorecard.protocol()."""
-    settings = subject.settings
-    return scorecard.protocol(
-        subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
-        batch_size=settings.batch_size, device=settings.device,
-    )  # fmt: skip
+    settings, scorer = subject.settings, subject.scorer
+    facts = {**origin.facts, **subject.about(origin.model), **likelihood(held_out)}
+    return scorecard.protocol(scorer, scorer.reference, facts, batch_size=settings.batch_size, device=settings.device)
 
 
 def _held_out(subject: Subject, origin: Origin) -> HeldOut | None:
