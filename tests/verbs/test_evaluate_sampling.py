@@ -105,6 +105,8 @@ def test_options_of_sampling_need_a_checkpoint(cli):
         answer = cli("eval", "images=x.zip", "data=digits", f"{key}=0.5")
         assert answer.code == 2 and answer.err.count("\n") == 1, answer.err
         assert "it applies to checkpoints" in answer.err or "ckpt is missing" in answer.err
+    answer = cli("eval", "images=x.zip", "data=digits", "truncashun=0.5")
+    assert answer.code == 2 and "truncashun: no such key" in answer.err
 
 
 def test_a_protocol_names_its_options_in_words():
