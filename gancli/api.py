@@ -12,6 +12,7 @@ Everywhere a run may be named by its folder, one of its checkpoints, or ``latest
 ``gancli.errors.UsageError``, with the line that the command would print.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,7 +61,8 @@ class LoadedModel:
             label: number or name of the only class, for a conditional model; None: the classes in turn.
             seed: seed of the latents, 0 or more.
             batch_size: images that are drawn at a time, 1 or more.
-            sampling: options of the model, such as ``temperature=0.9`` of autoregressive models.
+            sampling: options of the model, such as ``temperature=0.9`` of autoregressive models or ``truncation=0.7``
+                of GANs with normal latents.
 
         Returns:
             Images (n, C, H, W) uint8 on the CPU, or points (n, D) float32 of a model of points.
@@ -159,21 +161,24 @@ def train(overrides: Sequence[str] = ()) -> "Run":
     return folders.read(calls.call("train", overrides).folder)
 
 
-def evaluate(overrides: Sequence[str] = ("latest",)) -> dict[str, float]:
+def evaluate(overrides: Sequence[str] = ("latest",), **sampling: Any) -> dict[str, float]:
     """Score one checkpoint or one set of images as ``gancli eval <overrides>`` does; the score card is written, too.
 
     Args:
         overrides: settings as on the command line: ``["latest", "n=10k", "metrics=[fid,kid]"]``.
+        sampling: options of the model, such as ``truncation=0.7``; one of them may be a list, ``truncation=[1, 0.7]``.
 
     Returns:
-        The values by name, those that the score card has; see ``conf/eval.yaml``.
+        The values by name, those that the score card has; see ``conf/eval.yaml``. For a list, the names begin with its
+        values: ``truncation=0.7/fid``.
 
     Raises:
         UsageError: a setting is wrong, or several checkpoints are named.
     """
     from gancli.cli import calls
 
-    return calls.call("eval", overrides).metrics
+    options = [f"sampling.{key}={json.dumps(value)}" for key, value in sampling.items()]
+    return calls.call("eval", [*overrides, *options]).metrics
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> "DictConfig":

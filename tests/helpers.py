@@ -23,6 +23,8 @@ from gancli.training.loop import train
 SMALL = ["data=fake", "data.size=8", "data.channels=1", "data.n=60", "data.n_test=20", "batch_size=8", "runtime=cpu"]
 SIZES = {
     "acgan": ["model.width=4"],
+    "biggan": ["model.width=4", "model.discriminator_width=4", "model.latent_dim=8", "model.shared=4"],
+    "biggan_paper": ["model.width=4", "model.discriminator_width=4"],
     "cdcgan": ["model.width=4", "model.hidden=8"],
     "cgan": ["model.width=0.04"],
     "dcgan": ["model.width=4"],

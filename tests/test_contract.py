@@ -131,7 +131,10 @@ def test_every_likelihood_trains_and_samples(name, tmp_path):
     assert 0 < values["loss/nll"] < 64 * 8 and len(list((tmp_path / "samples").glob("*.png"))) == 4
 
 
-@pytest.mark.parametrize("group, key", [("penalty", "penalties"), ("stabilizer", "stabilizers")])
+PARTS = [("penalty", "penalties"), ("generator_penalty", "generator_penalties"), ("stabilizer", "stabilizers")]
+
+
+@pytest.mark.parametrize("group, key", PARTS)
 def test_every_penalty_and_stabilizer_trains_alone_and_with_all_the_others(group, key, tmp_path):
     for choice in (*options(group), ",".join(options(group))):
         cfg = compose("train", overrides("dcgan", f"{group}=[{choice}]", "images=16"))

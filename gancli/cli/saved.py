@@ -55,12 +55,13 @@ def prepare(verb: Verb, settings: list[str], *, multirun: bool) -> tuple[str, li
     settings = replaced(settings, key, str(path))
     if verb.makes_runs:
         return _resume(path, settings)
+    base: dict[str, Any] = {}
     if verb.inherited:
-        typed = lambda key: value_of(settings, key) is not None  # noqa: E731
-        composition.add_base(verb.name, verb.inherited(read(path), typed))
+        base |= verb.inherited(read(path), lambda key: value_of(settings, key) is not None)
     if short.takes(verb):
         settings, own = short.expanded(verb, settings, read(path))
-        composition.add_base(verb.name, own)
+        base |= own
+    composition.add_base(verb.name, base)
     return verb.name, settings, None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gancli import config
 from gancli.cli.arguments import value_of
 from gancli.config import targets
+from gancli.config.sampling import offering, others
 from gancli.config.views import first_views
 from gancli.errors import UsageError, did_you_mean
 from gancli.verbs.base import Verb
@@ -45,10 +46,14 @@ def expanded(verb: Verb, settings: Sequence[str], saved: Mapping[str, Any]) -> t
 
 
 def check_typed(verb: Verb, settings: Sequence[str]) -> None:
-    """Refuse short keys if there is no checkpoint to look them up in. Raises UsageError."""
+    """Refuse short keys if there is no checkpoint to look them up in; Hydra refuses other words. Raises UsageError."""
+    views = [str(node["_target_"]) for node in config.options("view").values()] if "view" in _own(verb) else []
+    shown = {key for view in views if targets.is_trusted(view, ()) for key in _keys(targets.signature(view))}
     for word in settings:
         key, equals, _ = word.lstrip("+").partition("=")
-        if equals and re.fullmatch(r"\w+", key) and key not in (*_own(verb), *GROUPS):
+        if not equals or not re.fullmatch(r"\w+", key) or key in (*_own(verb), *GROUPS):
+            continue
+        if key in shown or offering(key):
             raise UsageError(f"{verb.checkpoint} is missing; add {verb.checkpoint}=..., which {key}= depends on")
 
 
@@ -75,4 +80,4 @@ def _word(word: str, verb: Verb, known: Mapping[str, Sequence[str]], *, open_: b
         return word
     allowed = [*own, *(each for keys in known.values() for each in keys)]
     there = ", ".join(sorted(set(allowed)))
-    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (allowed: {there})")
+    raise UsageError(f"{key}: no such key{did_you_mean(key, allowed)} (allowed: {there}){others(key)}")

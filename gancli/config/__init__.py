@@ -14,9 +14,10 @@ from yaml import YAMLError
 
 from gancli.config import composition, kinds, plain_yaml, schema, targets
 from gancli.config.annotations import anneals
-from gancli.config.check import check_arguments, check_keys, check_nodes, check_target, check_used
-from gancli.config.composition import conf_dir
+from gancli.config.check import check_keys, check_nodes, check_target, check_used
+from gancli.config.composition import conf_dir, options
 from gancli.config.legacy import renewed
+from gancli.config.sampling import check_sampling, offering
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
 from gancli.nn import annealed
@@ -31,14 +32,7 @@ HOUSEKEEPING = (
 
 T = TypeVar("T")
 
-__all__ = ["check_used", "conf_dir", "parse_count"]  # re-exported
-
-
-def options(group: str) -> dict[str, DictConfig]:
-    """Return the options of a group by name: the shipped yaml files and the user's own."""
-    folders = (conf_dir(), *composition.user_folders())
-    files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
-    return {file.stem: cast("DictConfig", OmegaConf.load(file)) for file in files}
+__all__ = ["check_sampling", "check_used", "conf_dir", "offering", "options", "parse_count"]  # re-exported
 
 
 def plain(node: Any, *, resolve: bool = True) -> dict[str, Any]:
@@ -210,7 +204,7 @@ def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any
         UsageError: the model does not accept such a key or value.
     """
     values = plain(sampling)
-    check_arguments(values, str(node["_target_"]), "set_sampling", "sampling")
+    check_sampling(values, node)
     model.set_sampling(**values)
 
 

@@ -181,6 +181,12 @@ def _groups(verb: str) -> str:
     return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
 
 
+def options(group: str) -> dict[str, DictConfig]:
+    """Return the options of a group by name: the shipped yaml files and the user's own."""
+    files = [file for folder in (conf_dir(), *user_folders()) for file in sorted((folder / group).glob("*.yaml"))]
+    return {file.stem: cast("DictConfig", OmegaConf.load(file)) for file in files}
+
+
 def setup(verb: str) -> None:
     """Register a verb's schema, and the resolvers and the search path, with Hydra; idempotent."""
     # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.

@@ -4,7 +4,10 @@ from typing import Any
 
 from gancli.config.views import first_views
 
-MOVED = {"gancli.schedules.": "gancli.training.schedules."}  # modules of targets
+MOVED = {  # the beginnings of targets
+    "gancli.schedules.": "gancli.training.schedules.",
+    "gancli.losses.penalties.Orthogonal": "gancli.losses.orthogonal.Orthogonal",
+}
 INTERNAL = ("lab", "levels", "recipe", "scores")  # groups that lie in internal/ now
 
 

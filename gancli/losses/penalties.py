@@ -1,4 +1,4 @@
-"""Regularisation of discriminators (critics): gradient penalties, penalties on outputs and weights, weight clipping.
+"""Regularisation of discriminators (critics): gradient penalties, penalties on outputs, weight clipping.
 
 Gradients are those of the score with respect to the image, with one norm per sample over all pixels and channels.
 
@@ -242,35 +242,6 @@ class Drift(Penalty):
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
         return value(self.weight, game.progress) * game.score(game.real).square().mean()
-
-
-class Orthogonal(Penalty):
-    """Brock et al. 2019, Large Scale GAN Training (BigGAN), eq. 2: || W W^T - I ||^2 in Frobenius norm, per layer.
-
-    W has one row per output; where there are more rows than columns, W^T W is compared, which alone can be I. Brock et
-    al. 2017, Neural Photo Editing, who introduced the penalty, sum absolute values instead; BigGAN itself was trained
-    with its eq. 3, which leaves the diagonal out.
-
-    Args:
-        weight: factor of the sum over all layers.
-        interval: see Penalty.
-    """
-
-    second_order = False
-
-    def __init__(self, weight: float | Annealed = 1e-4, interval: Positive = 1) -> None:
-        super().__init__(interval)
-        self.weight = weight
-
-    def __call__(self, game: PenaltyInputs) -> Tensor:
-        matrices = [p.flatten(1) for p in game.network.parameters() if p.ndim > 1]
-        return value(self.weight, game.progress) * sum(
-            self._distance(w if w.shape[0] <= w.shape[1] else w.T) for w in matrices
-        )
-
-    @staticmethod
-    def _distance(w: Tensor) -> Tensor:
-        return (w @ w.T - torch.eye(len(w), device=w.device, dtype=w.dtype)).square().sum()
 
 
 class WeightClipping(Projection):

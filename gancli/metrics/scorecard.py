@@ -109,23 +109,36 @@ def find(folder: Path, stem: str, facts: dict[str, Any]) -> Iterator[tuple[Path,
 
 
 class Point(NamedTuple):
-    """One checkpoint of a curve."""
+    """One point of a curve."""
 
-    images: int  # seen in training
+    at: Any  # images seen in training, or the value of a sampling option; None: without that option
     values: Mapping[str, float]
     spread: Mapping[str, Mapping[str, float]]  # over repeated seeds; may be empty
 
 
-def write_curve(folder: Path, rows: Sequence[Point], facts: dict[str, Any]) -> Path:
-    """Write the values of a run's checkpoints, one row each, and return the file; there is one per protocol."""
-    shared = {key: value for key, value in facts.items() if key != "checkpoint_sha256"}
+def write_curve(
+    folder: Path, rows: Sequence[Point], facts: dict[str, Any], *, name: str = "curve", over: str = "images"
+) -> Path:
+    """Write the values of a run's checkpoints, one row each, and return the file; there is one per protocol.
+
+    Args:
+        folder: of the file.
+        rows: in the order of the rows.
+        facts: the protocol of the last of them.
+        name: beginning of the file's name.
+        over: what ``Point.at`` is: the images seen, or an option of sampling, of which the values tell files apart.
+    """
+    varied = {"checkpoint_sha256"} if over == "images" else {"sampling", "batch_norm"}
+    shared = {key: value for key, value in facts.items() if key not in varied}
+    shared |= {} if over == "images" else {over: [each.at for each in rows]}
     direction = f"-{facts['direction']}" if "direction" in facts else ""
-    file = inside(folder, f"curve-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv")
+    file = inside(folder, f"{name}-{facts['split']}-{facts['features']['name']}{direction}-{digest(shared)[:8]}.csv")
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         keys = list(dict.fromkeys(key for each in rows for key in each.values))
-        writer.writerow(["images", *keys])
-        writer.writerows([each.images, *(each.values.get(key, "") for key in keys)] for each in rows)
+        writer.writerow([over, *keys])
+        at = ["" if each.at is None else each.at for each in rows]
+        writer.writerows([x, *(each.values.get(key, "") for key in keys)] for x, each in zip(at, rows))
     return file
 
 
@@ -151,7 +164,7 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     real = f"{facts['images_reference']:,}" if facts["images_reference"] else "the images"
     of = f"{real} of {facts['dataset']} {facts['split']}"
     if facts["images_generated"]:
-        print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}")
+        print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}{drawn(facts)}")
     if "nll" in facts["metrics"]:
         kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""
         print(f"nats per image over all {of}, {facts['levels']}{kind}")
@@ -160,6 +173,11 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
         few = "" if half >= facts["images_generated"] else f"; use n={half} for comparable FIDs"
         print(f"real against real: two disjoint halves of {half:,} images{few}")
     log.info("-> %s", file)
+
+
+def drawn(facts: Mapping[str, Any]) -> str:
+    """Return the options of sampling in a protocol, ``, truncation 0.5``; empty if there are none."""
+    return "".join(f", {key} {value}" for key, value in facts.get("sampling", {}).items())
 
 
 def named(key: str) -> str:

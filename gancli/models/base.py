@@ -1,5 +1,6 @@
 """The interface common to all models, and the adversarial family; other families have their own files."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from itertools import chain
@@ -11,6 +12,8 @@ from torch import Generator, Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.held_out import HeldOut
+from gancli.nn.truncated import truncated_normal
+from gancli.ranges import Above
 
 
 class Model(nn.Module, ABC):
@@ -30,6 +33,9 @@ class Model(nn.Module, ABC):
     points: ClassVar[bool] = False  # whether the model can also generate points
     channels_last_pays: ClassVar[bool] = False  # whether a CPU trains it faster in channels_last (measured)
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
+    truncation: float | None = None  # of sample(), where set_sampling() takes it; None: as trained
+    truncations: ClassVar[tuple[float, ...]] = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # those that view=truncation shows
+    batch_norm: str = "eval"  # the statistics of sample(), for score cards: eval (of training), or standing
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, most informative first
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -68,7 +74,13 @@ class Model(nn.Module, ABC):
         """Set the sampling options that sample() uses from now on.
 
         Families with options override this; the keyword arguments are the keys of ``sampling`` in ``gancli sample``.
+        An option that trades variety for quality by moving latents towards their mean is called ``truncation``.
         """
+
+    @classmethod
+    def truncates(cls) -> bool:
+        """Tell whether ``truncation`` is one of the options of set_sampling()."""
+        return "truncation" in inspect.signature(cls.set_sampling).parameters
 
     def labels(self, n: int, generator: Generator | None = None) -> Tensor | None:
         """Sample n labels uniformly, (n,) int64; None for unconditional models."""
@@ -133,13 +145,26 @@ class NormalPrior(Adversarial):
         latent_dim: number of latents.
     """
 
+    truncations = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
+
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
         super().__init__(spec)
         self.latent_dim = latent_dim
 
+    def set_sampling(self, truncation: Above | None = None) -> None:
+        """Set the options of sample().
+
+        Args:
+            truncation: the threshold t that no latent exceeds in absolute value (Brock et al. 2019, section 3.1); the
+                smaller, the better and the more alike are the images. None: the whole prior, as in training.
+        """
+        self.truncation = truncation
+
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Standard normal. (n, latent_dim)."""
-        return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
+        """Standard normal, restricted to |z| < ``truncation`` if that is set. (n, latent_dim)."""
+        if self.truncation is None:
+            return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
+        return truncated_normal(n, self.latent_dim, threshold=self.truncation, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Interpolate at the prior's variance; halfway along a straight line, latents would have half of it."""

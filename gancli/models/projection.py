@@ -27,7 +27,21 @@ from gancli.nn.spectral import spectral_
 from gancli.ranges import Units
 
 
-class Projection(NormalPrior):
+class Projected(NormalPrior):
+    """A conditional model whose ``discriminator`` takes images and labels, and whose images have uniform classes."""
+
+    conditional = True
+
+    def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.discriminator(image, label)
+
+    def target_labels(self, label: Tensor | None) -> Tensor:
+        """Sample classes uniformly, regardless of their frequencies in the data."""
+        assert label is not None  # the model is conditional
+        return torch.randint_like(label, self.spec.num_classes)
+
+
+class Projection(Projected):
     """Class-conditional residual networks for 8 to 128 pixels.
 
     Args:
@@ -41,8 +55,6 @@ class Projection(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
-    conditional = True
-
     def __init__(
         self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 256, discriminator_width: Units = 128
     ) -> None:
@@ -52,14 +64,6 @@ class Projection(NormalPrior):
         self.generator = Generator(latent_dim, width, len(widths), spec.channels, seed, norm)
         self.discriminator = Discriminator(spec.channels, discriminator_width, len(widths), spec.num_classes)
         spectral_(self.discriminator)
-
-    def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.discriminator(image, label)
-
-    def target_labels(self, label: Tensor | None) -> Tensor:
-        """Sample classes uniformly, regardless of their frequencies in the data."""
-        assert label is not None  # the model is conditional
-        return torch.randint_like(label, self.spec.num_classes)
 
 
 class Discriminator(sngan_resnet.Discriminator):

@@ -1,8 +1,11 @@
 """Weight initialisations, named after the papers that use them."""
 
 import math
+from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
+
+from gancli.nn.norm import ConditionalBatchNorm2d
 
 
 def uniform_(module: nn.Module, irange: float) -> None:
@@ -40,3 +43,16 @@ def he_uniform_(module: nn.Module) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def weights_(module: nn.Module, fill: Callable[[Tensor], object]) -> None:
+    """Fill the weights of convolutions, linear layers and embeddings; biases become 0 (the release of BigGAN).
+
+    The tables of a ConditionalBatchNorm2d keep their scales of 1 and shifts of 0.
+    """
+    kept = {id(m) for norm in module.modules() if isinstance(norm, ConditionalBatchNorm2d) for m in norm.modules()}
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)) and id(layer) not in kept:
+            fill(layer.weight)
+            if not isinstance(layer, nn.Embedding) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)

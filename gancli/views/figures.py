@@ -59,12 +59,14 @@ def label(axes: Axes, title: str, x: str, y: str, *, legend: bool = True) -> Non
 
 
 def over_images(axes: Axes, values: Sequence[np.ndarray]) -> None:
-    """Format an x axis of images seen (200k), and choose the scale of the y axis.
-
-    The scale is logarithmic if all ``values`` are positive, span more than a factor of 10 and exceed 2.
-    """
-    low, high = min(np.min(each) for each in values), max(np.max(each) for each in values)
+    """Format an x axis of images seen (200k), and choose the scale of the y axis, see scale_y()."""
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    scale_y(axes, values)
+
+
+def scale_y(axes: Axes, values: Sequence[np.ndarray]) -> None:
+    """Make the y axis logarithmic if all ``values`` are positive, span more than a factor of 10 and exceed 2."""
+    low, high = min(np.min(each) for each in values), max(np.max(each) for each in values)
     if low > 0 and high > max(10 * low, 2):  # proportions stay linear
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

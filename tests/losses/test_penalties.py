@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gancli.errors import UsageError
+from gancli.losses.orthogonal import Orthogonal
 from gancli.losses.penalties import (
     DRAGAN,
     R1,
     R2,
     Drift,
     GradientPenalty,
-    Orthogonal,
     PenaltyInputs,
     WeightClipping,
 )  # fmt: skip

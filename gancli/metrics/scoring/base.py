@@ -70,6 +70,10 @@ class Subject(ABC):
         """The line above its values on the terminal; empty: none."""
         return ""
 
+    def about(self, model: Any) -> dict[str, Any]:
+        """Return what the protocol says of the subject of a model."""
+        return self.facts
+
     @abstractmethod
     def stream(self, model: Any, seed: int) -> Stream:
         """Yield ``scorer.n`` images as bytes, a function of the seed, with the labels that they should have or None."""

@@ -102,13 +102,12 @@ def known(subject: Subject, origin: Origin) -> Result | None:
 
 def protocol(subject: Subject, origin: Origin, held_out: HeldOut | None) -> dict[str, Any]:
     """Return all that the values of a subject depend on, see scorecard.protocol()."""
-    settings = subject.settings
+    settings, scorer = subject.settings, subject.scorer
+    facts = {**origin.facts, **subject.about(origin.model), **likelihood(held_out)}
     # A likelihood alone is a sum over images, whatever the batches: the card of training is that of gancli eval.
-    summed = held_out is not None and held_out.kind != "bound" and not subject.scorer.draws  # a bound may be drawn
-    return scorecard.protocol(
-        subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
-        batch_size=None if summed else settings.batch_size, device=settings.device,
-    )  # fmt: skip
+    summed = held_out is not None and held_out.kind != "bound" and not scorer.draws  # a bound may be drawn
+    size = None if summed else settings.batch_size
+    return scorecard.protocol(scorer, scorer.reference, facts, batch_size=size, device=settings.device)
 
 
 def _held_out(subject: Subject, origin: Origin) -> HeldOut | None:

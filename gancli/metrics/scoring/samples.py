@@ -1,5 +1,7 @@
 """Images that a model samples, with the class frequencies of the real images if it is conditional."""
 
+from typing import Any
+
 from gancli.data.source import Images
 from gancli.errors import UsageError
 from gancli.metrics.features import Pixels
@@ -12,6 +14,9 @@ from gancli.models.sampling import draw, labels_like
 
 class Drawn(Subject):
     """Images that a model samples."""
+
+    def about(self, model: Model) -> dict[str, Any]:
+        return self.facts | {"batch_norm": model.batch_norm}
 
     def stream(self, model: Model, seed: int) -> Stream:
         n, batch_size = self.scorer.n, self.settings.batch_size
@@ -32,7 +37,7 @@ class Samples(Scoring):
         labels = {"labels": "as frequent as in the split"} if model.conditional else {}
         scorer = prepared_scorer(self.settings, self.settings.n)
         scorer.check(model.held_out(), self.what, labelled=model.conditional)
-        return [Drawn(scorer, self.settings, facts={"batch_norm": "eval", **labels})]
+        return [Drawn(scorer, self.settings, facts=labels)]
 
 
 def prepared_scorer(settings: Settings, n: int | None) -> Scorer:

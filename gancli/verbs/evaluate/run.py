@@ -6,8 +6,8 @@ gancli eval images=pictures.zip data=mnist
 
 import logging
 import os
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Mapping
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from gancli.training import checkpoint
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import write_scalars
+from gancli.verbs.evaluate import samplings
+from gancli.verbs.evaluate.samplings import Sampling
 
 log = logging.getLogger("gancli")
 
@@ -43,8 +45,9 @@ def evaluate(cfg: Any) -> dict[str, float]:
         cfg: the resolved config of ``conf/eval.yaml``; ``data`` and ``features`` default to the checkpoint's own.
 
     Returns:
-        The values of ``cfg.metrics``, means over ``cfg.repeats`` seeds; with which=all, those of the last checkpoint.
-        For several subjects see scoring.base.together().
+        The values of ``cfg.metrics``, means over ``cfg.repeats`` seeds; with which=all, those of the last checkpoint;
+        with a list in ``cfg.sampling``, those of each of its values, ``truncation=0.5/fid``. For several subjects see
+        scoring.base.together().
 
     Raises:
         UsageError: no such checkpoint, data of another size, or missing weights, before the first image is drawn.
@@ -55,6 +58,7 @@ def evaluate(cfg: Any) -> dict[str, float]:
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     origins = _checkpoints(cfg, saved, runtime.device) if saved else _pictures(cfg)
+    ways = samplings.each(cfg.sampling, saved.config.model) if saved else [Sampling({})]
     first = next(origins)
     with watched() as watch:
         scoring = _scoring(cfg, saved, first.model, known, runtime.device, watch)
@@ -65,17 +69,31 @@ def evaluate(cfg: Any) -> dict[str, float]:
             )
         if cfg.save_reference:
             moments.save(Path(cfg.save_reference).expanduser(), scoring.subjects[0].scorer.real())
-        curves: dict[str, list[tuple[Origin, Result]]] = {}
-        for origin in chain([first], origins):
-            if origin.model is not None:
+        curves: dict[str, list[tuple[Origin, Sampling, Result]]] = {}
+        for origin, sampling in product(chain([first], origins), ways):
+            if origin.model is not None and saved:
                 scoring.check(origin.model)
+                config.set_sampling(origin.model, saved.config.model, sampling.values)
             for subject in scoring.subjects:
-                result = _evaluated(cfg, scoring, subject, origin)
-                curves.setdefault(subject.name, []).append((origin, result))
-    if cfg.which == "all" and saved:
-        for curve in curves.values():
-            _write_curve(curve)
-    return together({name: curve[-1][1].values for name, curve in curves.items()})
+                result = _evaluated(cfg, scoring, subject, origin, sampling)
+                curves.setdefault(subject.name, []).append((origin, sampling, result))
+    option = samplings.listed(cfg.sampling)
+    for curve in curves.values() if option or (cfg.which == "all" and saved) else ():
+        _write_curve(curve, option)
+    return _returned(curves, option)
+
+
+def _returned(curves: Mapping[str, list[tuple[Origin, Sampling, Result]]], option: str | None) -> dict[str, float]:
+    """Return the values of the last checkpoint, or, if an option of sampling is a list, those of each of its values."""
+    if option is None:
+        return together({name: curve[-1][2].values for name, curve in curves.items()})
+    found: dict[str, float] = {}
+    for name, curve in curves.items():
+        for _, sampling, result in curve:
+            at = "null" if sampling.at is None else sampling.at
+            beginning = "/".join(filter(None, (f"{option}={at}", name)))
+            found |= {f"{beginning}/{key}": value for key, value in result.values.items()}
+    return found
 
 
 def _scoring(
@@ -96,20 +114,22 @@ def _scoring(
     return kind(model, settings, cfg.images or f"the {type(model).__name__} of {cfg.ckpt}")
 
 
-def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin) -> Result:
+def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin, sampling: Sampling) -> Result:
     """Score a subject, show its score card, and add its values to the TensorBoard log of the run.
 
     A checkpoint that has a card of the same protocol is not scored again unless ``cfg.again`` asks for it.
     """
+    origin = sampling.of(origin)
     if origin.model is not None and not cfg.again and (before := evaluation.known(subject, origin)):
         values = ", ".join(f"{scorecard.named(key)} {value:.4g}" for key, value in before.values.items())
-        log.info("scored already by the same protocol: %s (%s); again=true scores it again", values, before.file)
+        how = scorecard.drawn(before.protocol)
+        log.info("scored already by the same protocol%s: %s (%s); again=true scores it again", how, values, before.file)
         return before
     halves = cfg.bootstrap if cfg.images else 0  # for a checkpoint, repeats= draws new images instead
     result = evaluation.evaluate(scoring, subject, origin, seed=cfg.seed, repeats=cfg.repeats, halves=halves)
     facts = result.protocol
     if origin.run:
-        tag = "-".join(filter(None, (facts["split"], facts["features"]["name"], subject.name)))
+        tag = "-".join(filter(None, (facts["split"], facts["features"]["name"], subject.name, sampling.name)))
         write_scalars(origin.run, {f"eval/{tag}-{key}": value for key, value in result.values.items()}, origin.images)
     if subject.title:
         print(subject.title)
@@ -117,14 +137,18 @@ def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin) -> 
     return result
 
 
-def _write_curve(curve: list[tuple[Origin, Result]]) -> None:
-    """Write the values of all checkpoints to a CSV file and a figure."""
+def _write_curve(curve: list[tuple[Origin, Sampling, Result]], option: str | None) -> None:
+    """Write the values of all checkpoints, or of all values of an option of sampling, to a CSV file and a figure."""
     from gancli.verbs.evaluate import curves  # imports matplotlib
 
-    origin, last = curve[-1]
-    rows = [scorecard.Point(origin.images, result.values, result.spread) for origin, result in curve]
-    file = scorecard.write_curve(origin.folder, rows, last.protocol)
-    curves.draw(rows, last.floor, last.protocol, file.with_suffix(".png"))
+    origin, _, last = curve[-1]
+    rows = [
+        scorecard.Point(sampling.at if option else origin.images, result.values, result.spread)
+        for origin, sampling, result in curve
+    ]
+    name, over = (f"{origin.stem}-{option}", option) if option else ("curve", "images")
+    file = scorecard.write_curve(origin.folder, rows, last.protocol, name=name, over=over)
+    curves.draw(rows, last.floor, last.protocol, file.with_suffix(".png"), over=over)
     log.info("-> %s and .png", file)
 
 

@@ -2,6 +2,7 @@
 
 gancli eval outputs/mnist-dcgan/...
 gancli eval latest 'outputs/sweep/*' which=best
+gancli eval ckpt=latest 'truncation=[1,0.8,0.6]'
 gancli eval images=pictures.zip data=mnist
 """
 
@@ -38,6 +39,7 @@ class Keys:
     batch_size: int | None = key(BATCH)
     ema: bool = MISSING
     again: bool = MISSING
+    sampling: Any = key(free=True)  # arguments of Model.set_sampling(), one of which may be a list
     trust: list[str] = MISSING
     runtime: Runtime = field(default_factory=Runtime)
     data: Any = None  # None: the checkpoint's own
@@ -55,6 +57,13 @@ def check(values: Mapping[str, Any]) -> None:
         raise UsageError("ckpt is missing; add ckpt=... (a run or a checkpoint) or images=... (a folder, zip or npz)")
     if ckpt and images:
         raise UsageError(f"ckpt={ckpt} and images={images}: score one of them at a time")
+    lists = [name for name, value in values["sampling"].items() if isinstance(value, list)]
+    if len(lists) > 1:
+        raise UsageError(f"{' and '.join(lists)} are lists: a curve has one axis; give the others one value")
+    if lists and values["which"] == "all":
+        raise UsageError(f"which=all and several values of {lists[0]}: draw one curve at a time")
+    if lists and not values["sampling"][lists[0]]:
+        raise UsageError(f"{lists[0]}=[] is empty; name one or more values")
     if images and not values.get("data"):
         raise UsageError(f"images={images} must be scored against real images; name the data, such as data=mnist")
     if values["save_reference"] and "fid" not in values["metrics"]:
@@ -64,7 +73,8 @@ def check(values: Mapping[str, Any]) -> None:
 def unused(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that have no effect beside the others, with the reasons."""
     if values["images"]:
-        return dict.fromkeys(("which", "repeats", "ema"), "it applies to checkpoints, not to images=...; omit it")
+        reason = "it applies to checkpoints, not to images=...; omit it"
+        return dict.fromkeys(("which", "repeats", "ema", "sampling"), reason)
     return {"bootstrap": "it applies to images=...; a checkpoint draws new images for each of repeats=3"}
 
 

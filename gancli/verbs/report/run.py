@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gancli import config
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import replacing
 from gancli.folders import outputs
@@ -25,7 +26,7 @@ def report(cfg: Any) -> dict[str, float]:
     """
     found = runs.read_all(cfg.runs)
     table = build(
-        found, split=cfg.split, best=cfg.best, keys=cfg.metrics, only=runs.flatten(dict(cfg.only)),
+        found, split=cfg.split, best=cfg.best, keys=cfg.metrics, only=runs.flatten(config.plain(cfg.only)),
         mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best, found),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)

@@ -51,6 +51,7 @@ def caption(table: Table) -> str:
     )
     if sha := facts.get("features.weights_sha256"):
         measured += f" (weights {str(sha)[:8]})"
+    measured += "".join(f"; {k.partition('.')[2]} {v}" for k, v in facts.items() if k.startswith("sampling."))
     if "ema" in facts:
         measured += f"; {'averaged' if facts['ema'] else 'raw'} weights"
     if "seed" in facts:

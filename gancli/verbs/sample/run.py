@@ -58,7 +58,8 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
     asked = {key: value for key, value in (cfg.view or {}).items() if key in usual and value != usual[key].default}
     name = f"{saved.images:012d}-{type(view).__name__.lower()}-{cfg.format}-seed{cfg.seed}-n{cfg.n or USUAL}"
     name += "" if cfg.ema else "-raw"
-    return name + "".join(f"-{key}{_word(value)}" for key, value in (asked | dict(cfg.sampling)).items())
+    asked |= {key: value for key, value in cfg.sampling.items() if value is not None}
+    return name + "".join(f"-{key}{_word(value)}" for key, value in asked.items())
 
 
 def _word(value: Any) -> str:
