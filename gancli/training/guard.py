@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from gancli.errors import Terminated, UsageError
 from gancli.files import inside
@@ -60,6 +60,10 @@ def terminable() -> Iterator[None]:
         yield
 
 
+class Stopped(BaseException):
+    """A signal asks to stop what can be done again later, see StopSignal.interruptible()."""
+
+
 class StopSignal:
     """Catch a signal that asks to stop, so that the step can be finished and saved; a second Ctrl-C exits at once.
 
@@ -67,12 +71,16 @@ class StopSignal:
     that follow the first one change nothing.
     """
 
+    active: ClassVar["StopSignal | None"] = None  # the one that catches the signals of this process
+
     def __init__(self) -> None:
         self.signum = 0  # 0 until a signal arrives
+        self.interrupts = False  # whether a signal ends what is done now
 
     def __enter__(self) -> "StopSignal":
         self.handling = _handling(_asking(), self._caught)
         self.handling.__enter__()
+        StopSignal.active = self
         return self
 
     def _caught(self, signum: int, frame: FrameType | None) -> None:
@@ -82,10 +90,39 @@ class StopSignal:
             self.signum = signum
             import logging  # here and below: the help of the program reads this module, and answers at once
 
-            logging.getLogger("gancli").info("stopping after this step; press Ctrl-C again to exit at once")
+            what = "what is half done is left for later" if self.interrupts else "after this step"
+            logging.getLogger("gancli").info("stopping, %s; press Ctrl-C again to exit at once", what)
+            if self.interrupts:
+                self.interrupts = False
+                raise Stopped
 
     def __exit__(self, *exc: object) -> None:
+        StopSignal.active = None
         self.handling.__exit__(None, None, None)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a signal that asks to stop end what is inside at once: an evaluation, pictures, an examination.
+
+    What is inside can be done again, as it changes nothing of the run and writes whole files only. Contexts that
+    restore something of the run must be around this one, so that no signal interrupts the restoring. Without a
+    StopSignal this does nothing.
+
+    Raises:
+        Stopped: a signal arrives inside, or has arrived before.
+    """
+    stop = StopSignal.active
+    if stop is None:
+        yield
+        return
+    if stop.signum:
+        raise Stopped
+    stop.interrupts = True
+    try:
+        yield
+    finally:
+        stop.interrupts = False
 
 
 @contextmanager

@@ -35,7 +35,8 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 from gancli.views.base import View
 
-OWED = ("samples", "eval", "end")  # pictures, an evaluation, and what a run does once all images were seen
+# An examination, pictures, an evaluation, and what a run does once all images were seen, in the order of the log.
+OWED = ("doctor", "samples", "eval", "end")
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
 
 

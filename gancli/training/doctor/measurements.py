@@ -24,6 +24,7 @@ from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
 from gancli.training import runtime
+from gancli.training.guard import interruptible
 from gancli.training.runtime import Runtime
 
 PREFIX = "doctor/"
@@ -79,9 +80,12 @@ class Measurements:
 
         Args:
             progress: completed share of the run, from 0 to 1.
+
+        Raises:
+            Stopped: a signal asks to stop.
         """
         weights: list[Tensor] = list(self.model.parameters())
-        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
+        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss), interruptible():
             found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
         return {PREFIX + name: value for name, value in found.items()}
