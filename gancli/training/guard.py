@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -16,11 +17,11 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from gancli.errors import Terminated, UsageError
-from gancli.files import inside
+from gancli.files import LOCK, UNFINISHED, check_empty, inside
 
-LOCK = ".lock"  # exists in a folder while a process writes into it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DEAD = "its process ended without a word: it was killed, or its machine went down"
+_COMPLETE = ".complete"  # in UNFINISHED: it only has to be moved
 _TRIES, _PAUSE = 5, 0.05  # seconds; readers of a lock hold it for a moment
 
 _held: dict[Path, int] = {}  # folder that this process writes into -> its descriptor
@@ -179,6 +180,40 @@ def writing(folder: Path, advice: Callable[[], str] | None = None) -> Iterator[N
             full = f"no space left on the disk of {folder}; what was complete there is untouched; {what}"
             raise UsageError(full) from error
         check_in_place(folder)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a folder inside of ``folder`` to write results into, all of which are moved up when they are complete.
+
+    What an error, a signal or a kill leaves unfinished does not count: the folder is as empty as before, and the same
+    command may be repeated.
+
+    Raises:
+        UsageError: see writing(); or the folder holds files.
+    """
+    with writing(folder):
+        part = inside(folder, UNFINISHED)
+        if (part / _COMPLETE).exists():  # killed while they were moved
+            _move_up(part)
+        check_empty(folder)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            (part / _COMPLETE).touch()
+            _move_up(part)
+        finally:
+            if not (part / _COMPLETE).exists():
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _move_up(part: Path) -> None:
+    """Move complete results out of the folder that they were written into, and remove it."""
+    for each in sorted(part.iterdir()):
+        if each.name != _COMPLETE:
+            os.replace(each, part.parent / each.name)
+    shutil.rmtree(part)
 
 
 def check_in_place(folder: Path) -> None:
