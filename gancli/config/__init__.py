@@ -188,12 +188,17 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
     Raises:
         UsageError: see instantiate().
     """
+    from gancli.data.keys import typed, within
     from gancli.data.levels import Quantised
     from gancli.data.source import Source  # imports torch
 
     loader = {key: node[key] for key in schema.LOADER_KEYS if key in node}
     levels = {key: node[key] for key in schema.LEVELS_KEYS if key in node}
-    nested = {key: _domain(key, each, trust) for key, each in node.items() if _is_target(each)}
+    nested = {}
+    for key, each in node.items():
+        if _is_target(each):
+            with within(typed(key)):
+                nested[key] = _domain(each, trust)
     own = {k: v for k, v in node.items() if k not in loader | levels | nested}
     source = instantiate(own, Source, trust=trust, **nested)
     if loader.get("flip", False) is None:
@@ -213,13 +218,15 @@ def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any
     model.set_sampling(**values)
 
 
-def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:
+def _domain(node: Mapping[str, Any], trust: Sequence[str]) -> Any:
     """Build a data set nested in another one; only the outer one has a loader."""
+    from gancli.data.keys import typed
+
     source, loader = build_data(node, trust=trust)
     usual = {"flip": False, "resident": None, "workers": 2}
     for name, value in loader.items():
         if value != usual[name]:
-            raise UsageError(f"data.{key}.{name}={value} is not allowed; set data.{name}={value} for all of the data")
+            raise UsageError(f"{typed(name)}={value} is not allowed; set data.{name}={value} for all of the data")
     return source
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, get_args
 from gancli.data import layout as layouts
 from gancli.data.decode import Recipe
 from gancli.data.files import DATA_ROOT, Asked, Entry, open_files
+from gancli.data.keys import typed
 from gancli.data.layout import How, Layout, Named
 from gancli.data.pixels import check_crop
 from gancli.data.source import Images, Source, amount, folder
@@ -57,11 +58,11 @@ class FolderImages(Source):
     ) -> None:
         super().__init__("folder", size, channels, validation, seed)
         if not isinstance(root, str) or not root:
-            raise UsageError(f"data.root={root!r}: name a folder or zip of images: data.root=~/my-images")
+            raise UsageError(f"{typed('root')}={root!r}: name a folder or zip of images: {typed('root')}=~/my-images")
         for key, value, allowed in (("on_error", on_error, _ON_ERROR), ("layout", layout, get_args(How))):
             if value not in allowed:
                 hint = did_you_mean(str(value), allowed)
-                raise UsageError(f"data.{key}={value!r}: allowed are {', '.join(allowed)}{hint}")
+                raise UsageError(f"{typed(key)}={value!r}: allowed are {', '.join(allowed)}{hint}")
         self.root = folder(root)
         self.test = test if isinstance(test, str) else amount("test", test)
         self.layout, self.stratify = layout, stratify
@@ -75,7 +76,7 @@ class FolderImages(Source):
         self._notes = [found.note]
         parts, labels = found.parts, found.labels
         if isinstance(self.test, str):
-            other = layouts.read(open_files(folder(self.test), Asked("data.test")), self.layout)
+            other = layouts.read(open_files(folder(self.test), Asked("{node}.test")), self.layout)
             self._notes.append(f"test: {other.note}")
             parts, labels = {**parts, "test": other.parts.get("test") or other.parts["train"]}, labels | other.labels
         items = {split: _items(named, labels, found.classes) for split, named in parts.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from gancli.data.keys import typed
 from gancli.errors import UsageError
 
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -24,7 +25,7 @@ def check_crop(crop: str | int | None) -> str | int:
     if crop in ("center", "none") or (isinstance(crop, int) and not isinstance(crop, bool) and crop > 0):
         return crop
     raise UsageError(
-        f"data.crop={crop!r}: allowed are center (the largest centred square), none (squeeze to a square) "
+        f"{typed('crop')}={crop!r}: allowed are center (the largest centred square), none (squeeze to a square) "
         "and a number of pixels (a centred square of that side)"
     )
 

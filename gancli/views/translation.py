@@ -192,7 +192,7 @@ def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str
     """
     spec = model.spec
     channels = spec.source_channels if direction == "a2b" else spec.channels
-    entries = open_files(folder(source), Asked("source", layout=False)).entries()
+    entries = open_files(folder(source), Asked("source", layout="")).entries()
     if not entries:
         raise UsageError(f"source={source}: no pictures in it")
     _check_all(model, entries, channels, source)
