@@ -103,5 +103,6 @@ def remove_if_empty(folder: Path) -> bool:
     (folder / NAME).unlink(missing_ok=True)
     with suppress(OSError):  # the parent holds other runs
         folder.rmdir()
-        folder.parent.rmdir()
+        if folder.parent.resolve() != Path.cwd():
+            folder.parent.rmdir()
     return True

@@ -25,7 +25,7 @@ from gancli.verbs.base import Runtime
 
 # Keys that do not affect the weights.
 HOUSEKEEPING = (
-    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
+    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "other_data", "trust",
     *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
 )  # fmt: skip
 
@@ -78,7 +78,9 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings of a resumed run that are not those of its checkpoint: ``optimizer.lr=0.1 (saved: 0.2)``."""
     old, new = (_dotted(plain(node)) for node in (before, now))
-    keys = [key for key in {**old, **new} if key not in ("resume", "trust") and old.get(key) != new.get(key)]
+    keys = [
+        key for key in {**old, **new} if key not in ("resume", "other_data", "trust") and old.get(key) != new.get(key)
+    ]
     said = {True: "true", False: "false", None: "null"}
     shown = lambda value: said[value] if value is None or isinstance(value, bool) else value  # noqa: E731
     return [f"{key}={shown(new.get(key))} (saved: {shown(old.get(key))})" for key in keys]

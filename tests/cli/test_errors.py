@@ -131,3 +131,8 @@ def test_reading_a_config_with_a_wrong_value_names_the_key(cli, tmp_path: Path) 
     assert answer.code == 2
     assert "batch_sise" in answer.err and "batch_size" in answer.err
     assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_a_refused_run_takes_no_folder_away_in_which_the_user_stands(cli, tmp_path):
+    answer = cli("train", "data=fake", "loss=nll", "hydra.run.dir=run", "runtime=cpu")
+    assert answer.code == 2 and list(tmp_path.iterdir()) == []
