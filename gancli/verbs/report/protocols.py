@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from gancli.errors import UsageError
@@ -97,10 +98,14 @@ def require_one(cards: Sequence[Card]) -> None:
     key, values = next(iter(found.items()))
     raise UsageError(
         f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "
-        f"only.{key}={_text(values[0])}, or show them side by side with protocols=mixed"
+        f"{quote(f'only.{key}={_whole(values[0])}')}, or show them side by side with protocols=mixed"
     )
 
 
+def _whole(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = _whole(value)
     return text if len(text) <= 16 else f"{text[:12]}..."  # hashes

@@ -142,7 +142,7 @@ class Table:
 
 def build(
     runs: Sequence[Run], *, split: str, best: str | None, keys: Sequence[str] | None, only: Mapping[str, Any],
-    mixed: bool, better: Callable[[], Better],
+    mixed: bool, better: Callable[[], Better], score: Callable[..., str],
 ) -> Table:  # fmt: skip
     """Group the runs, choose their checkpoints, and refuse what cannot be compared. Without evaluations it has no keys.
 
@@ -155,6 +155,8 @@ def build(
         mixed: whether evaluations of different protocols are allowed in one table.
         better: returns the directions of all values; called after all other checks, because it imports torch.
 
+        score: returns the command that scores the runs, with more settings.
+
     Raises:
         UsageError: no such value, no evaluation of the protocol that is asked for, or several protocols.
     """
@@ -165,7 +167,7 @@ def build(
         such = f"with only={dict(only)}" if only else f"which {asked[0]} needs"
         raise UsageError(
             f"none of the {counted(len(runs), 'run')} has an evaluation on the {split} split, {such}; "
-            "gancli eval takes the same names as gancli report"
+            f"score them with:\n{score(*([f'metrics=[{asked[0]}]'] if asked and not only else []))}"
         )
     known = measured(cards)
     for key in asked:

@@ -1,9 +1,9 @@
 """Text around a table: names of the values, a caption on how they were measured, and warnings."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from gancli.errors import command
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import count
 from gancli.verbs.report.runs import VALIDATION, Run
@@ -130,12 +130,16 @@ def commands(table: Table, named: str | Sequence[str]) -> list[str]:
         table: the table.
         named: the runs as they were named, which gancli eval takes as well; it skips what is scored already.
     """
-    names = [str(each) for each in ([named] if isinstance(named, str) else named) if not Path(str(each)).is_file()]
-    names = [f"./{each}" if "=" in each.partition("/")[0] else each for each in names]  # it is no setting
-    split = [] if table.split == "test" else [f"split={table.split}"]
     wanted: list[list[str]] = [[]] if any(not each.last for each in table.runs()) else []
     wanted += [["which=best"]] if table.keys and any(each.choice and not each.best for each in table.runs()) else []
-    return [shlex.join(["gancli", "eval", *names, *split, *more]) for more in wanted]
+    return [scoring(named, table.split, *more) for more in wanted]
+
+
+def scoring(named: str | Sequence[str], split: str, *more: str) -> str:
+    """Return the command that scores runs as they were named on a split."""
+    names = [str(each) for each in ([named] if isinstance(named, str) else named) if not Path(str(each)).is_file()]
+    names = [f"./{each}" if "=" in each.partition("/")[0] else each for each in names]  # it is no setting
+    return command("eval", *names, *([] if split == "test" else [f"split={split}"]), *more)
 
 
 def _line(what: str, named: Sequence[str]) -> str:
