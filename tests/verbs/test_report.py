@@ -232,6 +232,17 @@ def test_what_changes_no_printed_digit_is_only_told(sweep, capsys) -> None:
     assert "device differs between evaluations: cpu | NVIDIA H200" in printed and "versions.torch differs" in printed
 
 
+@pytest.mark.parametrize("others", [{}, {"labels": None}])
+def test_conditional_models_are_compared_with_others_and_it_is_said(sweep, capsys, others) -> None:
+    score(sweep / "03", 3000, 1.0, labels="as frequent as in the split", **{})
+    score(sweep / "04", 3000, 2.0, **others)
+    reported(runs=sweep)
+    printed = capsys.readouterr().out
+    assert "both are scored as sets of images" in printed and "do not compare" not in printed
+    reported("only.labels='as frequent as in the split'", runs=sweep)
+    assert "scored as sets" not in capsys.readouterr().out
+
+
 def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
     for i in range(12):
         score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", images_generated=50)

@@ -160,7 +160,9 @@ def build(
     Raises:
         UsageError: no such value, no evaluation of the protocol that is asked for, or several protocols.
     """
-    reported = [_on(split, run, only) for run in runs]
+    every = [[card for card in run.cards if card.protocol.get("split") == split] for run in runs]
+    protocols.check_keys([card for each in every for card in each], only)
+    reported = [protocols.selected(each, only) for each in every]
     cards = [card for each in reported for card in each]
     asked = (*(keys or ()), *([best] if best else []))
     if not cards and (only or asked):
@@ -196,10 +198,6 @@ def measured(cards: Sequence[Card]) -> list[str]:
     """Return the keys of the measured values, without standard deviations and errors."""
     keys = dict.fromkeys(key for card in cards for key in card.values)
     return [key for key in keys if not key.endswith(("_std", "_se"))]
-
-
-def _on(split: str, run: Run, only: Mapping[str, Any]) -> list[Card]:
-    return protocols.selected([card for card in run.cards if card.protocol.get("split") == split], only)
 
 
 def _parts(cards: Sequence[Card], apart: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[Card]]]:

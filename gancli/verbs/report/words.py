@@ -58,6 +58,11 @@ def caption(table: Table) -> str:
         seeds = f"seed {facts['seed']}" if repeats == 1 else f"mean over {repeats} seeds from {facts['seed']} on"
         measured += f"; {seeds}" if table.translated else f"; latents: {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
+    if len(protocols.with_labels(card for each in table.runs() for card in each.cards)) > 1:
+        parts.append(
+            "Conditional models draw classes as frequent as in the split, the others draw without labels: both are "
+            "scored as sets of images."
+        )
     if protocols.DIRECTION in table.apart:
         parts.append("Each direction has its own images and features: do not compare directions with each other.")
     if others := [key for key in table.apart if key != protocols.DIRECTION]:
