@@ -18,6 +18,7 @@ from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint, folder
 from gancli.errors import UsageError
 from gancli.files import shown
+from gancli.ranges import Bits
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
@@ -121,6 +122,7 @@ class Unpaired(Source):
         validation: int | float = 0.05,
         seed: int = 0,
         on_error: str = "refuse",
+        bit_depth: Bits | None = None,
     ) -> None:
         kind = type(self).__name__.lower()
         super().__init__(kind, size, channels, validation, seed)
@@ -132,7 +134,14 @@ class Unpaired(Source):
         self.load = check_load(load or (1 if root is None else LARGER))
         self.flip = root is not None
         if root is not None:
-            options = {"channels": channels, "crop": crop, "test": test, "validation": validation, "seed": seed}
+            options: dict[str, Any] = {
+                "bit_depth": bit_depth,
+                "channels": channels,
+                "crop": crop,
+                "test": test,
+                "validation": validation,
+                "seed": seed,
+            }
             a, b = self._sides(root, {**options, "size": size or SIZE, "load": self.load, "on_error": on_error})
         assert a is not None and b is not None
         self.domains = (b, a) if swap else (a, b)

@@ -50,6 +50,7 @@ class Asked(NamedTuple):
     sizes: str = "training requires a single size: add {node}.size=64"
     broken: str = "repair or remove them, or add {node}.on_error=skip"
     layout: str = "{node}.layout"  # empty: no such key can be typed for it
+    depth: str = "{node}.bit_depth"  # likewise
     trained: bool = True  # it is data to train on, which must hold some of every class
 
     def here(self) -> "Asked":
@@ -57,7 +58,7 @@ class Asked(NamedTuple):
         names = {"node": prefix(), "group": chosen().rstrip("=")}
         return Asked(
             self.key.format(**names), self.sizes.format(**names), self.broken.format(**names),
-            self.layout.format(**names), self.trained,
+            self.layout.format(**names), self.depth.format(**names), self.trained,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from gancli.data.source import Images, Source, amount, folder
 from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import shown
+from gancli.ranges import Bits
 
 _ON_ERROR = ("refuse", "skip")
 
@@ -36,6 +37,7 @@ class FolderImages(Source):
     - `validation`: fraction or number of training images to hold out. Ignored if there is a ``validation/`` folder.
     - `seed`: seed of the held-out images.
     - `on_error`: "refuse" (raise an error) or "skip" files that cannot be read, including decompression bombs.
+    - `bit_depth`: bits that pictures of 16 bits per channel use, such as 12; None: all of them.
     - `layout`: "auto"; "classes": every top-level folder is a class; or "flat": all images, without classes.
     - `stratify`: hold out as many images of each class as its share, and leave each some to train on. False, which runs
       of earlier releases were trained with: hold out any.
@@ -55,6 +57,7 @@ class FolderImages(Source):
         on_error: str = "refuse",
         layout: How = "auto",
         stratify: bool = False,
+        bit_depth: Bits | None = None,
     ) -> None:
         super().__init__("folder", size, channels, validation, seed)
         if not isinstance(root, str) or not root:
@@ -66,7 +69,7 @@ class FolderImages(Source):
         self.root = folder(root)
         self.test = test if isinstance(test, str) else amount("test", test)
         self.layout, self.stratify = layout, stratify
-        self.recipe = Recipe(self.size, self.channels, check_crop(crop), on_error == "skip")
+        self.recipe = Recipe(self.size, self.channels, check_crop(crop), on_error == "skip", bit_depth)
 
     def _layout(self) -> Layout:
         return layouts.read(open_files(self.root, self.asked), self.layout)

@@ -62,7 +62,7 @@ _SETS = {
 }
 
 _CELEBA_ASKED = Asked(
-    "{group}=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout=""
+    "{group}=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout="", depth=""
 )
 
 # What a failed download raises: no network, a full disk, a web page instead of a file, a partial file.
