@@ -6,6 +6,7 @@ gancli.train(["model=cgan", "data=digits", "images=20k"])
 model = gancli.load("latest")
 images = model.sample(64, label=3, seed=1)  # (64, 1, 8, 8) uint8
 scores = gancli.evaluate(["latest", "features=classifier"])  # {"fid": ..., "is": ...}
+sweep = gancli.evaluate(["outputs/sweep/*"])  # {"outputs/sweep/seed=1": {"fid": ..., "is": ...}, ...}
 losses = [run.curve("loss/generator") for run in gancli.runs("outputs/*")]
 
 Everywhere a run may be named by its folder, one of its checkpoints, or ``latest``. Errors that the caller can fix are
@@ -161,24 +162,40 @@ def train(overrides: Sequence[str] = ()) -> "Run":
     return folders.read(calls.call("train", overrides).folder)
 
 
-def evaluate(overrides: Sequence[str] = ("latest",), **sampling: Any) -> dict[str, float]:
-    """Score one checkpoint or one set of images as ``gancli eval <overrides>`` does; the score card is written, too.
+def evaluate(overrides: Sequence[str] = ("latest",), **sampling: Any) -> dict[str, Any]:
+    """Score checkpoints, runs, sweeps or images as ``gancli eval <overrides>`` does; score cards are written, too.
 
     Args:
-        overrides: settings as on the command line: ``["latest", "n=10k", "metrics=[fid,kid]"]``.
+        overrides: settings as on the command line: ``["latest", "n=10k", "metrics=[fid,kid]"]``. Several runs,
+            checkpoints, sweeps and globs may be named: ``["outputs/sweep/*", "which=best"]``.
         sampling: options of the model, such as ``truncation=0.7``; one of them may be a list, ``truncation=[1, 0.7]``.
 
     Returns:
-        The values by name, those that the score card has; see ``conf/eval.yaml``. For a list, the names begin with its
-        values: ``truncation=0.7/fid``.
+        The values by name, those that the score card has; see ``conf/eval.yaml``. For a list of ``sampling``, the names
+        begin with its values: ``truncation=0.7/fid``. Of several checkpoints, such values by the path of each; those
+        that could not be scored are left out, and a warning in the log says why.
 
     Raises:
-        UsageError: a setting is wrong, or several checkpoints are named.
+        UsageError: a setting is wrong, or nothing could be scored.
     """
+    import logging
+
     from gancli.cli import calls
 
     options = [f"sampling.{key}={json.dumps(value)}" for key, value in sampling.items()]
-    return calls.call("eval", [*overrides, *options]).metrics
+    jobs = calls.call_each("eval", [*overrides, *options])
+    if len(jobs) == 1:
+        return next(iter(jobs.values()))().metrics
+    found: dict[str, Any] = {}
+    for path, job in jobs.items():
+        try:
+            found[str(path)] = job().metrics
+        except UsageError as error:
+            logging.getLogger("gancli").warning("%s: %s", path, error)
+            last = error
+    if not found:
+        raise last
+    return found
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> "DictConfig":

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from gancli.errors import UsageError
 
 TEMPORARY = ".tmp"  # suffix of unfinished files, which a killed process leaves behind
+LOCK = ".lock"  # exists in a folder while a process writes into it
+UNFINISHED = ".unfinished.tmp"  # folder in a folder of results, which holds them until they are complete
 LONGEST = 255  # bytes of a file's name that common file systems take
 SHORT = 60  # bytes of a value in the name of a folder
 
@@ -34,8 +36,8 @@ def sha256_file(path: Path) -> str:
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder that already holds files. Raises UsageError."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Refuse a folder that holds files other than those that a killed process left unfinished. Raises UsageError."""
+    if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - {LOCK, UNFINISHED}):
         raise UsageError(f"{folder} is not empty, and nothing is overwritten; choose another folder with out=...")
 
 

@@ -11,6 +11,7 @@ Units = Annotated[int, ">= 1", "<= 65536"]  # channels, units, dimensions
 Depth = Annotated[int, ">= 1", "<= 1000"]  # layers, blocks, stages: each is built, so that a million would take hours
 Extra = Annotated[int, ">= 0", "<= 1000"]  # layers that there may be none of
 Positive = Annotated[int, ">= 1"]
+Bits = Annotated[int, ">= 1", "<= 16"]
 Share = Annotated[float, ">= 0", "<= 1"]
 Drop = Annotated[float, ">= 0", "< 1"]  # the share of units that dropout removes
 Threads = Annotated[int, ">= 0", "<= 1024"]

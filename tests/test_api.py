@@ -85,14 +85,27 @@ def test_translations(outputs: Path) -> None:
         model.sample(2)
 
 
-def test_evaluate_takes_one_run(outputs: Path, capsys) -> None:
+def test_evaluate_takes_one_run_and_several(outputs: Path, capsys) -> None:
     (run,) = gancli.runs("latest")
     values = gancli.evaluate([str(run.folder), *QUICK])
     assert set(values) == {"precision", "recall"} and values == gancli.evaluate(["ckpt=latest", *QUICK])
     assert [card.values for card in gancli.runs("latest")[0].cards] == [values]
-    with pytest.raises(UsageError, match="2 checkpoints are named"):
-        gancli.evaluate([str(outputs), *QUICK])
+    runs = sorted(str(each.folder) for each in gancli.runs(outputs))
+    for several in ([str(outputs)], runs, [f"{outputs}/*/*"], [f"ckpt=[{','.join(runs)}]"]):
+        found = gancli.evaluate([*several, *QUICK])
+        assert sorted(found) == runs and found[str(run.folder)] == values and len(runs) == 2
     assert "gancli: " not in capsys.readouterr().err
+
+
+def test_evaluate_goes_on_after_a_run_that_cannot_be_scored(outputs: Path, capsys) -> None:
+    (run,) = gancli.runs("latest")
+    found = gancli.evaluate([str(run.folder), "no/such", *QUICK])
+    assert set(found) == {str(run.folder)}
+    assert "no/such: no checkpoint or run folder at no/such" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="nor/this"):
+        gancli.evaluate(["no/such", "nor/this", *QUICK])
+    with pytest.raises(UsageError, match="2 checkpoints are named"):
+        gancli.compose("eval", [str(outputs)])
 
 
 def test_compose_writes_nothing(outputs: Path) -> None:

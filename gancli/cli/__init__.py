@@ -127,6 +127,10 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
     from gancli.config import composition
 
     verb = job.verb
+    if arguments.shows_config(flags):  # Hydra shows the config of a job without calling it
+        code = once(Job(verb, quiet=job.quiet, only_config=True), arguments.without_config(flags), settings)
+        if code:
+            return code
     typed = [verb, *("-m" if flag == "--multirun" else flag for flag in flags), *settings]
     composition.SweepFolder.folder, composition.SweepFolder.swept = None, ()
     name = verb
@@ -234,13 +238,13 @@ class Job:
         if record.before and record.kept and not sweeps and self.resumed is None:
             raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
         checked = self.config = config.check(cfg)
-        if self.only_config:
-            record.withdraw()
-            return
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
         config.check_used(job.overrides, VERBS[self.verb].unused(checked))
+        if self.only_config:
+            record.withdraw()
+            return
         digest = config.digest(checked)
         if sweeps and record.is_done(digest):
             print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gancli.errors import UsageError, did_you_mean
 
@@ -20,6 +20,18 @@ _PATHS = (  # keys of paths, in addition to a verb's own
     "source", "view.source", "view.image", "view.mask",
 )  # fmt: skip
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as one word; anything else needs quotes
+
+
+def shows_config(flags: Sequence[str]) -> bool:
+    """Tell whether the flags ask for the config of a job, which is checked as one that is run."""
+    return "--cfg" in flags and flags[flags.index("--cfg") + 1] != "hydra" and "--multirun" not in flags
+
+
+def without_config(flags: Sequence[str]) -> list[str]:
+    """Return the flags without those that show a config."""
+    dropped = {i for i, flag in enumerate(flags) if flag in ("--cfg", "--package")}
+    shown = {i + 1 for i in dropped} | dropped | {i for i, flag in enumerate(flags) if flag == "--resolve"}
+    return [flag for i, flag in enumerate(flags) if i not in shown]
 
 
 def split(

@@ -112,7 +112,7 @@ def _no_option(path: str, options: list[str]) -> str:
     # Hydra lists no options for a list, penalty=[a,b], and never those in subfolders, experiment=lecture/a.
     options = sorted({*options, *shipped})
     if package := _PLUGINS.get((group, option)):
-        return f"{group}={option} is not installed; run: pip install {package}"
+        return f"{group}={option} is not installed; run:\npip install {package}"
     listed = f" (allowed: {', '.join(options)})" if options else " (none is allowed)"
     return f"{group}={option}: no such option{did_you_mean(option, options)}{listed}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gancli.errors import UsageError
 from gancli.files import replacing
+from gancli.folders import outputs
 from gancli.structure import STATUS, read_json
 from gancli.training.guard import check_in_place, locked, told
 
@@ -97,11 +98,14 @@ class Record:
 
 
 def remove_if_empty(folder: Path) -> bool:
-    """Remove the folder of a run that wrote nothing but its status, and its parent if that is then empty."""
+    """Remove the folder of a run that wrote nothing but its status, and its parents up to outputs/ if then empty."""
     if folder == Path.cwd() or not folder.is_dir() or {p.name for p in folder.iterdir()} - {NAME}:
         return False
     (folder / NAME).unlink(missing_ok=True)
-    with suppress(OSError):  # the parent holds other runs
+    with suppress(OSError):  # a parent holds other runs
         folder.rmdir()
-        folder.parent.rmdir()
+        for parent in (folder.parent, folder.parent.parent):
+            if parent.resolve() == Path.cwd() or (parent != folder.parent and parent.resolve() != outputs().resolve()):
+                break
+            parent.rmdir()
     return True

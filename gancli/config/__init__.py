@@ -26,7 +26,7 @@ from gancli.verbs.base import Runtime
 
 # Keys that do not affect the weights.
 HOUSEKEEPING = (
-    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "trust",
+    "checkpoint", "samples", "log", "eval", "doctor", "features", "resume", "other_data", "trust",
     *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
 )  # fmt: skip
 
@@ -72,7 +72,9 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the settings of a resumed run that are not those of its checkpoint: ``optimizer.lr=0.1 (saved: 0.2)``."""
     old, new = (_dotted(plain(node)) for node in (before, now))
-    keys = [key for key in {**old, **new} if key not in ("resume", "trust") and old.get(key) != new.get(key)]
+    keys = [
+        key for key in {**old, **new} if key not in ("resume", "other_data", "trust") and old.get(key) != new.get(key)
+    ]
     said = {True: "true", False: "false", None: "null"}
     shown = lambda value: said[value] if value is None or isinstance(value, bool) else value  # noqa: E731
     return [f"{key}={shown(new.get(key))} (saved: {shown(old.get(key))})" for key in keys]
@@ -183,12 +185,17 @@ def build_data(node: Mapping[str, Any], *, trust: Sequence[str] = ()) -> tuple[A
     Raises:
         UsageError: see instantiate().
     """
+    from gancli.data.keys import typed, within
     from gancli.data.levels import Quantised
     from gancli.data.source import Source  # imports torch
 
     loader = {key: node[key] for key in schema.LOADER_KEYS if key in node}
     levels = {key: node[key] for key in schema.LEVELS_KEYS if key in node}
-    nested = {key: _domain(key, each, trust) for key, each in node.items() if _is_target(each)}
+    nested = {}
+    for key, each in node.items():
+        if _is_target(each):
+            with within(typed(key)):
+                nested[key] = _domain(each, trust)
     own = {k: v for k, v in node.items() if k not in loader | levels | nested}
     source = instantiate(own, Source, trust=trust, **nested)
     if loader.get("flip", False) is None:
@@ -208,13 +215,15 @@ def set_sampling(model: Any, node: Mapping[str, Any], sampling: Mapping[str, Any
     model.set_sampling(**values)
 
 
-def _domain(key: str, node: Mapping[str, Any], trust: Sequence[str]) -> Any:
+def _domain(node: Mapping[str, Any], trust: Sequence[str]) -> Any:
     """Build a data set nested in another one; only the outer one has a loader."""
+    from gancli.data.keys import typed
+
     source, loader = build_data(node, trust=trust)
     usual = {"flip": False, "resident": None, "workers": 2}
     for name, value in loader.items():
         if value != usual[name]:
-            raise UsageError(f"data.{key}.{name}={value} is not allowed; set data.{name}={value} for all of the data")
+            raise UsageError(f"{typed(name)}={value} is not allowed; set data.{name}={value} for all of the data")
     return source
 
 

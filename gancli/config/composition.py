@@ -268,8 +268,8 @@ def _schema(root: type[Any]) -> DictConfig:
 
 
 def _root_values(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may be taken from a saved config: the verb's own keys, which exclude ``hydra``, except ``trust``."""
-    known = {each.name for each in fields(VERBS[verb].keys)} - {"trust"}
+    """Return what may be taken from a saved config: the verb's own keys, except what only one command may say."""
+    known = {each.name for each in fields(VERBS[verb].keys)} - {"trust", "other_data"}
     return {key: value for key, value in values.items() if key in known}
 
 
@@ -282,6 +282,6 @@ def add_resume(values: Mapping[str, Any], folder: str) -> str:
     """Make a run's own config the primary one, with ``folder`` as the run folder, and return its name."""
     defaults: list[Any] = [f"/{SCHEMAS}/train@_here_", "/hydra/gancli", "_self_", *({group: None} for group in FREE)]
     defaults += [{f"override hydra/{group}": "none"} for group in ("job_logging", "hydra_logging")]
-    own = {"trust": [], "hydra": {"run": {"dir": folder}}}
+    own = {"trust": [], "other_data": False, "hydra": {"run": {"dir": folder}}}
     _store("resume", {"defaults": defaults, **_root_values("train", values), **own})
     return "resume"

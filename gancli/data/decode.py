@@ -45,15 +45,21 @@ class Recipe:
     channels: int | None = None
     crop: str | int = "center"
     skip: bool = False  # skip unreadable files instead of raising an error
+    bit_depth: int | None = None  # bits that pictures of 16 bits per channel use; None: all
     half: int | None = None  # 0 or 1: keep the left or the right half of each picture, before any other step
 
 
 def cache_key(entries: Sequence[Entry], recipe: Recipe, counts: dict[str, int], seed: int) -> str:
     """Return the SHA-256 of the preprocessing and of the files' names, sizes and stamps, in stored order."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, vars(recipe), counts, seed], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_FORMAT, _facts(recipe), counts, seed], sort_keys=True).encode())
     for entry in entries:
         digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _facts(recipe: Recipe) -> dict[str, object]:
+    """Return the recipe without a bit depth that is not set, which files cached by earlier releases do not have."""
+    return {key: value for key, value in vars(recipe).items() if key != "bit_depth" or value is not None}
 
 
 def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tuple[np.ndarray, dict]:
@@ -75,7 +81,8 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
     pixels, meta = found
     if meta["skipped"]:
         logger.warning("%s: %s", root, skipped_words(entries, meta))
-    if text := depth_warning(*meta.get("deep", (0, 0))):
+    deep, brightest = meta.get("deep", (0, 0))
+    if text := depth_warning(deep, brightest, entries[0].files.asked.depth):
         logger.warning("%s: %s", root, text)
     return pixels, meta
 
@@ -84,7 +91,7 @@ def _decode_to_cache(
     entries: Sequence[Entry], recipe: Recipe, key: str, root: Path, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, dict]:
     broken: list[tuple[int, str]] = []
-    facts, deep = Facts(), Depth()
+    facts, deep = Facts(), Depth(recipe.bit_depth)
     try:
         with cache.writing(key, shape) as writer:
             logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
@@ -104,7 +111,7 @@ def _decode_to_cache(
         *(cache.decoded_dir(), reason, len(entries)),
     )
     broken.clear()
-    facts, deep = Facts(), Depth()
+    facts, deep = Facts(), Depth(recipe.bit_depth)
     pixels = np.empty((len(entries), *shape), np.uint8)
     count = 0
     for count, image in enumerate(_rows(entries, recipe, shape, broken, facts, deep), 1):

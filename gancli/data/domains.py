@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 from gancli.data.decode import upright_sizes
 from gancli.data.files import DATA_ROOT, open_files
 from gancli.data.folder import FolderImages
+from gancli.data.keys import chosen, typed
 from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint, folder
 from gancli.errors import UsageError
 from gancli.files import shown
+from gancli.ranges import Bits
 
 LARGER = 286 / 256  # size of a loaded picture relative to its random crop (Isola et al. 2017)
 SIZE = 256  # default height and width of pictures from a folder, in pixels
@@ -41,7 +43,10 @@ class Domains(FolderImages):
         if self.load == 1:
             return plain
         if self.size is None:
-            raise UsageError(f"data.load={self.load} crops pictures to a fixed size: add data.size=256, or data.load=1")
+            raise UsageError(
+                f"{self.prefix}.load={self.load} crops pictures to a fixed size: add {self.prefix}.size=256, or "
+                f"{self.prefix}.load=1"
+            )
         return replace(plain, pixels=self._loaded(round(self.size * self.load)).split("train").pixels)
 
     def _loaded(self, size: int) -> FolderImages:
@@ -52,7 +57,7 @@ class Domains(FolderImages):
 class Side(Domains):
     """One of two domains under a root: folders trainA, testA, valA (`layout.side_of`), or a half of each AB picture."""
 
-    asked = DATA_ROOT._replace(layout=False)
+    asked = DATA_ROOT._replace(layout="")
 
     def __init__(
         self, root: str, side: str, half: bool = False, partner: "Side | None" = None, **kwargs: Any
@@ -117,17 +122,26 @@ class Unpaired(Source):
         validation: int | float = 0.05,
         seed: int = 0,
         on_error: str = "refuse",
+        bit_depth: Bits | None = None,
     ) -> None:
         kind = type(self).__name__.lower()
         super().__init__(kind, size, channels, validation, seed)
         if (root is None) == (a is None or b is None) or (root is not None and (a or b)):
             raise UsageError(
-                f"data={kind} needs a folder or zip, data.root=..., or two data sets, as in data/a=mnist data/b=digits"
+                f"{chosen(kind)} needs a folder or zip, {typed('root')}=..., or two data sets, as in data/a=mnist "
+                "data/b=digits"
             )
         self.load = check_load(load or (1 if root is None else LARGER))
         self.flip = root is not None
         if root is not None:
-            options = {"channels": channels, "crop": crop, "test": test, "validation": validation, "seed": seed}
+            options: dict[str, Any] = {
+                "bit_depth": bit_depth,
+                "channels": channels,
+                "crop": crop,
+                "test": test,
+                "validation": validation,
+                "seed": seed,
+            }
             a, b = self._sides(root, {**options, "size": size or SIZE, "load": self.load, "on_error": on_error})
         assert a is not None and b is not None
         self.domains = (b, a) if swap else (a, b)
@@ -165,13 +179,13 @@ class Unpaired(Source):
         if self.load == 1 or images.pixels.shape[2:] != images.spec.shape[1:]:
             return replace(images, pixels=plain.pixels, spec=plain.spec) if self.load == 1 else images
         if plain.spec.height != plain.spec.width:
-            raise UsageError(f"data.load={self.load} requires square pictures: add data.size=64")
+            raise UsageError(f"{self.prefix}.load={self.load} requires square pictures: add {self.prefix}.size=64")
         return replace(plain, pixels=fit(plain.pixels, round(plain.spec.height * self.load), None))
 
     def _joined(self, a: Images, b: Images) -> Images:
         sizes = [f"{images.spec.height}x{images.spec.width}" for images in (a, b)]
         if sizes[0] != sizes[1]:
-            raise UsageError(f"domain a has pictures of {sizes[0]} and b of {sizes[1]}: add data.size=...")
+            raise UsageError(f"domain a has pictures of {sizes[0]} and b of {sizes[1]}: add {self.prefix}.size=...")
         return replace(b, source=a, spec=replace(b.spec, source_channels=a.spec.channels, paired=self.paired))
 
 
@@ -192,7 +206,9 @@ class Paired(Unpaired):
 
     def _sides(self, root: str, options: dict[str, Any]) -> tuple[Side, Side]:
         if options["on_error"] != "refuse":
-            raise UsageError("data.on_error=skip would break pairs: repair or remove the files that cannot be read")
+            raise UsageError(
+                f"{typed('on_error')}=skip would break pairs: repair or remove the files that cannot be read"
+            )
         half = not has_sides(open_files(folder(root)))
         a, b = (PairedSide(root, side, half=half, **options) for side in "AB")
         if half:
@@ -204,7 +220,8 @@ class Paired(Unpaired):
             if alone or sorted(ours) != sorted(theirs):
                 which = shown(alone[0]) if alone else "two files of one name"
                 raise UsageError(
-                    f"data.root={root}: {split} has {which} without a partner; pairs need the same name in A and B"
+                    f"{typed('root')}={root}: {split} has {which} without a partner; pairs need the same name in A and "
+                    "B"
                 )
         return a, PairedSide(root, "B", partner=a, **options)
 
@@ -217,14 +234,16 @@ class Paired(Unpaired):
             ours, theirs = ((each.spec.width, each.spec.height) for each in (a.split(split), b.split(split)))
             if not _same_shape(ours, theirs, "center"):
                 raise UsageError(
-                    f"data=paired: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart; "
+                    f"{chosen('paired')}: pictures of {_times(ours)} and {_times(theirs)} would be cropped apart; "
                     "choose data of one shape"
                 )
         return super()._load(split)
 
     def _joined(self, a: Images, b: Images) -> Images:
         if len(a) != len(b):
-            raise UsageError(f"data=paired: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both")
+            raise UsageError(
+                f"{chosen('paired')}: {len(a)} pictures in a and {len(b)} in b; pairs need as many in both"
+            )
         return super()._joined(a, b)
 
 
@@ -240,8 +259,9 @@ def _check_shapes(a: Side, b: Side) -> None:
     ]
     if apart:
         raise UsageError(
-            f"data.root={a.root}: {len(apart)} of {len(pairs)} pairs have pictures of different shapes ({apart[0]}), "
-            "which would be cropped apart; make them equal, or squeeze both with data.crop=none"
+            f"{typed('root')}={a.root}: {len(apart)} of {len(pairs)} pairs have pictures of different shapes "
+            f"({apart[0]}), "
+            f"which would be cropped apart; make them equal, or squeeze both with {typed('crop')}=none"
         )
 
 
@@ -259,5 +279,7 @@ def _same_shape(a: tuple[int, int], b: tuple[int, int], crop: str | int) -> bool
 def check_load(load: float) -> float:
     """Return ``load`` if it is a number in [1, 4], otherwise raise UsageError."""
     if isinstance(load, bool) or not isinstance(load, int | float) or not 1 <= load <= 4:
-        raise UsageError(f"data.load={load!r}: allowed are numbers from 1 (no crop) to 4, e.g. data.load=1.117")
+        raise UsageError(
+            f"{typed('load')}={load!r}: allowed are numbers from 1 (no crop) to 4, e.g. {typed('load')}=1.117"
+        )
     return load

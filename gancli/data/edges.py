@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gancli.data import keys
 from gancli.data.source import Images, Source, fingerprint
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -26,9 +27,13 @@ class Edges(Source):
     def __init__(self, of: Source | None = None, threshold: float = 40.0) -> None:
         super().__init__("edges", validation=0)
         if of is None:
-            raise UsageError("data=edges computes the edges of another data set: choose one, e.g. data/of=shapes")
+            with keys.within(keys.typed("of")):
+                example = keys.chosen("shapes")
+            raise UsageError(
+                f"{keys.chosen('edges')} computes the edges of another data set: choose one, e.g. {example}"
+            )
         if threshold <= 0:
-            raise UsageError(f"data.threshold={threshold}: allowed are numbers above 0, e.g. data.threshold=40")
+            raise UsageError(f"{keys.typed('threshold')}={threshold}: allowed are numbers above 0, such as 40")
         self.of, self.threshold = of, threshold
 
     def notes(self) -> list[str]:

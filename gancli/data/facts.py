@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gancli.data.files import Entry
+from gancli.data.keys import typed
 from gancli.data.pixels import upright_size
 from gancli.errors import UsageError
 from gancli.files import shown
@@ -110,6 +111,7 @@ def check_classes(labels: np.ndarray, class_names: tuple[str, ...], root: Path) 
     if not counts.all():
         name = class_names[int(counts.argmin())]
         raise UsageError(
-            f"{root}: class {name!r} has no training image left; hold out less with data.test= and data.validation=, "
+            f"{root}: class {name!r} has no training image left; hold out less with {typed('test')}= and "
+            f"{typed('validation')}=, "
             "or take the class away"
         )

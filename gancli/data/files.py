@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from gancli.data import untrusted
+from gancli.data.keys import chosen, prefix
 from gancli.data.untrusted import FORMATS, Unreadable, one_line
 from gancli.errors import UsageError
 from gancli.files import leaves, shown
@@ -40,13 +41,25 @@ class Entry:
 
 
 class Asked(NamedTuple):
-    """How a user names a folder of images, and what can be done about its faults there."""
+    """How a user names a folder of images, and what can be done about its faults there.
 
-    key: str = "data.root"
-    sizes: str = "training requires a single size: add data.size=64"
-    broken: str = "repair or remove them, or add data.on_error=skip"
-    layout: bool = True  # the key data.layout can be typed for it
+    In its texts, ``{node}`` is the node of the data set, ``data`` or ``data.a``, and ``{group}`` its group.
+    """
+
+    key: str = "{node}.root"
+    sizes: str = "training requires a single size: add {node}.size=64"
+    broken: str = "repair or remove them, or add {node}.on_error=skip"
+    layout: str = "{node}.layout"  # empty: no such key can be typed for it
+    depth: str = "{node}.bit_depth"  # likewise
     trained: bool = True  # it is data to train on, which must hold some of every class
+
+    def here(self) -> "Asked":
+        """Return the texts for the data set that is built or read now."""
+        names = {"node": prefix(), "group": chosen().rstrip("=")}
+        return Asked(
+            self.key.format(**names), self.sizes.format(**names), self.broken.format(**names),
+            self.layout.format(**names), self.depth.format(**names), self.trained,
+        )  # fmt: skip
 
 
 DATA_ROOT = Asked()
@@ -80,7 +93,7 @@ class Files(ABC):
 
 class Directory(Files):
     def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
-        self.root, self.asked = root, asked
+        self.root, self.asked = root, asked.here()
 
     def listing(self) -> list[Entry]:
         try:
@@ -116,7 +129,7 @@ class Directory(Files):
 
 class Archive(Files):
     def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
-        self.root, self.asked = root, asked
+        self.root, self.asked = root, asked.here()
 
     @cached_property
     def zip(self) -> untrusted.Zip:
@@ -148,8 +161,9 @@ def open_files(root: Path, asked: Asked = DATA_ROOT) -> Files:
     if os.path.isdir(root):
         return Directory(root, asked)
     if not os.path.lexists(root):  # nor can a name be there that is too long
-        example = f": {asked.key}=~/my-images" if asked == DATA_ROOT else ""
-        raise UsageError(f"{asked.key}={root}: no such folder or zip; name a folder or zip of images{example}")
+        key = asked.here().key
+        example = f": {key}=~/my-images" if asked == DATA_ROOT else ""
+        raise UsageError(f"{key}={root}: no such folder or zip; name a folder or zip of images{example}")
     archive = Archive(root, asked)
     try:
         _ = archive.zip

@@ -6,12 +6,14 @@ from typing import ClassVar, get_args
 from gancli.data import layout as layouts
 from gancli.data.decode import Recipe
 from gancli.data.files import DATA_ROOT, Asked, Entry, open_files
+from gancli.data.keys import typed
 from gancli.data.layout import How, Layout, Named
 from gancli.data.pixels import check_crop
 from gancli.data.source import Images, Source, amount, folder
 from gancli.data.splits import Item, decode_splits
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import shown
+from gancli.ranges import Bits
 
 _ON_ERROR = ("refuse", "skip")
 
@@ -35,6 +37,7 @@ class FolderImages(Source):
     - `validation`: fraction or number of training images to hold out. Ignored if there is a ``validation/`` folder.
     - `seed`: seed of the held-out images.
     - `on_error`: "refuse" (raise an error) or "skip" files that cannot be read, including decompression bombs.
+    - `bit_depth`: bits that pictures of 16 bits per channel use, such as 12; None: all of them.
     - `layout`: "auto"; "classes": every top-level folder is a class; or "flat": all images, without classes.
     - `stratify`: hold out as many images of each class as its share, and leave each some to train on. False, which runs
       of earlier releases were trained with: hold out any.
@@ -54,18 +57,19 @@ class FolderImages(Source):
         on_error: str = "refuse",
         layout: How = "auto",
         stratify: bool = False,
+        bit_depth: Bits | None = None,
     ) -> None:
         super().__init__("folder", size, channels, validation, seed)
         if not isinstance(root, str) or not root:
-            raise UsageError(f"data.root={root!r}: name a folder or zip of images: data.root=~/my-images")
+            raise UsageError(f"{typed('root')}={root!r}: name a folder or zip of images: {typed('root')}=~/my-images")
         for key, value, allowed in (("on_error", on_error, _ON_ERROR), ("layout", layout, get_args(How))):
             if value not in allowed:
                 hint = did_you_mean(str(value), allowed)
-                raise UsageError(f"data.{key}={value!r}: allowed are {', '.join(allowed)}{hint}")
+                raise UsageError(f"{typed(key)}={value!r}: allowed are {', '.join(allowed)}{hint}")
         self.root = folder(root)
         self.test = test if isinstance(test, str) else amount("test", test)
         self.layout, self.stratify = layout, stratify
-        self.recipe = Recipe(self.size, self.channels, check_crop(crop), on_error == "skip")
+        self.recipe = Recipe(self.size, self.channels, check_crop(crop), on_error == "skip", bit_depth)
 
     def _layout(self) -> Layout:
         return layouts.read(open_files(self.root, self.asked), self.layout)
@@ -75,7 +79,7 @@ class FolderImages(Source):
         self._notes = [found.note]
         parts, labels = found.parts, found.labels
         if isinstance(self.test, str):
-            other = layouts.read(open_files(folder(self.test), Asked("data.test")), self.layout)
+            other = layouts.read(open_files(folder(self.test), Asked("{node}.test")), self.layout)
             self._notes.append(f"test: {other.note}")
             parts, labels = {**parts, "test": other.parts.get("test") or other.parts["train"]}, labels | other.labels
         items = {split: _items(named, labels, found.classes) for split, named in parts.items()}

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 from gancli.data.files import EXTENSIONS, Entry, Files, one_line
+from gancli.data.keys import chosen, typed, within
 from gancli.data.source import SPLITS
 from gancli.errors import UsageError
 from gancli.files import shown
@@ -131,13 +132,18 @@ def side_of(files: Files, side: str) -> Layout:
     if "train" not in parts:
         raise UsageError(
             f"{files}: no images in a folder train{side}; it has to hold trainA and trainB, and may hold "
-            "testA, testB, valA, valB. Two other folders: data/a=folder data.a.root=... data/b=folder data.b.root=..."
+            f"testA, testB, valA, valB. Two other folders: {_two('a')} {_two('b')}"
         )
     labels = _folders(parts, files)
     classes = tuple(sorted(set(labels.values())))
     classes = classes if len(classes) > 1 else ()
     _check_trained(parts, labels, classes, files)
     return Layout(parts, labels, classes, taken(files, parts, f"domain {side}", left, files.others()))
+
+
+def _two(side: str) -> str:
+    with within(typed(side)):
+        return f"{chosen('folder')} {typed('root')}=..."
 
 
 Place = tuple[str, str, int]  # domain, split, and the depth below which a file's own path begins
@@ -282,7 +288,7 @@ def _json_labels(files: Files, entries: list[Entry], others: list[str]) -> dict[
 
 def _or(files: Files, how: How) -> str:
     """Return the advice to choose another layout, where its key can be typed."""
-    return f", or add data.layout={how}" if files.asked.layout else ""
+    return f", or add {files.asked.layout}={how}" if files.asked.layout else ""
 
 
 def _endings(names: list[str]) -> str:

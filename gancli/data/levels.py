@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from gancli.data.keys import typed
 from gancli.data.source import SPLITS, Images, Source, fingerprint, whole
 from gancli.errors import UsageError
 
@@ -49,12 +50,15 @@ class Quantised(Source):
         self.source, self.bits, self.binarise = source, whole("bits", bits, 1, 8), binarise
         self.dequantise = dequantise
         if binarise not in (None, "dynamic", "fixed_seed"):
-            raise UsageError(f"data.binarise={binarise!r}: allowed are dynamic, fixed_seed and null (as the data is)")
+            raise UsageError(
+                f"{typed('binarise')}={binarise!r}: allowed are dynamic, fixed_seed and null (as the data is)"
+            )
         if dequantise not in (None, "uniform"):
-            raise UsageError(f"data.dequantise={dequantise!r}: allowed are uniform and null (levels)")
+            raise UsageError(f"{typed('dequantise')}={dequantise!r}: allowed are uniform and null (levels)")
         if dequantise and binarise:
             raise UsageError(
-                f"data.dequantise={dequantise} and data.binarise={binarise} exclude each other: set one of them to null"
+                f"{typed('dequantise')}={dequantise} and {typed('binarise')}={binarise} exclude each other: set one "
+                "of them to null"
             )
 
     def notes(self) -> list[str]:

@@ -135,19 +135,17 @@ class Loader:
         other = {} if self._other is None else {"source": self._other.state_dict()}
         return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state(), **other}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict, *, others: bool = False) -> None:
         """Continue after the batches that were given out when `state` was taken; the batch size may be another.
 
-        Raises UsageError when the state belongs to data of another size.
+        Raises UsageError when the state belongs to data of another size, unless the images may be `others`.
         """
-        if state["size"] != self.size:
-            raise UsageError(
-                f"resume: the run had {state['size']} training images, this data has {self.size}; "
-                "use the same data.root, data.validation and data.seed"
-            )
+        if state["size"] != self.size and not others:
+            have = f"the run had {state['size']} training images, this data has {self.size}"
+            raise UsageError(f"resume: {have}; use the same data.root, data.validation and data.seed")
         self._start(state["seed"], state["given"])
         if self._other is not None:
-            self._other.load_state_dict(state["source"])
+            self._other.load_state_dict(state["source"], others=others)
         if state["flips"].dtype != torch.uint8:
             raise UsageError("resume: the state of the flips in this checkpoint is none")
         if state["flips"].shape == self._flips.get_state().shape:

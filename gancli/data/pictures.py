@@ -26,7 +26,7 @@ class Pictures(FolderImages):
     """All images of a folder or zip, of whatever split, without the grid that ``gancli sample`` writes."""
 
     asked = Asked(
-        "images", "scores compare pictures of one size: resize them first", "repair or remove them", False, False
+        "images", "scores compare pictures of one size: resize them first", "repair or remove them", "", "", False
     )
 
     def _layout(self) -> Layout:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from gancli.data.keys import typed
 from gancli.errors import UsageError
 
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -24,7 +25,7 @@ def check_crop(crop: str | int | None) -> str | int:
     if crop in ("center", "none") or (isinstance(crop, int) and not isinstance(crop, bool) and crop > 0):
         return crop
     raise UsageError(
-        f"data.crop={crop!r}: allowed are center (the largest centred square), none (squeeze to a square) "
+        f"{typed('crop')}={crop!r}: allowed are center (the largest centred square), none (squeeze to a square) "
         "and a number of pixels (a centred square of that side)"
     )
 
@@ -43,17 +44,18 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if rotated else image.size
 
 
-def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
+def flatten(image: Image.Image, channels: int | None = None, bits: int | None = None) -> Image.Image:
     """Convert to an upright, opaque picture of mode "L" (channels=1) or "RGB" (3); None: "L" if it is grey.
 
     - EXIF orientation is applied; only the first frame of an animation is used; colour profiles are ignored.
     - 16-bit grey is divided by 257 and rounded, so 65535 -> 255 and nothing saturates. 16-bit colour is reduced
       by Pillow, which keeps the high byte.
+    - ``bits``, from 1 to 16: 16-bit grey has values of that many bits, such as 12; the highest of them becomes 255.
     - Transparent pixels are composited on white, as browsers show them; dropping the alpha channel would expose
       arbitrary colours.
     - RGB -> grey is ITU-R 601 luma; CMYK, YCbCr and others go through RGB.
 
-    Raises ValueError for 32-bit integer and floating-point pictures, whose range is unknown.
+    Raises ValueError for 32-bit integer and floating-point pictures, whose range is unknown, and values above ``bits``.
     """
     mode = "L" if (channels == 1 or (channels is None and is_grey(image))) else "RGB"
     if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -64,7 +66,10 @@ def flatten(image: Image.Image, channels: int | None = None) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("32-bit image, its range is unknown; save it with 8 or 16 bits")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        top = 2 ** (bits or 16) - 1
+        if values.max() > top:
+            raise ValueError(f"its values reach {values.max()}, which are more than bit_depth={bits} bits")
+        image = Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
     if image.mode in _ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -77,31 +82,56 @@ class Depth:
     """Flattens pictures and keeps in mind what those of 16 bits per channel use of their range.
 
     Threads may share it.
+
+    Args:
+        bits: how many of their bits pictures of 16 bits use, 1 to 16; None: all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int | None = None) -> None:
+        self.bits = bits
         self._brightest: list[int] = []  # value of each picture of 16 bits, 0 .. 255
 
     def flatten(self, image: Image.Image, channels: int | None = None) -> Image.Image:
-        """As the function ``flatten``."""
+        """As the function ``flatten``, also of 16-bit colour, of which Pillow keeps the high bytes."""
         deep = _is_deep(image)  # decoding forgets it
-        flat = flatten(image, channels)
+        flat = flatten(image if not deep or image.mode in _DEEP else self._scaled(image), channels, self.bits)
         if deep:
             self._brightest.append(int(np.max(flat.getextrema())))
         return flat
+
+    def _scaled(self, image: Image.Image) -> Image.Image:
+        """Scale the high bytes of 16-bit colour up, where files use fewer bits."""
+        if self.bits in (None, 16):
+            return image
+        assert self.bits is not None
+        top = (2**self.bits - 1) >> 8
+        bands = image.split()
+        colours = bands[: 1 if len(bands) == 2 else 3]  # the rest is opacity
+        if top < 1 or max(band.getextrema()[1] for band in colours) > top:
+            raise ValueError(f"colours of 16 bits, whose high bytes are not those of bit_depth={self.bits} bits")
+        scaled = [band.point(lambda value: min(255, (value * 255 + top // 2) // top)) for band in colours]
+        done = Image.merge(image.mode, [*scaled, *bands[len(colours) :]])
+        done.info = image.info
+        return done
 
     def counted(self) -> tuple[int, int]:
         """Return how many pictures had 16 bits, and the brightest value of all of them, 0 .. 255."""
         return len(self._brightest), max(self._brightest, default=0)
 
 
-def depth_warning(pictures: int, brightest: int) -> str | None:
-    """Return a warning if pictures of 16 bits leave half of the range or more unused; the arguments: Depth.counted."""
+def depth_warning(pictures: int, brightest: int, key: str = "") -> str | None:
+    """Return a warning if pictures of 16 bits leave half of the range or more unused.
+
+    Args:
+        pictures, brightest: see Depth.counted().
+        key: the setting that names the bits that they use; empty: there is none.
+    """
     if not pictures or brightest >= 128:
         return None
     return (
         f"the 16-bit pictures ({pictures}) use at most {100 * (brightest + 1) / 256:.2g} % of their range: they are "
-        f"dark, and {brightest + 1} of 256 levels are left; scale their values up to 65535"
+        f"dark, and {brightest + 1} of 256 levels are left; "
+        + (f"name the bits that they use, such as {key}=12" if key else "scale their values up to 65535")
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from gancli.data.keys import typed
 from gancli.data.source import SPLITS, Images, Modes, Source, whole
 from gancli.errors import UsageError
 from gancli.ranges import Signed
@@ -128,8 +129,9 @@ class Gaussians1D(Mixture):
         super().__init__(**points)
         if not means or len(means) != len(stds) or min(stds) <= 0:
             raise UsageError(
-                f"data.means={list(means)} data.stds={list(stds)}: allowed are lists of equal length, stds above 0, "
-                "e.g. data.means=[-2,2] data.stds=[1,0.5]"
+                f"{typed('means')}={list(means)} {typed('stds')}={list(stds)}: allowed are lists of equal length, "
+                "stds above 0, "
+                f"e.g. {typed('means')}=[-2,2] {typed('stds')}=[1,0.5]"
             )
         self._place("gaussians_1d", np.array(means, float)[:, None], np.array(stds, float))
 
@@ -194,5 +196,5 @@ class Line(Points):
 def positive(key: str, value: float, zero: bool = False) -> float:
     """Return ``value`` as a float if it is finite and above 0 (``zero``: or 0), otherwise raise UsageError."""
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise UsageError(f"data.{key}={value}: allowed is a number above 0{' or 0 itself' if zero else ''}")
+        raise UsageError(f"{typed(key)}={value}: allowed is a number above 0{' or 0 itself' if zero else ''}")
     return float(value)

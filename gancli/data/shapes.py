@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from gancli.data.keys import typed
 from gancli.data.source import Images, Source, hold_out, whole
 from gancli.errors import UsageError
 
@@ -101,7 +102,7 @@ class Shapes(Source):
         self.n = {"train": whole("n", n, 2, 2**31), "test": whole("n_test", n_test, 1, 2**31)}
         self.shapes, self.colours = _chosen("shapes", shapes, SHAPES), _chosen("colours", colours, tuple(COLOURS))
         if label not in ("shape", "colour"):
-            raise UsageError(f"data.label={label!r}: allowed are shape and colour")
+            raise UsageError(f"{typed('label')}={label!r}: allowed are shape and colour")
         self.label = label
         whole("size", self.size, 8, 1024)
 
@@ -145,5 +146,5 @@ class Shapes(Source):
 def _chosen(key: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``names`` as a tuple if they are known, distinct and at least one, otherwise raise UsageError."""
     if not names or len(set(names)) < len(names) or not set(names) <= set(known):
-        raise UsageError(f"data.{key}={list(names)}: allowed are one or more of {', '.join(known)}, each once")
+        raise UsageError(f"{typed(key)}={list(names)}: allowed are one or more of {', '.join(known)}, each once")
     return tuple(names)

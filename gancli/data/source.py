@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import Generator, Tensor
 
+from gancli.data.keys import chosen, prefix, typed, within
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import shown
@@ -73,10 +74,12 @@ class Source(ABC):
         validation: int | float = 0.05,
         seed: int = 0,
     ) -> None:
-        self.name = name
+        self.name, self.prefix = name, prefix()
         self.size = None if size is None else whole("size", size, 1, 65536)
         if channels not in (None, 1, 3):
-            raise UsageError(f"data.channels={channels!r}: allowed are 1 (grey), 3 (RGB) and null (as the data is)")
+            raise UsageError(
+                f"{typed('channels')}={channels!r}: allowed are 1 (grey), 3 (RGB) and null (as the data is)"
+            )
         self.channels = channels
         self.validation = amount("validation", validation)
         self.seed = whole("seed", seed, 0, 2**32 - 1)
@@ -90,13 +93,18 @@ class Source(ABC):
         """
         if split not in SPLITS:
             raise UsageError(f"split={split!r}: allowed are {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
-        if split not in self._splits:
-            self._splits.update(self._load(split))
-        if split in self._splits:
-            return self._splits[split]
-        have = ", ".join(name for name in SPLITS if name in self._splits)
-        hint = {"validation": "data.validation=0.05", "test": "data.test=0.1"}.get(split, "less held out")
-        raise UsageError(f"data={self.name} has no {split} split, only {have}; hold a part of train out with {hint}")
+        with within(self.prefix):
+            if split not in self._splits:
+                self._splits.update(self._load(split))
+            if split in self._splits:
+                return self._splits[split]
+            have = ", ".join(name for name in SPLITS if name in self._splits)
+            hint = {"validation": f"{typed('validation')}=0.05", "test": f"{typed('test')}=0.1"}.get(
+                split, "less held out"
+            )
+            raise UsageError(
+                f"{chosen(self.name)} has no {split} split, only {have}; hold out a part of train with {hint}"
+            )
 
     def training(self) -> Images:
         """Return the training images, which may be larger than their spec: the loader then crops them at random."""
@@ -109,7 +117,9 @@ class Source(ABC):
         images = next(iter(self._splits.values()))
         counts = ", ".join(f"{len(self._splits[name]):,} {name}" for name in SPLITS if name in self._splits)
         shape = "points" if images.spec.points else f"images of {images.spec.width}x{images.spec.height}"
-        line = f"data={self.name}: {counts} {shape}{'' if images.spec.points else _colours(images.spec.channels)}"
+        with within(self.prefix):
+            name = chosen(self.name)
+        line = f"{name}: {counts} {shape}{'' if images.spec.points else _colours(images.spec.channels)}"
         return [line, *_class_counts(self._splits.get("train", images)), *self._notes]
 
     @abstractmethod
@@ -179,7 +189,7 @@ def held_count(n: int, part: float, key: str) -> int:
     if isinstance(part, float):
         return min(max(1, round(part * n)), n - 1) if part > 0 and n > 0 else 0
     if part >= n > 0:
-        raise UsageError(f"data.{key}={part}: only {n} images to hold out from; take fewer, or data.{key}=0.05")
+        raise UsageError(f"{typed(key)}={part}: only {n} images to hold out from; take fewer, or {typed(key)}=0.05")
     return part
 
 
@@ -219,7 +229,8 @@ def amount(key: str, value: float) -> float | int:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or value < 0 or (isinstance(value, float) and not value < 1):
         raise UsageError(
-            f"data.{key}={value!r}: allowed are a fraction in [0, 1) and a whole number of images, e.g. data.{key}=0.05"
+            f"{typed(key)}={value!r}: allowed are a fraction in [0, 1) and a whole number of images, e.g. "
+            f"{typed(key)}=0.05"
         )
     return value
 
@@ -227,7 +238,7 @@ def amount(key: str, value: float) -> float | int:
 def whole(key: str, value: int, low: int, high: int) -> int:
     """Return ``value`` if it is an int in [low, high], otherwise raise UsageError."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"data.{key}={value!r}: allowed is a whole number from {low} to {high}")
+        raise UsageError(f"{typed(key)}={value!r}: allowed is a whole number from {low} to {high}")
     return value
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gancli.data.keys import chosen, typed
 from gancli.data.source import Images, Source, folder
 from gancli.errors import UsageError
 
@@ -51,7 +52,7 @@ class StaticMNIST(Source):
         ):
             if value not in (None, allowed):
                 raise UsageError(
-                    f"data.{key}={value}: static_mnist allows only {allowed}; use data=mnist for other values"
+                    f"{typed(key)}={value}: static_mnist allows only {allowed}; use {chosen('mnist')} for other values"
                 )
         self.root = folder(root or "~/.cache/gancli") / FOLDER
 
@@ -68,15 +69,18 @@ class StaticMNIST(Source):
         file = self.root / FILES[split]
         if not file.is_file():
             raise UsageError(
-                f"data=static_mnist: {file} is not there; put {', '.join(FILES.values())} of Larochelle & Murray into "
-                f"{self.root}, or take another binarisation of the same digits: data=mnist data.binarise=fixed_seed"
+                f"{chosen('static_mnist')}: {file} is not there; put {', '.join(FILES.values())} of Larochelle & "
+                "Murray into "
+                f"{self.root}, or take another binarisation of the same digits: {chosen('mnist')} "
+                f"{typed('binarise')}=fixed_seed"
             )
         digits = np.frombuffer(file.read_bytes(), np.uint8)
         digits = digits[(digits != ord(" ")) & (digits != ord("\n")) & (digits != ord("\r"))] - ord("0")
         wanted = COUNTS[split] * 28 * 28
         if len(digits) != wanted or digits.max(initial=0) > 1:
             raise UsageError(
-                f"data=static_mnist: {file} holds {len(digits):,} digits where {wanted:,} zeros and ones are expected; "
+                f"{chosen('static_mnist')}: {file} holds {len(digits):,} digits where {wanted:,} zeros and ones are "
+                "expected; "
                 "fetch it again"
             )
         return (digits * np.uint8(255)).reshape(-1, 1, 28, 28)

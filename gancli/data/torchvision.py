@@ -19,6 +19,7 @@ import numpy as np
 
 from gancli.data.decode import Recipe
 from gancli.data.files import Asked, Entry, one_line, open_files
+from gancli.data.keys import chosen, typed
 from gancli.data.pixels import check_crop, fit
 from gancli.data.source import Images, Source, folder
 from gancli.data.splits import Item, decode_splits
@@ -61,7 +62,7 @@ _SETS = {
 }
 
 _CELEBA_ASKED = Asked(
-    "data=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout=False
+    "{group}=celeba, its file", broken="delete them, and unpack img_align_celeba.zip again", layout="", depth=""
 )
 
 # What a failed download raises: no network, a full disk, a web page instead of a file, a partial file.
@@ -105,9 +106,13 @@ class TorchvisionImages(Source):
     ) -> None:
         super().__init__(name, size, channels, validation, seed)
         if name not in _SETS:
-            raise UsageError(f"data.name={name!r}: allowed are {', '.join(_SETS)}{did_you_mean(str(name), _SETS)}")
+            raise UsageError(
+                f"{typed('name')}={name!r}: allowed are {', '.join(_SETS)}{did_you_mean(str(name), _SETS)}"
+            )
         if unlabeled and name != "stl10":
-            raise UsageError(f"data.unlabeled=true: only stl10 has images without labels; data={name} takes false")
+            raise UsageError(
+                f"{typed('unlabeled')}=true: only stl10 has images without labels; {chosen(name)} takes false"
+            )
         self.root = folder(root or "~/.cache/gancli")  # GANCLI_DATA may be set and empty
         self.crop = check_crop(crop)
         self.unlabeled = unlabeled
@@ -152,8 +157,8 @@ class TorchvisionImages(Source):
             return _builder(self.name)(str(self.root), download=False, **kwargs)
         except _DAMAGE as error:
             raise UsageError(
-                f"data={self.name}: its files in {self.root} are there but cannot be read ({one_line(error)}); "
-                f"delete {', '.join(self._files(part))} and run again, or work with data=digits"
+                f"{chosen(self.name)}: its files in {self.root} are there but cannot be read ({one_line(error)}); "
+                f"delete {', '.join(self._files(part))} and run again, or work with {chosen('digits')}"
             ) from None
 
     def _files(self, part: str) -> list[str]:
@@ -174,9 +179,9 @@ class TorchvisionImages(Source):
                     path.rmdir()
             archive = f" (or {_SETS[self.name].archive})" if _SETS[self.name].archive else ""
             raise UsageError(
-                f"data={self.name}: not found in {self.root} and not downloaded ({one_line(error)}); put "
-                f"{', '.join(missing)}{archive} there, name another folder with data.root=... "
-                "or GANCLI_DATA, or work offline with data=digits or data=folder data.root=..."
+                f"{chosen(self.name)}: not found in {self.root} and not downloaded ({one_line(error)}); put "
+                f"{', '.join(missing)}{archive} there, name another folder with {typed('root')}=... "
+                f"or GANCLI_DATA, or work offline with {chosen('digits')} or {chosen('folder')} {typed('root')}=..."
             ) from None
 
     def _load_celeba(self) -> dict[str, Images]:
@@ -221,11 +226,11 @@ def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
         raise UsageError(f"{path} cannot be read ({one_line(error)}); delete it and run again") from None
     if absent:
         raise UsageError(
-            f"data=celeba: {len(absent)} of the {count} images of {path} are not beside it, e.g. {absent[0]}; "
+            f"{chosen('celeba')}: {len(absent)} of the {count} images of {path} are not beside it, e.g. {absent[0]}; "
             f"unpack img_align_celeba.zip into {path.parent} again"
         )
     if not parts["train"]:
-        raise UsageError(f"data=celeba: {path} names no training image; delete it and run again")
+        raise UsageError(f"{chosen('celeba')}: {path} names no training image; delete it and run again")
     return parts
 
 

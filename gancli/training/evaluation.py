@@ -9,6 +9,7 @@ from gancli.metrics.scoring.base import Scoring, together
 from gancli.metrics.scoring.evaluation import Origin, weights
 from gancli.models.base import Model
 from gancli.training import checkpoint, runtime
+from gancli.training.guard import interruptible
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 
@@ -20,10 +21,13 @@ def evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """Score the averaged model on the reference split, keep the best checkpoint, and return a summary for the bar.
 
     The score cards are those that ``gancli eval`` writes for these weights, without the scores of real images.
+
+    Raises:
+        Stopped: a signal asks to stop; nothing is logged then.
     """
     settings, scoring = run.cfg.eval, run.scoring
     assert scoring is not None, "run.build() makes one unless eval.every is 0"
-    with runtime.undisturbed(), run.ema.sampling() as model:
+    with runtime.undisturbed(), run.ema.sampling() as model, interruptible():
         values = _scored(run, run_dir, scoring, model)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     candidates = choosing(settings.best, scoring.settings.metrics, scoring.better)

@@ -10,6 +10,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import setup_logging
+from gancli.errors import command
 from gancli.files import replacing
 from gancli.structure import MACHINES, read_json
 from gancli.training import checkpoint, integrity
@@ -84,5 +85,5 @@ def _unused(path: Path) -> Path:
 def advice(run_dir: Path) -> str:
     """Return what to do when the disk of a run is full."""
     if checkpoint.numbered(run_dir):
-        return f"free some space and continue with: gancli train resume={run_dir}"
+        return f"free some space and continue with:\n{command('train', f'resume={run_dir}')}"
     return "free some space, or set GANCLI_OUTPUTS to another disk, and start again"

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -13,14 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from gancli.errors import Terminated, UsageError
-from gancli.files import inside
+from gancli.files import LOCK, UNFINISHED, check_empty, inside
 
-LOCK = ".lock"  # exists in a folder while a process writes into it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DEAD = "its process ended without a word: it was killed, or its machine went down"
+_COMPLETE = ".complete"  # in UNFINISHED: it only has to be moved
 _TRIES, _PAUSE = 5, 0.05  # seconds; readers of a lock hold it for a moment
 
 _held: dict[Path, int] = {}  # folder that this process writes into -> its descriptor
@@ -60,6 +61,10 @@ def terminable() -> Iterator[None]:
         yield
 
 
+class Stopped(BaseException):
+    """A signal asks to stop what can be done again later, see StopSignal.interruptible()."""
+
+
 class StopSignal:
     """Catch a signal that asks to stop, so that the step can be finished and saved; a second Ctrl-C exits at once.
 
@@ -67,12 +72,16 @@ class StopSignal:
     that follow the first one change nothing.
     """
 
+    active: ClassVar["StopSignal | None"] = None  # the one that catches the signals of this process
+
     def __init__(self) -> None:
         self.signum = 0  # 0 until a signal arrives
+        self.interrupts = False  # whether a signal ends what is done now
 
     def __enter__(self) -> "StopSignal":
         self.handling = _handling(_asking(), self._caught)
         self.handling.__enter__()
+        StopSignal.active = self
         return self
 
     def _caught(self, signum: int, frame: FrameType | None) -> None:
@@ -82,10 +91,39 @@ class StopSignal:
             self.signum = signum
             import logging  # here and below: the help of the program reads this module, and answers at once
 
-            logging.getLogger("gancli").info("stopping after this step; press Ctrl-C again to exit at once")
+            what = "what is half done is left for later" if self.interrupts else "after this step"
+            logging.getLogger("gancli").info("stopping, %s; press Ctrl-C again to exit at once", what)
+            if self.interrupts:
+                self.interrupts = False
+                raise Stopped
 
     def __exit__(self, *exc: object) -> None:
+        StopSignal.active = None
         self.handling.__exit__(None, None, None)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a signal that asks to stop end what is inside at once: an evaluation, pictures, an examination.
+
+    What is inside can be done again, as it changes nothing of the run and writes whole files only. Contexts that
+    restore something of the run must be around this one, so that no signal interrupts the restoring. Without a
+    StopSignal this does nothing.
+
+    Raises:
+        Stopped: a signal arrives inside, or has arrived before.
+    """
+    stop = StopSignal.active
+    if stop is None:
+        yield
+        return
+    if stop.signum:
+        raise Stopped
+    stop.interrupts = True
+    try:
+        yield
+    finally:
+        stop.interrupts = False
 
 
 @contextmanager
@@ -142,6 +180,40 @@ def writing(folder: Path, advice: Callable[[], str] | None = None) -> Iterator[N
             full = f"no space left on the disk of {folder}; what was complete there is untouched; {what}"
             raise UsageError(full) from error
         check_in_place(folder)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a folder inside of ``folder`` to write results into, all of which are moved up when they are complete.
+
+    What an error, a signal or a kill leaves unfinished does not count: the folder is as empty as before, and the same
+    command may be repeated.
+
+    Raises:
+        UsageError: see writing(); or the folder holds files.
+    """
+    with writing(folder):
+        part = inside(folder, UNFINISHED)
+        if (part / _COMPLETE).exists():  # killed while they were moved
+            _move_up(part)
+        check_empty(folder)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            (part / _COMPLETE).touch()
+            _move_up(part)
+        finally:
+            if not (part / _COMPLETE).exists():
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _move_up(part: Path) -> None:
+    """Move complete results out of the folder that they were written into, and remove it."""
+    for each in sorted(part.iterdir()):
+        if each.name != _COMPLETE:
+            os.replace(each, part.parent / each.name)
+    shutil.rmtree(part)
 
 
 def check_in_place(folder: Path) -> None:

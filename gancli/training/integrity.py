@@ -64,6 +64,7 @@ def check_state(state: dict[str, Any]) -> None:
         "loss": {str: object}, "rng": {"cpu": Tensor, "cuda": [Tensor]}, "loader": loader,
         "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
         "pending?": tensors, "owed?": [str],
+        "earlier_data?": [{"images": int, "sha256": str, "until": int}],
     }  # fmt: skip
     structure.check(state, shape)
     counts = {name: state.get(name, 0) for name in ("images", "turn", "ema_images")}

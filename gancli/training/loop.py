@@ -18,7 +18,7 @@ from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
 from gancli.training.folder import advice, note_machine, open_folder, rewind
-from gancli.training.guard import StopSignal, check_in_place, writing
+from gancli.training.guard import Stopped, StopSignal, check_in_place, interruptible, writing
 from gancli.training.resuming import resume
 from gancli.training.run import Run, build, run_turn
 from gancli.training.samples import write_samples
@@ -88,7 +88,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     for line in run.warnings():
         log.warning("%s", line)
     stack.callback(run.loader.close)
-    tracker = Tracker(run_dir, run.images, main=main, again="eval" in run.owed)
+    tracker = Tracker(run_dir, run.images, main=main, again=run.owed)
     stack.callback(tracker.close)
     tracker.load_state_dict(run.pending, run.runtime.device)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
@@ -105,13 +105,13 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
     What is due at some images and not done when a checkpoint is saved there is noted in it (``Run.owed``), and done
     first where it is resumed.
     """
-    cfg, batch_size, main = run.cfg, run.cfg.batch_size, run.runtime.is_main
+    cfg, batch_size = run.cfg, run.cfg.batch_size
     log_due, save_due, grid_due, eval_due, doctor_due = (
         Cadence(group.every, run.images) for group in (cfg.log, cfg.checkpoint, cfg.samples, cfg.eval, cfg.doctor)
     )
-    if run.images == 0 and cfg.samples.every and main:
-        write_samples(run, run_dir, tracker)
-    resumed = bool(cfg.resume)  # and nothing was done since: these images are logged and examined
+    if not (run.images or cfg.resume):
+        run.owed = ["samples"] if cfg.samples.every else []
+    fresh = bool(cfg.resume) or run.images == 0  # nothing was done since: these images are logged and examined
     with ExitStack() as stack:
         progress = RunProgress(run.total, run.images)
         stack.callback(progress.close)
@@ -119,11 +119,10 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
         while True:
             check_in_place(run_dir)
             complete, stopped = run.images >= run.total, bool(stop.signum)
-            done = complete or stopped
-            if not resumed:
-                examined = {}
+            if not fresh:
+                examined: dict[str, float] | None = {}
                 if run.measurements is not None and doctor_due(run.images, complete):
-                    examined = run.measurements(run.share)
+                    examined = _examined(run)
                 try:
                     if log_due(run.images, complete):
                         rate = progress.rate(run.images)
@@ -136,22 +135,21 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                     elif examined or stopped:
                         tracker.check(run.images)
                 finally:  # of a run that diverges, this is what is known
-                    if examined:
-                        tracker.write(run.images, examined)
-                        progress.alarmed(_diagnose(history, tracker))
+                    _note(run, tracker, progress, history, examined)
                 dues = (("samples", grid_due), ("eval", eval_due))
-                run.owed = [name for name, due in dues if due(run.images, complete)] + ["end"] * complete
+                run.owed = ["doctor"] * (examined is None) + [name for name, due in dues if due(run.images, complete)]
+                run.owed += ["end"] * complete
             with progress.paused():
-                saving = save_due(run.images, done) or done
-                if done:  # saved before the final evaluation, which can take long, so that no training is lost
+                saving = save_due(run.images, complete)
+                if complete or stopped:  # saved before the final evaluation, which can take long
                     _save(run, run_dir, tracker)
-                if run.owed and not stopped:
-                    _settle(run, run_dir, tracker, progress)
-                if saving and not stopped:  # after the evaluation, to include the best score
-                    _save(run, run_dir, tracker)
-            if done:
+                if not stopped:
+                    stopped = not _settle(run, run_dir, tracker, progress, history)
+                    if saving or complete or stopped:  # after the evaluation, to include the best score
+                        _save(run, run_dir, tracker)
+            if complete or stopped:
                 break
-            resumed = False
+            fresh = False
             run_turn(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
     if stopped:
@@ -170,20 +168,58 @@ def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
         checkpoint.prune(run_dir, run.cfg.checkpoint.keep)
 
 
-def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress) -> None:
-    """Do what is due at these images: pictures, an evaluation, and what ends a run. It may be done twice."""
+def _examined(run: Run) -> dict[str, float] | None:
+    """Return what the doctor measures; None if a signal asks to stop, so that it is owed."""
+    assert run.measurements is not None, "who owes an examination can make one"
+    try:
+        return run.measurements(run.share)
+    except Stopped:
+        return None
+
+
+def _note(
+    run: Run, tracker: Tracker, progress: RunProgress, history: History, examined: dict[str, float] | None
+) -> None:
+    """Write what the doctor measured as a row of its own, and show the alarms that follow from it."""
+    if examined:
+        tracker.write(run.images, examined)
+        progress.alarmed(_diagnose(history, tracker))
+
+
+def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> bool:
+    """Do what is due at these images: an examination, pictures, an evaluation, and what ends a run.
+
+    It may be done twice. What is done is taken off ``run.owed``.
+
+    Returns:
+        False if a signal asks to stop; what was not finished is still owed then.
+    """
     run.pending = tracker.state_dict()  # for the best checkpoint
-    if run.runtime.is_main:
-        if "samples" in run.owed:
-            write_samples(run, run_dir, tracker)
-        if "eval" in run.owed:
-            progress.scored(evaluate(run, run_dir, tracker))
-        if "end" in run.owed:
+    if not run.runtime.is_main:
+        run.owed = []
+    try:
+        while run.owed:
+            _done(run.owed[0], run, run_dir, tracker, progress, history)
+            del run.owed[0]
+    except Stopped:
+        return False
+    return True
+
+
+def _done(what: str, run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> None:
+    """Do one of OWED. Raises Stopped."""
+    if what == "doctor" and run.measurements is not None:
+        _note(run, tracker, progress, history, run.measurements(run.share))
+    if what == "samples":
+        write_samples(run, run_dir, tracker)
+    if what == "eval":
+        progress.scored(evaluate(run, run_dir, tracker))
+    if what == "end":
+        with interruptible():
             pictures = (run_dir / "samples").glob("[0-9]*.png") if run.cfg.samples.every else ()
             for ending in {file.stem.lstrip("0123456789") for file in pictures}:
                 animate(run_dir / "samples", ending)
-            tracker.hparams(config.flat(run.cfg), _final(tracker))
-    run.owed = []
+        tracker.hparams(config.flat(run.cfg), _final(tracker))
 
 
 def _final(tracker: Tracker) -> dict[str, float]:

@@ -54,7 +54,7 @@ def _owed(run: Run, saved: Checkpoint, run_dir: Path) -> list[str]:
     """
     complete = run.images >= run.total
     if float(saved.state.get("share", 1.0)) < 1:  # its end was not due then
-        found = set(saved.state.get("owed", ())) | (set(OWED) if complete else set())
+        found = set(saved.state.get("owed", ())) | ({"samples", "eval", "end"} if complete else set())
     elif "owed" in saved.state:
         found = set(saved.state["owed"])
     else:
@@ -63,7 +63,8 @@ def _owed(run: Run, saved: Checkpoint, run_dir: Path) -> list[str]:
         scored = any(key.startswith("eval/") for row in rows for key in row)
         found = {name for name, done in (("samples", drawn), ("eval", scored)) if not done}
         found |= {"end"} if found else set()
-    off = {name for name, group in (("samples", run.cfg.samples), ("eval", run.cfg.eval)) if not group.every}
+    groups = (("doctor", run.cfg.doctor), ("samples", run.cfg.samples), ("eval", run.cfg.eval))
+    off = {name for name, group in groups if not group.every}
     return [name for name in OWED if name in found - off]
 
 

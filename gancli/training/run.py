@@ -35,7 +35,8 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 from gancli.views.base import View
 
-OWED = ("samples", "eval", "end")  # pictures, an evaluation, and what a run does once all images were seen
+# An examination, pictures, an evaluation, and what a run does once all images were seen, in the order of the log.
+OWED = ("doctor", "samples", "eval", "end")
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
 
 
@@ -63,6 +64,7 @@ class Run:
     notes: list[str] = field(default_factory=list)  # of a resumed run: from where, and with which other settings
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
     pending: dict[str, Tensor] = field(default_factory=dict)  # scalars since the last tick, see Tracker.state_dict()
+    earlier_data: list[dict[str, Any]] = field(default_factory=list)  # fingerprints, with the images seen until then
     owed: list[str] = field(default_factory=list)  # of OWED: what is due at these images and not yet done
 
     @property
@@ -100,6 +102,7 @@ class Run:
             "spec": asdict(self.model.spec),
             "classes": list(self.source.split("train").class_names),
             "data": self.data,
+            "earlier_data": self.earlier_data,
             "images": self.images,
             "share": self.share,
             "turn": self.turn,
@@ -135,7 +138,8 @@ class Run:
             UsageError: the checkpoint belongs to other networks, another loss or other images.
         """
         state = saved.state
-        self.cautions += same_data.check(saved, self.cfg, self.data)
+        lines, self.earlier_data = same_data.check(saved, self.cfg, self.data)
+        self.cautions += lines
         if {step.phase.name for step in self.steps} != set(state["optimizers"]):
             phases = ", ".join(state["optimizers"])
             raise UsageError(f"{saved.path} was trained with other phases ({phases}); resume it with its own loss")
@@ -145,12 +149,13 @@ class Run:
             load_weights(self.loss, state["loss"])
             for step in self.steps:
                 step.load_state_dict(state["optimizers"][step.phase.name])
-            self.loader.load_state_dict(state["loader"])
+            self.loader.load_state_dict(state["loader"], others=self.cfg.other_data)
             runtime.set_rng_state(state["rng"])
         except (*checkpoint.DAMAGED, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise UsageError(f"{saved.path} does not fit this config: {reason}") from error
-        self.images, self.best = saved.images, state["metrics"]["best"]
+        same = self.earlier_data == state.get("earlier_data", [])  # else the best score was one on other images
+        self.images, self.best = saved.images, state["metrics"]["best"] if same else None
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,12 @@ class Tracker:
         run_dir: the run folder.
         images: images seen so far; log entries beyond it, from the lost work of a killed run, are dropped.
         main: whether this process is the main one.
-        again: whether the evaluation at ``images`` is done again; its entries are dropped.
+        again: what is done again at ``images``, as ``eval`` or ``doctor``; its entries are dropped.
     """
 
     FOLD = 256  # scalars kept as separate tensors before they are stacked, which bounds the memory of a long tick
 
-    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True, again: bool = False) -> None:
+    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True, again: Collection[str] = ()) -> None:
         self.path, self.main = run_dir / FILE, main
         self.last: dict[str, float] = {}  # the newest value of every scalar, also of the run that is resumed
         if main:
@@ -189,14 +189,14 @@ def rewind_events(run_dir: Path, images: int, aside: Path) -> None:
                     writer.write(record)
 
 
-def _truncate(path: Path, images: int, again: bool) -> list[dict[str, Any]]:
-    """Atomically drop the lines beyond ``images``, an evaluation there that is done again, and an incomplete last line.
+def _truncate(path: Path, images: int, again: Collection[str]) -> list[dict[str, Any]]:
+    """Atomically drop the lines beyond ``images``, those there of what is done again, and an incomplete last line.
 
     Returns the rows that are left.
     """
     kept = []
     for row in read_rows(path):
-        repeated = again and row["images"] == images and any(key.startswith("eval/") for key in row)
+        repeated = row["images"] == images and any(key.partition("/")[0] in again for key in row)
         if row["images"] <= images and not repeated:
             kept.append(row)
     if path.exists():

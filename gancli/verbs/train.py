@@ -73,6 +73,7 @@ class Keys:
     accumulate: int = key(POSITIVE)
     clip: float | None = key(Range(lambda value: value > 0, "must be above 0; clip=null turns clipping off"))
     resume: str | None = key(path=True)
+    other_data: bool = False
     trust: list[str] = MISSING
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     samples: Samples = field(default_factory=Samples)
@@ -105,10 +106,23 @@ def unused(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that have no effect beside the others, with the reasons."""
     found: dict[str, str] = {}
     if values["lecture"] is not None:
-        alone = ("resume", "epochs", "accumulate", "clip", "checkpoint", "samples", "eval", "doctor", "log")
+        alone = (
+            "resume",
+            "other_data",
+            "epochs",
+            "accumulate",
+            "clip",
+            "checkpoint",
+            "samples",
+            "eval",
+            "doctor",
+            "log",
+        )
         found |= dict.fromkeys(alone, "a lecture draws one figure and does not use it; omit it")
     if values["resume"]:
         found["seed"] = "a resumed run goes on with the random numbers of its checkpoint; omit it, or omit resume="
+    elif values["lecture"] is None:
+        found["other_data"] = "it says that resume= may change the training images; omit it, or add resume="
     if values["epochs"] is not None:
         found["images"] = f"epochs={values['epochs']} takes precedence; omit one of them, or add epochs=null"
     return found

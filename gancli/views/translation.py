@@ -25,6 +25,7 @@ from gancli.files import shown
 from gancli.models.base import Model
 from gancli.models.directions import Direction, directions
 from gancli.models.translation import Cyclic, MultiDomain, Translation
+from gancli.ranges import Bits
 from gancli.views.base import Picture, RunData, View
 from gancli.views.grids import make_grid
 
@@ -44,12 +45,16 @@ class Translations(View):
         source: folder or zip of images; None: the first ten of the test split.
         direction: a2b or b2a; for several domains, the number or name of the target. None: all directions, or with
             ``source`` the first one.
+        bit_depth: bits that pictures of 16 bits per channel in ``source`` use, such as 12; None: all of them.
     """
 
     needs = "a model that translates"
 
-    def __init__(self, source: str | None = None, direction: int | str | None = None) -> None:
+    def __init__(
+        self, source: str | None = None, direction: int | str | None = None, bit_depth: Bits | None = None
+    ) -> None:
         self.source, self.direction = source, None if direction is None else str(direction)
+        self.bit_depth = bit_depth
 
     @classmethod
     def suits(cls, model: Model) -> bool:
@@ -69,7 +74,7 @@ class Translations(View):
         generator = torch.Generator(model.device).manual_seed(seed)
         if self.source is not None:
             direction = check_direction(model, self.direction, data.classes)
-            names, pictures = _pictures(model, self.source, direction)
+            names, pictures = _pictures(model, self.source, direction, self.bit_depth)
             moved = (quantise(translate(model, each, direction, generator))[0].cpu() for each in pictures)
             return {"": Picture(None, moved, names=names)}
         only = None if self.direction is None else check_direction(model, self.direction, data.classes)
@@ -183,7 +188,7 @@ def translate(model: Translation, pixels: Tensor, direction: str, generator: tor
     return found[:, :, :height, :width]
 
 
-def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str], Iterator[Tensor]]:
+def _pictures(model: Translation, source: str, direction: str, bits: int | None) -> tuple[list[str], Iterator[Tensor]]:
     """Return the names of pictures without their endings, and the pictures, (1, C, H, W) in [-1, 1], one at a time, in
     the channels of their domain. All of them have been read once before the first one is given.
 
@@ -192,16 +197,16 @@ def _pictures(model: Translation, source: str, direction: str) -> tuple[list[str
     """
     spec = model.spec
     channels = spec.source_channels if direction == "a2b" else spec.channels
-    entries = open_files(folder(source), Asked("source", layout=False)).entries()
+    entries = open_files(folder(source), Asked("source", layout="", depth="bit_depth")).entries()
     if not entries:
         raise UsageError(f"source={source}: no pictures in it")
-    _check_all(model, entries, channels, source)
+    _check_all(model, entries, channels, source, Depth(bits))
 
     def read() -> Iterator[Tensor]:
         for entry in entries:
             try:
                 with quiet():
-                    array = _read(entry, channels, Depth())
+                    array = _read(entry, channels, Depth(bits))
             except Unreadable as error:  # it was changed in the meantime
                 raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
             yield scaled(torch.from_numpy(array[None]).to(model.device))
@@ -214,9 +219,8 @@ def _read(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
         return to_array(depth.flatten(image, channels))
 
 
-def _check_all(model: Translation, entries: Sequence[Entry], channels: int, source: str) -> None:
+def _check_all(model: Translation, entries: Sequence[Entry], channels: int, source: str, depth: Depth) -> None:
     """Refuse a job that would stop half-way: reading takes a small part of the time of translating."""
-    depth = Depth()
 
     def wrong(entry: Entry) -> str | None:
         try:
@@ -234,7 +238,7 @@ def _check_all(model: Translation, entries: Sequence[Entry], channels: int, sour
             f"source={source}: {len(bad)} of {len(entries)} pictures cannot be translated ({first}), "
             "and none was; repair or remove them"
         )
-    if text := depth_warning(*depth.counted()):
+    if text := depth_warning(*depth.counted(), "bit_depth"):
         log.warning("source=%s: %s", source, text)
 
 

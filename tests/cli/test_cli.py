@@ -238,3 +238,30 @@ def test_an_interruption_is_told_once(cli, monkeypatch: pytest.MonkeyPatch, tmp_
     assert cli("train").code == 130
     (file,) = tmp_path.glob("outputs/*/*/status.json")
     assert json.loads(file.read_text())["error"] == "stopped at 8 images"
+
+
+@pytest.mark.parametrize("what", ["job", "all"])
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("train experiment=lecture/dirac_gan epochs=3", "epochs"),
+        ("train other_data=true", "other_data"),
+        ("train epochs=3 images=5", "images"),
+        ("train batch_size=0", "batch_size=0: must be"),
+        ("train model.widht=3", "did you mean"),
+        ("train model.width=-3", "model.width=-3"),
+        ("eval images=x data=digits which=all", "which"),
+    ],
+)
+def test_a_config_is_shown_only_if_it_would_run(cli, tmp_path, line, says, what) -> None:
+    refused = cli(*line.split())
+    answer = cli(*line.split(), "--cfg", what)
+    assert (answer.code, answer.out) == (2, "") and says in answer.err and answer.err == refused.err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_config_that_would_run_is_shown_once_and_nothing_is_written(cli, tmp_path) -> None:
+    answer = cli("train", "images=5k", "--cfg", "job", "--resolve", "--package", "ema")
+    assert answer.code == 0 and "half_life" in answer.out and answer.err == ""
+    assert "epochs" in cli("train", "--cfg", "hydra", "epochs=3").out
+    assert list(tmp_path.iterdir()) == []

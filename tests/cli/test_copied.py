@@ -1,6 +1,8 @@
 """Commands to copy: a line of their own, unbroken on a narrow terminal, and quoted for the shell."""
 
+import ast
 import logging
+import re
 import shlex
 import signal
 from dataclasses import replace
@@ -8,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
+from helpers import run
 from rich.console import Console
 
 from gancli import console
 from gancli.cli import sweep
-from gancli.errors import Interrupted, command
+from gancli.errors import Interrupted, UsageError, command
+from gancli.training.folder import advice
 from gancli.verbs import VERBS
+from gancli.verbs.report import protocols
+from gancli.verbs.report.runs import Card
 
 LONG = f"/a folder/{'long' * 60}/[1]"
 
@@ -63,3 +70,31 @@ def test_a_failed_job_of_a_sweep_has_its_command_too(cli, monkeypatch) -> None:
     assert answer.out.splitlines()[-2] == "to run only those that failed:"
     assert answer.out.splitlines()[-1].startswith("gancli train -m batch_size=0,64 hydra.sweep.dir=/")
     assert "1 job; table" in cli("train", "-m", "seed=1").out
+
+
+def test_no_message_holds_a_command_within_its_line() -> None:
+    """Whoever writes one uses errors.command() after a line break: it is quoted then, and easy to copy."""
+    for path in (ROOT / "gancli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                found = re.search(rf"gancli ({'|'.join(VERBS)}) \S*[={{]|pip install", text)
+                assert not found or text[: found.start()].endswith("\n"), f"{path.name}:{node.lineno}: {text}"
+
+
+def test_a_full_disk_has_its_command_on_a_line_of_its_own(tmp_path) -> None:
+    folder = tmp_path / "a run"
+    run(folder, "images=16")
+    assert advice(folder).splitlines()[1:] == [command("train", f"resume={folder}")]
+
+
+def test_a_fact_to_choose_is_whole_and_quoted() -> None:
+    cards = [
+        Card(
+            Path("a"), {"fid": 1.0}, {}, 1, {"split": "test", "reference": f"{letter * 30} (1)", "metrics": ["fid"]}, {}
+        )
+        for letter in "ab"
+    ]
+    with pytest.raises(UsageError) as error:
+        protocols.require_one(cards)
+    assert shlex.quote("only.reference=" + "a" * 30 + " (1)") in str(error.value)

@@ -15,7 +15,8 @@ from helpers import overrides, run
 
 from gancli.cli import status, sweep
 from gancli.errors import UsageError
-from gancli.training.guard import LOCK, StopSignal, held, locked, terminable, writing
+from gancli.files import LOCK, UNFINISHED
+from gancli.training.guard import StopSignal, filling, held, locked, terminable, writing
 from gancli.verbs.report import runs
 
 HOLD = """
@@ -151,3 +152,68 @@ def test_no_descriptor_stays_open(holder, tmp_path):
         with pytest.raises(UsageError), writing(tmp_path):
             pass
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+FILL = """
+import os, signal, sys
+from pathlib import Path
+from gancli.training import guard
+with guard.filling(Path(sys.argv[1])) as folder:
+    for i in range(3):
+        (folder / f"{i}.png").write_text("new")
+        if i == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    move, moved = guard.os.replace, []
+    def killed(*args):
+        move(*args)
+        os.kill(os.getpid(), signal.SIGKILL)
+    guard.os.replace = killed
+"""
+
+
+def filled_by_a_process_that_is_killed(out, after):
+    subprocess.run([sys.executable, "-c", FILL, str(out), str(after)], check=False)
+    assert (out / UNFINISHED).is_dir()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_a_killed_process_left_half_done_is_done_again(tmp_path, exists):
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    filled_by_a_process_that_is_killed(out, 1)
+    with filling(out) as folder:
+        assert not list(folder.iterdir())  # nothing of the other job's is mixed up with this one
+        (folder / "sub").mkdir()
+        (folder / "sub" / "0.png").write_text("mine")
+        (folder / "9.png").write_text("mine")
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*")) == ["9.png", "sub", "sub/0.png"]
+
+
+def test_what_was_complete_when_its_process_was_killed_is_kept(tmp_path):
+    filled_by_a_process_that_is_killed(tmp_path, -1)
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["0.png"]
+    with pytest.raises(UsageError, match="is not empty, and nothing is overwritten"), filling(tmp_path):
+        raise AssertionError("it must not begin")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+def test_an_error_leaves_an_empty_folder_and_a_users_files_stay(tmp_path):
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path / "out") as folder:
+        (folder / "0.png").write_text("half")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"), filling(tmp_path / "out"):
+        raise AssertionError("it must not begin")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_link_in_place_of_the_unfinished_results_is_not_followed(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("mine")
+    (tmp_path / "out" / UNFINISHED).symlink_to(tmp_path / "precious")
+    with pytest.raises(UsageError, match="remove that link"), filling(tmp_path / "out"):
+        raise AssertionError("it must not begin")
+    assert (tmp_path / "precious" / "file").read_text() == "mine"

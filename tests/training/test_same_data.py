@@ -74,6 +74,47 @@ def test_renamed_pictures_are_divided_in_another_way(tmp_path) -> None:
             f"resume={tmp_path / 'run'}")  # fmt: skip
 
 
+@pytest.mark.parametrize("how", ["another folder", "more pictures", "another seed"])
+def test_other_images_that_are_asked_for_are_taken_and_noted(tmp_path, how) -> None:
+    root, run = write(tmp_path / "in", *numbers(20)), tmp_path / "run"
+    pictured(run, root, "images=16")
+    before, resume = checkpoint.load(run).state, f"resume={run}"
+    other, more = (write(tmp_path / "other", *numbers(20), first=3), []) if how == "another folder" else (root, [])
+    if how == "more pictures":
+        write(root, *numbers(9, "new"), first=5)
+    if how == "another seed":
+        more = ["data.seed=7"]
+    settings = ["images=32", *more, resume]
+    refused(["other_data=true"], pictured, run, other, *settings)
+    pictured(run, other, *settings, "other_data=true")
+    after, said = checkpoint.load(run).state, (run / "log.txt").read_text()
+    assert after["data"] != before["data"]
+    assert after["earlier_data"] == [{**before["data"], "until": 16}]
+    assert "WARNING" in said and "other_data=true: " in said and "may be too good" in said
+    pictured(run, other, "images=48", *settings[1:])  # it is that run's data now, and nothing has to be said again
+    assert checkpoint.load(run).state["earlier_data"] == after["earlier_data"]
+
+
+def test_only_a_resume_takes_other_data_and_only_the_command_that_says_so(tmp_path, cli) -> None:
+    scored = ["eval.every=8", "eval.n=20", "data.validation=20", "features.epochs=1", "eval.metrics=[fid]"]
+    words = [*overrides("dcgan"), *scored, "samples.every=0", "doctor.every=0", "images=8", "hydra.run.dir=run"]
+    answer = cli("train", *words, "other_data=true")
+    assert answer.code == 2 and "other_data" in answer.err and "resume=" in answer.err
+    assert cli("train", *words).code == 0
+    best = tmp_path / "run" / "checkpoints" / "best.pt"
+    state = torch.load(best, weights_only=True)
+    state["metrics"]["best"], state["owed"] = 0.0, []  # nothing is better
+    for file in (best, checkpoint.find(tmp_path / "run")):
+        torch.save(state, file)
+    resume = ["train", "resume=run", "images=16", "data.n=70"]
+    assert "other_data=true" in cli(*resume).err
+    assert cli(*resume, "other_data=true").code == 0
+    assert checkpoint.load(best).images == 16  # and not on other images
+    assert cli(*resume[:2], "images=32").code == 0  # goes on with the 70
+    answer = cli(*resume[:2], "images=40", "data.n=60")
+    assert answer.code == 2 and "other_data=true" in answer.err
+
+
 def test_a_checkpoint_that_names_no_data_still_resumes(tmp_path, caplog) -> None:
     train_tiny(tmp_path, "images=16")
     file = checkpoint.find(tmp_path)

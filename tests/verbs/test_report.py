@@ -232,6 +232,17 @@ def test_what_changes_no_printed_digit_is_only_told(sweep, capsys) -> None:
     assert "device differs between evaluations: cpu | NVIDIA H200" in printed and "versions.torch differs" in printed
 
 
+@pytest.mark.parametrize("others", [{}, {"labels": None}])
+def test_conditional_models_are_compared_with_others_and_it_is_said(sweep, capsys, others) -> None:
+    score(sweep / "03", 3000, 1.0, labels="as frequent as in the split", **{})
+    score(sweep / "04", 3000, 2.0, **others)
+    reported(runs=sweep)
+    printed = capsys.readouterr().out
+    assert "both are scored as sets of images" in printed and "do not compare" not in printed
+    reported("only.labels='as frequent as in the split'", runs=sweep)
+    assert "scored as sets" not in capsys.readouterr().out
+
+
 def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
     for i in range(12):
         score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", images_generated=50)
@@ -421,11 +432,17 @@ def test_named_runs_globs_sweeps_and_words(sweep, cli) -> None:
     [
         ([], "runs is missing"),
         (["/no/such/folder"], "matches nothing"),
-        (["{sweep}", "split=train", "metrics=[fid]"], "none of the 12 runs has an evaluation on the train split"),
+        (
+            ["{sweep}", "split=train", "metrics=[fid]"],
+            "on the train split, which fid needs; score them with:\ngancli eval {sweep} split=train 'metrics=[fid]'\n",
+        ),
         (["{sweep}", "metrics=[fidd]"], "did you mean 'fid'"),
         (["{sweep}", "best=fidd"], "did you mean 'fid'"),
         (["{sweep}", "protocols=any"], "expected one of same, mixed"),
-        (["{sweep}", "only.images_generated=7"], "with only={'images_generated': 7}"),
+        (
+            ["{sweep}", "only.images_generated=7"],
+            "with only={{'images_generated': 7}}; score them with:\ngancli eval {sweep}\n",
+        ),
         (["{mixed}"], "images_generated: 1000 | 500"),
     ],
 )
@@ -435,8 +452,9 @@ def test_usage_errors_answer_without_torch(sweep, tmp_path, argv, words) -> None
     argv = [word.format(sweep=sweep, mixed=sweep) for word in argv]
     code = "import sys; from gancli.cli import main; c = main(sys.argv[1:]); print('torch' in sys.modules, c)"
     answer = subprocess.run([sys.executable, "-c", code, "report", *argv], capture_output=True, text=True, cwd=ROOT)
+    words = words.format(sweep=sweep)
     assert words in answer.stderr and answer.stdout.split() == ["False", "2"], answer.stderr
-    assert answer.stderr.count("\n") == 1 and not (sweep / "report").exists()
+    assert answer.stderr.count("\n") == (words.count("\n") or 1) and not (sweep / "report").exists()
 
 
 @pytest.mark.parametrize(

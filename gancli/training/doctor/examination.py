@@ -2,21 +2,19 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from gancli.training import runtime
+from gancli.training.doctor.attempts import FAILURES
 from gancli.training.doctor.rules import MEASURED
 
 log = logging.getLogger("gancli")
 
-# What a computation may raise, memory and devices included; a signal or an exit is none of them.
-FAILURES = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+Measured = Mapping[str, Tensor | Exception]  # what failed is its exception
 
 
 class Examination:
@@ -24,11 +22,11 @@ class Examination:
 
     Args:
         make: returns the measurements: a function of the completed share of the run, in [0, 1], that returns scalars
-            on the device.
+            on the device, or exceptions in place of those that cannot be computed.
     """
 
-    def __init__(self, make: Callable[[], Callable[[float], dict[str, Tensor]]]) -> None:
-        self.measure: Callable[[float], dict[str, Tensor]] | None = None  # None if there is nothing to measure with
+    def __init__(self, make: Callable[[], Callable[[float], Measured]]) -> None:
+        self.measure: Callable[[float], Measured] | None = None  # None if there is nothing to measure with
         self.said: set[str] = set()
         self.cautions: list[str] = []  # for the log of the run, which does not exist yet
         try:
@@ -45,7 +43,11 @@ class Examination:
         if self.measure is None:
             return {}
         try:
-            found = self.measure(progress)
+            measured = self.measure(progress)
+            self._say(measured)
+            found = {name: value for name, value in measured.items() if isinstance(value, Tensor)}
+            if not found:
+                return {}
             values = dict(zip(found, torch.stack([value.double() for value in found.values()]).tolist()))
         except FAILURES as error:
             self.measure = None
@@ -58,7 +60,20 @@ class Examination:
             log.warning("doctor: not a finite number here, and left out: %s", names)
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
+    def _say(self, measured: Measured) -> None:
+        """Say once of each measurement that it fails, and why."""
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for name, value in measured.items():
+            if isinstance(value, Exception) and name not in self.said:
+                self.said.add(name)
+                reasons[_reason(value)].append(name.removeprefix(MEASURED))
+        for reason, names in reasons.items():
+            log.warning("doctor: not measured: %s (%s); training goes on without", ", ".join(names), reason)
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
 
 def _line(what: str, error: BaseException) -> str:
-    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return f"doctor: {what} ({reason}); training goes on without"
+    return f"doctor: {what} ({_reason(error)}); training goes on without"

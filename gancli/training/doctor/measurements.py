@@ -9,6 +9,7 @@ scores. ``rules.py`` interprets them.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -24,9 +25,12 @@ from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
 from gancli.training import runtime
+from gancli.training.doctor.attempts import Attempt, attempted
+from gancli.training.guard import interruptible
 from gancli.training.runtime import Runtime
 
 PREFIX = "doctor/"
+Measured = dict[str, Callable[[], Tensor]]
 N = 128  # generated images per examination, and as many real ones
 N_LIKELIHOOD = 64  # images whose likelihood is computed; the forward pass dominates the step of such models
 KNOWN = 2048  # training images that generated images are compared with
@@ -74,17 +78,22 @@ class Measurements:
             # Points come close to each other by chance, and freshly drawn data cannot be memorised.
             self.known_share = None if train.spec.points or train.fresh else share
 
-    def __call__(self, progress: float) -> dict[str, Tensor]:
+    def __call__(self, progress: float) -> dict[str, Tensor | Exception]:
         """Return ``doctor/<name>`` scalars on the device; weights, buffers and random states are left unchanged.
+
+        What cannot be computed is the exception that says why; the others do not depend on it.
 
         Args:
             progress: completed share of the run, from 0 to 1.
+
+        Raises:
+            Stopped: a signal asks to stop.
         """
         weights: list[Tensor] = list(self.model.parameters())
-        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
-            found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
+        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss), interruptible():
+            found: Measured = {"largest_weight": lambda: torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
-        return {PREFIX + name: value for name, value in found.items()}
+            return {PREFIX + name: value for name, value in attempted(found).items()}
 
     def _whole(self, n: int) -> int:
         """Round n down to full forward passes: batch norm fails on a remainder of a single image."""
@@ -104,47 +113,51 @@ class Measurements:
         self.classes = torch.arange(classes, device=images.device) if labels is not None else None
         self.real_classes = self._effective(labels[:n]) if classes and labels is not None else None
 
-    def _game(self, progress: float) -> dict[str, Tensor]:
+    def _game(self, progress: float) -> Measured:
         """Measure discriminator and generator on images sampled as in training."""
         done = torch.full((), progress, device=self.machine.device)
-        fake = self.real._replace(image=torch.cat([self._generated(each) for each in self._parts(self.real)]))
-        real, generated = self._score(self.real, done), self._score(fake, done)
-        found = {
-            "auc": ahead(real, generated),
-            "surprise": self._surprise(real, generated),
-            "feedback": self._feedback(real, generated),
+        drawn = Attempt(lambda: torch.cat([self._generated(each) for each in self._parts(self.real)]))
+        real = Attempt(lambda: self._score(self.real, done))
+        generated = Attempt(lambda: self._score(self.real._replace(image=drawn()), done))
+        found: Measured = {
+            "auc": lambda: ahead(real(), generated()),
+            "surprise": lambda: self._surprise(real(), generated()),
+            "feedback": lambda: self._feedback(real(), generated()),
         }
-        if self.held_out is not None:
-            found["known"] = ahead(real, self._score(self.held_out, done))
-        return found | (self._compare(flat(fake.image)) if self.pictures else {})
+        if (held_out := self.held_out) is not None:
+            found["known"] = lambda: ahead(real(), self._score(held_out, done))
+        return found | (self._compare(Attempt(lambda: flat(drawn()))) if self.pictures else {})
 
-    def _compare(self, fake: Tensor) -> dict[str, Tensor]:
+    def _compare(self, fake: Attempt[Tensor]) -> Measured:
         """Compare generated images (N, D) with each other and with training images."""
-        spread, nearest = self._crowd(fake)
-        distance, index = torch.cdist(fake, self.known).min(1)
-        found = {
-            "spread": spread / self.real_spread,
-            "nearest": nearest.median() / self.real_nearest,
-            "duplicates": (nearest < SAME * self.real_nearest).float().mean(),
-            "distance": distance.median() / self.own.median(),
+        crowd = Attempt(lambda: self._crowd(fake()))
+        nearest_known = Attempt(lambda: torch.cdist(fake(), self.known).min(1))
+        found: Measured = {
+            "spread": lambda: crowd()[0] / self.real_spread,
+            "nearest": lambda: crowd()[1].median() / self.real_nearest,
+            "duplicates": lambda: (crowd()[1] < SAME * self.real_nearest).float().mean(),
+            "distance": lambda: nearest_known()[0].median() / self.own.median(),
         }
-        if self.known_share is not None:
-            found["copies"] = (distance < COPY * self.own[index]).float().mean() / self.known_share
-        if self.real_classes is not None and self.known_labels is not None:
-            found["classes"] = self._effective(self.known_labels[index]) / self.real_classes
+        if (share := self.known_share) is not None:
+            found["copies"] = lambda: (nearest_known()[0] < COPY * self.own[nearest_known()[1]]).float().mean() / share
+        if (classes := self.real_classes) is not None and (labels := self.known_labels) is not None:
+            found["classes"] = lambda: self._effective(labels[nearest_known()[1]]) / classes
         return found
 
-    def _likelihood(self) -> dict[str, Tensor]:
+    def _likelihood(self) -> Measured:
         """Return the mean negative log-likelihood of training and held-out images in nats, if the loss defines one."""
-        found = {}
+        found: Measured = {}
         for name, batch in (("nats", self.real), ("nats_held_out", self.held_out)):
             if batch is not None:
-                first = next(self._parts(batch, N_LIKELIHOOD))
-                with self.machine.autocast():
-                    nats = self.loss.nats(self.model, first)
-                if nats is not None:
-                    found[name] = nats.float().mean()
+                nats = Attempt(partial(self._nats, batch))
+                if nats.error is not None or nats() is not None:
+                    found[name] = cast("Attempt[Tensor]", nats)
         return found
+
+    def _nats(self, batch: Batch) -> Tensor | None:
+        with self.machine.autocast():
+            nats = self.loss.nats(self.model, next(self._parts(batch, N_LIKELIHOOD)))
+        return None if nats is None else nats.float().mean()
 
     def _crowd(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean distance between pairs of images (N, D), (), and from each to its nearest neighbour, (N,)."""

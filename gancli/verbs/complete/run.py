@@ -19,7 +19,7 @@ from gancli.errors import UsageError
 from gancli.files import check_empty, output_folder, replacing, short
 from gancli.models.explicit import Explicit
 from gancli.training import checkpoint
-from gancli.training.guard import writing
+from gancli.training.guard import filling
 from gancli.training.runtime import Runtime
 from gancli.views import choice, pictures
 from gancli.views.completion import Completed, Completion
@@ -58,9 +58,9 @@ def complete(cfg: Any) -> dict[str, float]:
         )  # fmt: skip
     drawn_pictures = {"": view.picture(found)}
     pictures.check_names(out, drawn_pictures)
-    with writing(out):
-        pictures.write(out, drawn_pictures, "png")
-        _write(out / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
+    with filling(out) as folder:
+        pictures.write(folder, drawn_pictures, "png")
+        _write(folder / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
     for name, true, row in zip(found.names, truth.tolist(), drawn.tolist()):
         log.info("%s: log p(missing | given) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
     log.info("%d completions of %d images -> %s", cfg.n, len(found.names), out)

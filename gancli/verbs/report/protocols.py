@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from gancli.errors import UsageError
@@ -11,6 +12,7 @@ SUBJECT = (
     "checkpoint_sha256",
     "images",
     "metrics",
+    "labels",  # sets of images are compared, whatever was asked of a model; said below the table
 )  # what is scored: expected to differ
 NOTED = ("device", "versions.")  # affect only digits that are not printed: mentioned in a note
 DIRECTION = "direction"  # of a translation, from which pictures and features follow
@@ -73,19 +75,22 @@ def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
     return {key: [json.loads(v) for v in values] for key, values in found.items() if len(values) > 1}
 
 
-def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
-    """Return the evaluations whose protocol has the values of ``only``, a mapping of dotted keys.
+def with_labels(cards: Iterable[Card]) -> set[bool]:
+    """Return whether the images were drawn with labels: both, if conditional and other models are compared."""
+    return {card.protocol.get("labels") is not None for card in cards}
 
-    Raises:
-        UsageError: no protocol has one of the keys.
-    """
-    cards = list(cards)
-    for key, value in only.items():
-        known = sorted({name for card in cards for name in card.protocol})
+
+def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:
+    """Return the evaluations whose protocol has the values of ``only``, a mapping of dotted keys; null: none."""
+    return [card for card in cards if all(card.protocol.get(key) == value for key, value in only.items())]
+
+
+def check_keys(cards: Sequence[Card], only: Mapping[str, Any]) -> None:
+    """Refuse facts that no protocol has. Raises UsageError."""
+    known = sorted({name for card in cards for name in card.protocol})
+    for key in only:
         if cards and key not in known:
             raise UsageError(f"only.{key}: no evaluation has this key in its protocol (known keys: {', '.join(known)})")
-        cards = [card for card in cards if card.protocol.get(key) == value]
-    return cards
 
 
 def require_one(cards: Sequence[Card]) -> None:
@@ -97,10 +102,14 @@ def require_one(cards: Sequence[Card]) -> None:
     key, values = next(iter(found.items()))
     raise UsageError(
         f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "
-        f"only.{key}={_text(values[0])}, or show them side by side with protocols=mixed"
+        f"{quote(f'only.{key}={_whole(values[0])}')}, or show them side by side with protocols=mixed"
     )
 
 
+def _whole(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = _whole(value)
     return text if len(text) <= 16 else f"{text[:12]}..."  # hashes

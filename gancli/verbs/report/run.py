@@ -28,6 +28,7 @@ def report(cfg: Any) -> dict[str, float]:
     table = build(
         found, split=cfg.split, best=cfg.best, keys=cfg.metrics, only=runs.flatten(config.plain(cfg.only)),
         mixed=cfg.protocols == "mixed", better=lambda: _better(cfg.best, found),
+        score=lambda *more: words.scoring(cfg.runs, cfg.split, *more),
     )  # fmt: skip
     out = Path(cfg.out).expanduser() if cfg.out else _out(cfg.runs)
     from gancli.verbs.report import curves, numbers, page, sheet, text  # imported late, as they import matplotlib

@@ -142,7 +142,7 @@ class Table:
 
 def build(
     runs: Sequence[Run], *, split: str, best: str | None, keys: Sequence[str] | None, only: Mapping[str, Any],
-    mixed: bool, better: Callable[[], Better],
+    mixed: bool, better: Callable[[], Better], score: Callable[..., str],
 ) -> Table:  # fmt: skip
     """Group the runs, choose their checkpoints, and refuse what cannot be compared. Without evaluations it has no keys.
 
@@ -155,17 +155,21 @@ def build(
         mixed: whether evaluations of different protocols are allowed in one table.
         better: returns the directions of all values; called after all other checks, because it imports torch.
 
+        score: returns the command that scores the runs, with more settings.
+
     Raises:
         UsageError: no such value, no evaluation of the protocol that is asked for, or several protocols.
     """
-    reported = [_on(split, run, only) for run in runs]
+    every = [[card for card in run.cards if card.protocol.get("split") == split] for run in runs]
+    protocols.check_keys([card for each in every for card in each], only)
+    reported = [protocols.selected(each, only) for each in every]
     cards = [card for each in reported for card in each]
     asked = (*(keys or ()), *([best] if best else []))
     if not cards and (only or asked):
         such = f"with only={dict(only)}" if only else f"which {asked[0]} needs"
         raise UsageError(
             f"none of the {counted(len(runs), 'run')} has an evaluation on the {split} split, {such}; "
-            "gancli eval takes the same names as gancli report"
+            f"score them with:\n{score(*([f'metrics=[{asked[0]}]'] if asked and not only else []))}"
         )
     known = measured(cards)
     for key in asked:
@@ -194,10 +198,6 @@ def measured(cards: Sequence[Card]) -> list[str]:
     """Return the keys of the measured values, without standard deviations and errors."""
     keys = dict.fromkeys(key for card in cards for key in card.values)
     return [key for key in keys if not key.endswith(("_std", "_se"))]
-
-
-def _on(split: str, run: Run, only: Mapping[str, Any]) -> list[Card]:
-    return protocols.selected([card for card in run.cards if card.protocol.get("split") == split], only)
 
 
 def _parts(cards: Sequence[Card], apart: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[Card]]]:

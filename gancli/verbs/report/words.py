@@ -1,9 +1,9 @@
 """Text around a table: names of the values, a caption on how they were measured, and warnings."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from gancli.errors import command
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import count
 from gancli.verbs.report.runs import VALIDATION, Run
@@ -59,6 +59,11 @@ def caption(table: Table) -> str:
         seeds = f"seed {facts['seed']}" if repeats == 1 else f"mean over {repeats} seeds from {facts['seed']} on"
         measured += f"; {seeds}" if table.translated else f"; latents: {seeds}"
     parts = [measured + ".", *_seeds(table), *_choices(table), *_cost(table)]
+    if len(protocols.with_labels(card for each in table.runs() for card in each.cards)) > 1:
+        parts.append(
+            "Conditional models draw classes as frequent as in the split, the others draw without labels: both are "
+            "scored as sets of images."
+        )
     if protocols.DIRECTION in table.apart:
         parts.append("Each direction has its own images and features: do not compare directions with each other.")
     if others := [key for key in table.apart if key != protocols.DIRECTION]:
@@ -131,12 +136,16 @@ def commands(table: Table, named: str | Sequence[str]) -> list[str]:
         table: the table.
         named: the runs as they were named, which gancli eval takes as well; it skips what is scored already.
     """
-    names = [str(each) for each in ([named] if isinstance(named, str) else named) if not Path(str(each)).is_file()]
-    names = [f"./{each}" if "=" in each.partition("/")[0] else each for each in names]  # it is no setting
-    split = [] if table.split == "test" else [f"split={table.split}"]
     wanted: list[list[str]] = [[]] if any(not each.last for each in table.runs()) else []
     wanted += [["which=best"]] if table.keys and any(each.choice and not each.best for each in table.runs()) else []
-    return [shlex.join(["gancli", "eval", *names, *split, *more]) for more in wanted]
+    return [scoring(named, table.split, *more) for more in wanted]
+
+
+def scoring(named: str | Sequence[str], split: str, *more: str) -> str:
+    """Return the command that scores runs as they were named on a split."""
+    names = [str(each) for each in ([named] if isinstance(named, str) else named) if not Path(str(each)).is_file()]
+    names = [f"./{each}" if "=" in each.partition("/")[0] else each for each in names]  # it is no setting
+    return command("eval", *names, *([] if split == "test" else [f"split={split}"]), *more)
 
 
 def _line(what: str, named: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from gancli import config
 from gancli.console import setup_logging
 from gancli.files import check_empty, output_folder, short
 from gancli.training import checkpoint
-from gancli.training.guard import writing
+from gancli.training.guard import filling
 from gancli.training.runtime import Runtime
 from gancli.views import choice, pictures
 from gancli.views.base import View
@@ -46,8 +46,8 @@ def sample(cfg: Any) -> dict[str, float]:
     drawn = view.draw(model, data, n=cfg.n or USUAL, seed=cfg.seed, batch_size=cfg.batch_size)
     pictures.check_format(drawn, cfg.format)
     pictures.check_names(out, drawn)
-    with writing(out):
-        count = pictures.write(out, drawn, cfg.format)
+    with filling(out) as folder:
+        count = pictures.write(folder, drawn, cfg.format)
     log.info("%d images of %s at %s images -> %s", count, saved.path, f"{saved.images:,}", out)
     return {"n": count}
 

@@ -79,3 +79,59 @@ def test_rows_of_earlier_releases_and_rows_of_their_own_are_judged_alike():
     apart = [part for i, row in enumerate(loss) for part in ({"images": i, **row}, {"images": i, **known})]
     one, other = History(together), History(apart)
     assert one.alarms and one.alarms == other.alarms and one.examined == other.examined == 6
+
+
+@pytest.mark.parametrize(
+    "name, gone",
+    [
+        ("_surprise", {"surprise"}),
+        ("_crowd", {"spread", "nearest", "duplicates"}),
+        (
+            "_generated",
+            {"auc", "surprise", "feedback", "spread", "nearest", "duplicates", "distance", "copies", "classes"},
+        ),
+        ("_effective", {"classes"}),
+    ],
+)
+def test_a_measurement_that_fails_takes_no_other_with_it(tmp_path, monkeypatch, name, gone):
+    run(tmp_path / "whole", *OFTEN)
+    original, ready = getattr(Measurements, name), Measurements.__call__
+
+    def failing(self, *args):
+        if getattr(self, "examining", False):
+            raise RuntimeError("CUDA out of memory.\nTried to allocate")
+        return original(self, *args)
+
+    def examining(self, progress):
+        self.examining = True
+        return ready(self, progress)
+
+    monkeypatch.setattr(Measurements, name, failing)
+    monkeypatch.setattr(Measurements, "__call__", examining)
+    run(tmp_path / "part", *OFTEN)
+    whole, part = (
+        [row for row in read_rows(tmp_path / each / "metrics.jsonl") if "doctor/largest_weight" in row]
+        for each in ("whole", "part")
+    )
+    assert len(whole) == len(part) == 4
+    for before, after in zip(whole, part):
+        assert after == {key: value for key, value in before.items() if key.removeprefix("doctor/") not in gone}
+        assert all("doctor/" + each in before for each in gone)
+    logged = (tmp_path / "part" / "log.txt").read_text()
+    assert logged.count("training goes on without") == 1
+    (said,) = [line for line in logged.splitlines() if "not measured: " in line]
+    assert "(CUDA out of memory.)" in said and all(each in said for each in gone)
+
+
+def test_the_likelihood_of_held_out_images_fails_alone(tmp_path, monkeypatch):
+    original = Measurements._nats
+
+    def failing(self, batch):
+        if batch is self.held_out:
+            raise ValueError("no such thing")
+        return original(self, batch)
+
+    monkeypatch.setattr(Measurements, "_nats", failing)
+    run(tmp_path, *OFTEN, "data.validation=20", model="pixelcnn")
+    rows = [row for row in read_rows(tmp_path / "metrics.jsonl") if "doctor/nats" in row]
+    assert len(rows) == 4 and all("doctor/nats_held_out" not in row for row in rows)

@@ -1,0 +1,48 @@
+"""Folders of results are whole or empty, however the job ended."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import run
+from PIL import Image
+
+from gancli.cli import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cyclegan")
+    run(folder, "images=8", "samples.every=0", "data.a.channels=3", "data.b.channels=3", model="cyclegan")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["a kill", "a signal", "an error"])
+def test_a_job_that_ended_half_way_can_be_repeated(trained, tmp_path, how):
+    """One mechanism for folders of pictures, npz files and completions (guard.filling)."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(6):
+        Image.fromarray(np.full((16, 16, 3), 40 * i, np.uint8)).save(photos / f"{i}.png")
+    end = {"a kill": "os.kill(os.getpid(), 9)", "a signal": "os.kill(os.getpid(), 15)", "an error": "1 / 0"}[how]
+    script = f"""
+import os, sys
+from gancli.cli import main
+from gancli.views import pictures
+save, calls = pictures.save_png, []
+def ending(*args):
+    calls.append(save(*args))
+    if len(calls) == 3:
+        {end}
+pictures.save_png = ending
+sys.exit(main(sys.argv[1:]))
+"""
+    words = ["sample", f"ckpt={trained}", f"source={photos}", f"out={tmp_path / 'out'}", "runtime=cpu"]
+    ended = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert ended.returncode == {"a kill": -9, "a signal": 143, "an error": 1}[how]
+    if how == "a signal":
+        assert "interrupted: stopped by signal 15" in ended.stderr and "Traceback" not in ended.stderr
+    assert not list((tmp_path / "out").glob("*.png"))  # nobody takes the half for the whole
+    assert main(words) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{i}.png" for i in range(6)]
