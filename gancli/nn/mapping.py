@@ -15,7 +15,7 @@ class Mapping(nn.Module):
     unstable (Karras et al. 2019, appendix C). The embedding of a class is that of StyleGAN2-ADA's release.
 
     Args:
-        latent_dim: dimension of the latents.
+        latent_dim: dimension of the latents; 0: styles depend on the class alone, as in ADA's discriminator.
         style_dim: dimension d of w, and units of every layer.
         layers: number of dense layers (8 in the papers, 2 for CIFAR-10).
         classes: number of classes; 0 for an unconditional generator.
@@ -31,12 +31,12 @@ class Mapping(nn.Module):
         inputs = [latent_dim + (style_dim if classes else 0), *[style_dim] * (layers - 1)]
         self.layers = nn.ModuleList(EqualizedLinear(each, style_dim, lr_mult=lr_mult) for each in inputs)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """(N, latent_dim), (N,) -> (N, style_dim); the label is required if there are classes."""
-        x = self.norm(z)
-        if self.embedding is not None:
-            assert label is not None  # the generator is conditional
-            x = cat([x, self.norm(self.embedding(one_hot(label, self.classes)))], 1)
+    def forward(self, z: Tensor | None, label: Tensor | None = None) -> Tensor:
+        """(N, latent_dim) or None for latent_dim=0, (N,) if there are classes -> (N, style_dim)."""
+        x = [] if z is None else [self.norm(z)]
+        if self.embedding is not None and label is not None:
+            x.append(self.norm(self.embedding(one_hot(label, self.classes))))
+        y = cat(x, 1)
         for layer in self.layers:
-            x = SQRT2 * leaky_relu(layer(x), 0.2)
-        return x
+            y = SQRT2 * leaky_relu(layer(y), 0.2)
+        return y
