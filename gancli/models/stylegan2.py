@@ -11,8 +11,8 @@ and betas (0, .99). All weights N(0, 1), scaled at run time (equalized learning 
 
 Deviations: the seed has 4 to 7 pixels instead of 4; a due penalty joins its update instead of having one of its own, so
 that learning rate and betas need no correction for the additional updates (appendix B there); gradients that are not
-finite end the run instead of becoming numbers; the discriminator's network of labels has as many layers as the
-generator's mapping; samples are drawn with a constant noise.
+finite end the run instead of becoming numbers; the discriminator's biases join after the gain of the leaky ReLU, and its
+network of labels has as many layers as the generator's mapping; samples are drawn with a constant noise.
 
     gancli train model=stylegan2 data=mnist data.size=32
 """
@@ -102,12 +102,15 @@ class Halving(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
-        self.conv, self.down = EqualizedConv2d(inputs, inputs, 3), DownConv2d(inputs, outputs, 3)
+        self.conv, self.down = (
+            EqualizedConv2d(inputs, inputs, 3, gain=SQRT2),
+            DownConv2d(inputs, outputs, 3, gain=SQRT2),
+        )
         self.bias = nn.Parameter(torch.zeros(outputs, 1, 1))
         self.skip = DownConv2d(inputs, outputs, 1) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = active(self.down(active(self.conv(x))) + self.bias)
+        y = leaky_relu(self.down(leaky_relu(self.conv(x), 0.2)) + self.bias, 0.2)
         return y if self.skip is None else (y + self.skip(x)) / SQRT2  # so that the sum has unit variance, too
 
 
@@ -134,21 +137,16 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         last, told = widths[-1], spread(minibatch_std)
-        self.first = EqualizedConv2d(channels, widths[0], 1)
+        self.first = EqualizedConv2d(channels, widths[0], 1, gain=SQRT2)
         self.blocks = nn.Sequential(*(Halving(a, b, residual=residual) for a, b in pairwise(widths)), *told)
-        self.conv = EqualizedConv2d(last + len(told), last, 3)
-        self.dense = EqualizedLinear(last * math.prod(seed), last)
+        self.conv = EqualizedConv2d(last + len(told), last, 3, gain=SQRT2)
+        self.dense = EqualizedLinear(last * math.prod(seed), last, gain=SQRT2)
         self.labels, self.last = labels, EqualizedLinear(last, last if labels else 1)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """(N, channels, H, W), (N,) or None -> (N,) logits."""
-        x = active(self.conv(self.blocks(active(self.first(image)))))
-        x = self.last(active(self.dense(x.flatten(1))))
+        x = leaky_relu(self.conv(self.blocks(leaky_relu(self.first(image), 0.2))), 0.2)
+        x = self.last(leaky_relu(self.dense(x.flatten(1)), 0.2))
         if self.labels is None:
             return x.squeeze(1)
         return (x * self.labels(None, label)).sum(1) / math.sqrt(x.shape[1])
-
-
-def active(x: Tensor) -> Tensor:
-    """Leaky ReLU times the gain that keeps the variance."""
-    return SQRT2 * leaky_relu(x, 0.2)

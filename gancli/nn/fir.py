@@ -41,12 +41,13 @@ class DownConv2d(nn.Module):
         inputs: channels of the input.
         outputs: channels of the output.
         kernel: side of the kernel, 1 or 3.
+        gain: standard deviation of the outputs for unit inputs.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, gain: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.filter, self.scale, self.padding = Filter(), (inputs * kernel**2) ** -0.5, 1 + kernel // 2
+        self.filter, self.scale, self.padding = Filter(), gain * (inputs * kernel**2) ** -0.5, 1 + kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
         return conv2d(self.filter(x, self.padding), self.weight * self.scale, stride=2)

@@ -38,12 +38,13 @@ class ModulatedConv2d(nn.Module):
         self.scale, self.padding, self.demodulate = 1 / math.sqrt(inputs * kernel**2), kernel // 2, demodulate
         self.filter = Filter() if up else None
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:  # (N, inputs, H, W), (N, style_dim) -> (N, outputs, H', W')
-        return self.modulated(x, self.affine(w))
+    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
+        """(N, inputs, H, W), (N, style_dim) -> (N, outputs, H, W) times ``gain``, or of twice the size."""
+        return self.modulated(x, self.affine(w), gain)
 
-    def modulated(self, x: Tensor, style: Tensor) -> Tensor:
-        """(N, inputs, H, W), (N, inputs) -> (N, outputs, H, W), or of twice the size."""
-        weight, x = self.weight * self.scale, x * style[:, :, None, None]
+    def modulated(self, x: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
+        """(N, inputs, H, W), (N, inputs) -> (N, outputs, H, W) times ``gain``, or of twice the size."""
+        weight, x = self.weight * (self.scale if self.demodulate else gain * self.scale), x * style[:, :, None, None]
         if self.filter is None:
             y = conv2d(x, weight, padding=self.padding)
         else:
@@ -51,7 +52,7 @@ class ModulatedConv2d(nn.Module):
         if not self.demodulate:
             return y
         variance = style.square() @ weight.square().sum((2, 3)).T  # (N, outputs): sum_ik (s_i w_oik)^2, eq. 3
-        return y * (variance + 1e-8).rsqrt()[:, :, None, None]
+        return y * (gain * (variance + 1e-8).rsqrt())[:, :, None, None]
 
 
 class StyledLayer(nn.Module):
@@ -77,9 +78,9 @@ class StyledLayer(nn.Module):
         self.register_buffer("noise", torch.randn(side))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        y = self.conv(x, w)
+        y = self.conv(x, w, SQRT2)  # the gain of the leaky ReLU, which costs less before than after it
         noise = torch.randn_like(y[:, :1]) if self.training else self.noise
-        return SQRT2 * leaky_relu(y + self.strength * noise + self.bias[:, None, None], 0.2)
+        return leaky_relu(y + SQRT2 * (self.strength * noise + self.bias[:, None, None]), 0.2)
 
 
 class ToImage(nn.Module):
