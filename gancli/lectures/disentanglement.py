@@ -48,10 +48,10 @@ class Disentanglement(Lecture):
 
     def __init__(
         self,
-        steps: Positive = 1500,
+        steps: Positive = 3000,
         batch: Positive = 256,
         units: Positive = 32,
-        weight: float = 2.0,
+        weight: float = 0.2,
         points: Positive = 4000,
     ) -> None:
         self.steps, self.batch, self.units, self.weight, self.points = steps, batch, units, weight, points

@@ -31,7 +31,7 @@ class Mixing(View):
         label: number or name of the class of all images; None: each image has the next class.
     """
 
-    needs = "a style-based model"
+    needs = "a model with styles"
 
     def __init__(
         self,
