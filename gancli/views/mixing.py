@@ -62,7 +62,7 @@ class Mixing(View):
                 cells += [image[None], finished(model, model.synthesise(mixed(row[None], giving, first, last)))]
         images = torch.cat(cells)
         names = ["", *(f"{block} {i + 1}".strip() for block in blocks for i in range(self.rows))]
-        heads = ["layers from:", *(str(i + 1) for i in range(self.sources))]
+        heads = ["", *(str(i + 1) for i in range(self.sources))]
         return {"": Picture(make_grid(images, self.sources + 1, names=names, heads=heads), images[1:].cpu())}
 
     def _blocks(self, styles: int) -> dict[str, tuple[int, int]]:
