@@ -69,6 +69,8 @@ TINY = ["model.width=4", "model.discriminator_width=4"]
 SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[red]", "data.b.colours=[blue]",
           *(f"data.{side}.{key}" for side in "ab" for key in ("n=60", "n_test=24", "size=16")), "data.b.seed=1",
           "features.epochs=1", "runtime=cpu", "batch_size=8", "images=16", "samples.n=4"]  # fmt: skip
+STYLES = ["model.width=4", "model.latent_dim=6", "model.mapping=2"]
+SIZES |= {"stylegan2": STYLES, "stylegan2_paper": STYLES}
 SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
 DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
 

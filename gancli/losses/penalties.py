@@ -17,6 +17,7 @@ from torch.nn.functional import relu
 from gancli.data.spec import Batch
 from gancli.errors import UsageError
 from gancli.losses.base import Term
+from gancli.models.base import Model
 from gancli.nn.annealed import Annealed, value
 from gancli.ranges import Above, Positive
 
@@ -35,12 +36,17 @@ class PenaltyInputs(NamedTuple):
     progress: Tensor | None = None  # () completed share of the run in [0, 1]
     latents: Tensor | None = None  # (N, ...), leaves of the graph from which fake() is generated
     before: "PenaltyInputs | None" = None  # the same with images before augmentation, through which score() then goes
+    # Draws n images of a style-based generator: their styles, (n, styles, d), and the images that are made of them.
+    styled: Callable[[int], tuple[Tensor, Tensor]] | None = None
 
 
 class Regularizer:
-    """A penalty or a projection of the critic."""
+    """A penalty or a projection of the critic, or of the generator; one that is a module has its state saved."""
 
     bounding: ClassVar[bool] = True  # whether it bounds the critic's slope
+
+    def check(self, model: Model) -> None:
+        """Refuse a model for which it is not defined. Raises UsageError."""
 
     def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         """Return one line if the critic or its optimizer's settings contradict the paper."""

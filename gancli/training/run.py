@@ -183,6 +183,7 @@ def build(cfg: Any) -> Run:
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
         raise UsageError(_wrong_family(model, loss, cfg))
+    loss.check(model)
     if not cfg.resume:
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
     machine.place(model), loss.to(machine.device)

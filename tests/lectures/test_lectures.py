@@ -14,6 +14,7 @@ LECTURES = options("experiment/lecture")
 SMALL = {
     "critic_vs_discriminator": ["images=500"],
     "dirac_gan": ["lecture.steps=3", "lecture.samples=4"],
+    "disentanglement": ["lecture.steps=5", "lecture.batch=8", "lecture.units=4", "lecture.points=50"],
     "fgan_bounds": ["images=3000", "lecture.looks=2"],
     "mode_collapse": ["images=256", "model.width=8", "lecture.points=50"],
     "optimal_discriminator": ["images=1000", "lecture.distances=[0,1]"],
