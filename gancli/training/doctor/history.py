@@ -67,11 +67,11 @@ class History:
         """
         if not self.examined:
             return []
-        early = nothing_learned(self.history)
+        early, examinations = nothing_learned(self.history), counted(self.examined, "examination")
         if early and not self.alarms:
-            return [f"doctor: nothing learned yet in {self.examined} examinations: {early.words}; try {early.advice}"]
+            return [f"doctor: nothing learned yet in {examinations}: {early.words}; try {early.advice}"]
         if not self.alarms:
-            return [f"doctor: no alarm in {counted(self.examined, 'examination')}"]
+            return [f"doctor: no alarm in {examinations}"]
         return [f"doctor: {alarm.line()}" for alarm in self.alarms]
 
     def _judge(self, rule: Rule, images: int) -> Alarm | None:
