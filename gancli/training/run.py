@@ -58,6 +58,7 @@ class Run:
     images: int = 0  # images seen so far, the run's clock
     turn: int = 0  # turns done so far; in each turn every phase does its updates
     best: float | None = None  # best value of eval.best so far
+    reached: float = 0.0  # largest share of the run so far, which the model's stage follows
     stage: Hashable = None  # current stage of the model, see Model.stage()
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
     notes: list[str] = field(default_factory=list)  # of a resumed run: from where, and with which other settings
@@ -75,13 +76,21 @@ class Run:
         moment = Moment(self.turn, self.share)
         return 1 + sum(max(step.phase.updates(moment) - 1, 0) for step in self.steps)
 
-    def enter(self, stage: Hashable, *, reset: bool) -> None:
-        """Put the model, its average and its optimizers into a stage."""
-        self.stage = stage
-        for model in {id(each): each for each in (self.model, self.ema.model)}.values():
-            model.enter(stage)
-        for step in self.steps:
-            step.enter(reset=reset)
+    def enter(self, share: float, *, reset: bool) -> None:
+        """Put the model, its average and its optimizers into their state at a share of the run, or a later one reached.
+
+        What has grown stays: a run that is made longer remains in its stage until its share is as large again.
+        """
+        self.reached = max(self.reached, share)
+        models = list({id(each): each for each in (self.model, self.ema.model)}.values())
+        if (stage := self.model.stage(self.reached)) != self.stage:
+            self.stage = stage
+            for model in models:
+                model.enter(stage)
+            for step in self.steps:
+                step.enter(reset=reset)
+        for model in models:
+            model.advance(self.reached)
 
     def warnings(self) -> list[str]:
         """Return one line for each setting that contradicts the paper it comes from, or that has too few images."""
@@ -102,6 +111,7 @@ class Run:
             "data": self.data,
             "images": self.images,
             "share": self.share,
+            "reached": self.reached,
             "turn": self.turn,
             "owed": list(self.owed),
             "pending": self.pending,
@@ -155,8 +165,9 @@ class Run:
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
         self.pending = state.get("pending", {})
-        # The stage it was saved in: with another number of images= the next turn begins another, and resets.
-        self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
+        # The stage it was saved in, and then, with another number of images=, perhaps a later one, which resets.
+        self.enter(float(state.get("reached", state.get("share", self.share))), reset=False)
+        self.enter(self.share, reset=self.model.resets)
 
 
 def build(cfg: Any) -> Run:
@@ -195,7 +206,7 @@ def build(cfg: Any) -> Run:
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
     run.cautions += measurements.cautions if measurements else []
-    run.enter(model.stage(0.0), reset=False)
+    run.enter(0.0, reset=False)
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
     return run
@@ -208,14 +219,12 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
         RuntimeError: no phase has an update, so the run would never end.
     """
     batch, drawn, averaged = None, 0, 0
-    if (stage := run.model.stage(run.share)) != run.stage:
-        run.enter(stage, reset=run.model.resets)
     rates, moment = run.schedule(run.images, run.total), Moment(run.turn, run.share)
     for step in run.steps:
         seen = 0
         for i in range(step.phase.updates(moment)):
             if batch is None or i:  # all phases share the first batch; further updates (n_critic) get their own
-                batch = run.loader.next(run.images / run.total)
+                batch = run.model.present(run.loader.next(run.images / run.total))
                 drawn += len(batch.image) * run.runtime.world
             step.prepare(moment.share, rates)
             tracker.add(step.compute(batch, measure=measure))
@@ -227,6 +236,7 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
     run.images += drawn
     run.turn += 1
     run.ema.update(averaged, run.share)
+    run.enter(run.share, reset=run.model.resets)
 
 
 def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:

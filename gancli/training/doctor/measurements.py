@@ -108,14 +108,14 @@ class Measurements:
         """Measure discriminator and generator on images sampled as in training."""
         done = torch.full((), progress, device=self.machine.device)
         fake = self.real._replace(image=torch.cat([self._generated(each) for each in self._parts(self.real)]))
-        real, generated = self._score(self.real, done), self._score(fake, done)
+        real, generated = self._score(self.gan.present(self.real), done), self._score(fake, done)
         found = {
             "auc": ahead(real, generated),
             "surprise": self._surprise(real, generated),
             "feedback": self._feedback(real, generated),
         }
         if self.held_out is not None:
-            found["known"] = ahead(real, self._score(self.held_out, done))
+            found["known"] = ahead(real, self._score(self.gan.present(self.held_out), done))
         return found | (self._compare(flat(fake.image)) if self.pictures else {})
 
     def _compare(self, fake: Tensor) -> dict[str, Tensor]:
