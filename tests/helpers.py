@@ -27,6 +27,9 @@ SIZES = {
     "diagonal_bilstm": ["model.width=3", "model.layers=1", "model.head=4"],
     "diagonal_bilstm_paper": ["model.width=3", "model.layers=1", "model.head=4", "data.bits=3"],
     "fgan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    # Complete from the start; what changes while they grow is tested in models/test_growing.py.
+    "progan": ["model.width=4", "model.grown=0"],
+    "progan_paper": ["model.width=4", "model.max_width=8", "model.grown=0"],
     "projection": ["model.width=4", "model.discriminator_width=4"],
     "sngan_resnet": ["model.width=4", "model.discriminator_width=4"],
     "gated_pixelcnn": ["model.width=4", "model.blocks=2", "model.head=4"],
