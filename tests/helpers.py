@@ -60,6 +60,8 @@ SIZES = {
 
 
 TINY = ["model.width=4", "model.discriminator_width=4"]
+STYLES = ["model.width=4", "model.latent_dim=6", "model.mapping=2"]
+SIZES |= {"stylegan2": STYLES, "stylegan2_paper": STYLES}
 SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
 DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
 
