@@ -62,6 +62,7 @@ SIZES = {
 TINY = ["model.width=4", "model.discriminator_width=4"]
 STYLES = ["model.width=4", "model.latent_dim=6", "model.mapping=2"]
 SIZES |= {"stylegan2": STYLES, "stylegan2_paper": STYLES}
+SIZES |= {name: [*STYLES, "model.grown=0"] for name in ("stylegan", "stylegan_paper")}
 SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
 DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
 

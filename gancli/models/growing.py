@@ -8,6 +8,7 @@ All of this is a function of the share of the run, so that ``images=`` scales it
 Images have the full size at every level, where the last levels' pixels are repeated, as in the authors' code.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ class Growing(nn.Module):
         return functional.interpolate(image, scale_factor=factor, mode="nearest") if factor > 1 else image
 
 
-class GrowingGenerator(Growing):
+class GrowingGenerator(Growing, ABC):
     """A generator whose features() at each level a 1x1 convolution, linear and of gain 1, turns into an image.
 
     Args:
@@ -133,13 +134,17 @@ class GrowingGenerator(Growing):
             image = fade(double(self.to_image[str(level - 1)](features[level - 1])), image, self.alpha)
         return self.enlarged(image)
 
-    def features(self, z: Tensor) -> list[Tensor]:
-        """Return the features of all levels in use, from the smallest, [(N, width, H, W)]."""
-        raise NotImplementedError
+    @abstractmethod
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return the features of all levels in use, from the smallest, [(N, width, H, W)], of latents or styles."""
 
-    def by_level(self, z: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the full size, (N, channels, H, W) without bounds, of latents or styles."""
+        return self.image(self.features(x))
+
+    def by_level(self, x: Tensor) -> list[Tensor]:
         """Return images of each level in use, each of its own size and through its own layer, unfaded."""
-        features = self.features(z)
+        features = self.features(x)
         return [self.to_image[str(level)](features[level]) for level in range(self.first, self.stage.level + 1)]
 
 
@@ -152,8 +157,13 @@ class GrowingGAN(Adversarial):
     resets = True
     views = ("grid", "growth")
     growth: Growth
-    generator: GrowingGenerator
     discriminator: Growing
+
+    @property
+    def grower(self) -> GrowingGenerator:
+        """The network that grows: the generator, or the part of it that makes images."""
+        assert isinstance(self.generator, GrowingGenerator)
+        return self.generator
 
     def own_views(self) -> tuple[str, ...]:
         return super().own_views() if self.growth.first < self.growth.last else ("grid",)
@@ -163,11 +173,11 @@ class GrowingGAN(Adversarial):
 
     def enter(self, stage: Hashable) -> None:
         assert isinstance(stage, Stage), "stage() returned it"
-        self.generator.stage = self.discriminator.stage = stage
+        self.grower.stage = self.discriminator.stage = stage
 
     def advance(self, share: float) -> None:
         alpha = self.growth.alpha(share)
-        for net in (self.generator, self.discriminator):
+        for net in (self.grower, self.discriminator):
             net.alpha.fill_(alpha)
 
     def present(self, batch: Batch) -> Batch:
@@ -187,7 +197,7 @@ class GrowingGAN(Adversarial):
 
     def images_by_level(self, z: Tensor) -> list[Tensor]:
         """Return the images of latents at each level in use, [(N, C, H, W)], each of its own size, without bounds."""
-        return self.generator.by_level(z)
+        return self.grower.by_level(z)
 
 
 def level_widths(spec: ImageSpec, width: int, max_width: int) -> tuple[list[int], tuple[int, int]]:

@@ -30,6 +30,7 @@ from gancli.models.growing import (
     halve,
     level_widths,
 )
+from gancli.nn.adain import Blur
 from gancli.nn.equalized import SQRT2, EqualizedConv2d, EqualizedLinear, PixelNorm
 from gancli.nn.minibatch_std import spread
 from gancli.ranges import Share, Units
@@ -97,12 +98,8 @@ class ProGANGenerator(GrowingGenerator):
             nn.Sequential(*_layer(inner, outer), *_layer(outer, outer)) for inner, outer in zip(widths, widths[1:])
         )
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.image(self.features(z))
-
-    def features(self, z: Tensor) -> list[Tensor]:
-        """Return the features of all levels in use, from the smallest, [(N, width, H, W)]."""
-        found = [self.seed(z)]
+    def features(self, x: Tensor) -> list[Tensor]:  # (N, latent_dim) -> [(N, width, H, W)]
+        found = [self.seed(x)]
         for block in list(self.blocks)[: self.stage.level]:
             found.append(block(double(found[-1])))
         return found
@@ -121,7 +118,7 @@ class ProGANDiscriminator(Growing):
         seed: height and width of the smallest level.
         first: the level that training begins with.
         minibatch_std: images per group of the minibatch standard deviation; 0: without.
-        down: halves features; StyleGAN blurs them before.
+        blur: whether features are blurred before the convolution whose output is halved, as in StyleGAN.
     """
 
     def __init__(
@@ -132,14 +129,14 @@ class ProGANDiscriminator(Growing):
         first: int = 0,
         *,
         minibatch_std: int = 4,
-        down: type[nn.Module] | None = None,
+        blur: bool = False,
     ) -> None:
         super().__init__(len(widths), first)
         self.from_image = nn.ModuleDict(
             {str(level): _conv(channels, widths[level], 1) for level in range(first, len(widths))}
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(_conv(outer, outer), _conv(outer, inner), down() if down else nn.AvgPool2d(2))
+            nn.Sequential(_conv(outer, outer), *[Blur()] * blur, _conv(outer, inner), nn.AvgPool2d(2))
             for inner, outer in zip(widths, widths[1:])
         )
         told = spread(minibatch_std)

@@ -55,7 +55,7 @@ class GrowthRows(View):
 
 def heads(model: GrowingGAN) -> list[str]:
     """Return a line for every level in use: its size, and since when it is trained in full, or its weight."""
-    (net, growth), lines = (model.generator, model.growth), []
+    (net, growth), lines = (model.grower, model.growth), []
     for level in range(growth.first, net.stage.level + 1):
         height, width = (side >> (growth.last - level) for side in model.spec.shape[1:])
         fading = net.stage.fading and level == net.stage.level

@@ -11,12 +11,17 @@ from torch import nn
 from gancli.data.spec import Batch, ImageSpec
 from gancli.models.growing import GrowingGAN, Growth, Stage
 from gancli.models.progan import ProGAN
+from gancli.models.stylegan import StyleGAN
 from gancli.training import checkpoint
 from gancli.training.loop import train
 from gancli.training.run import build, run_turn
 
-GROWING = {"progan": ProGAN}
-SIZES = {"progan": ["model.width=4", "model.max_width=8", "model.latent_dim=8"]}
+GROWING = {"progan": ProGAN, "stylegan": StyleGAN}
+STYLES = {"mapping": 2, "start": 4}  # all three levels of 16 pixels, from 4 on
+SIZES = {
+    "progan": ["model.width=4", "model.max_width=8", "model.latent_dim=8"],
+    "stylegan": ["model.width=4", "model.max_width=8", "model.latent_dim=8", "model.mapping=2", "model.start=4"],
+}
 
 
 class Silent:
@@ -31,16 +36,17 @@ def small(name: str, *more: str) -> list[str]:
 
 def net(name: str = "progan", size: int = 16, **more) -> GrowingGAN:
     torch.manual_seed(0)
+    more |= STYLES if name == "stylegan" else {}
     model = GROWING[name](ImageSpec(1, size, size), latent_dim=8, width=4, max_width=8, **more)
     for p in model.parameters():
-        if p.ndim == 1:
-            nn.init.normal_(p, std=0.3)  # biases begin at 0
+        if p[0].numel() == 1:
+            nn.init.normal_(p, std=0.3)  # biases and the strengths of noise begin at 0
     return model
 
 
 def put(model: GrowingGAN, level: int, fading: bool, alpha: float = 1.0) -> None:
     model.enter(Stage(level, fading))
-    for each in (model.generator, model.discriminator):
+    for each in (model.grower, model.discriminator):
         each.alpha.fill_(alpha)
 
 
@@ -108,7 +114,7 @@ def test_a_fade_uses_one_branch_at_each_end(name, level):
         for score in (model.generate(z).square().sum(), model.score(image).square().sum()):
             model.zero_grad()
             score.backward()
-            for heads in (model.generator.to_image, model.discriminator.from_image):
+            for heads in (model.grower.to_image, model.discriminator.from_image):
                 low, high = (
                     [p.grad for p in heads[str(each)].parameters() if p.grad is not None] for each in (level - 1, level)
                 )
@@ -153,12 +159,12 @@ def test_each_part_trains_its_layers_and_leaves_all_others(name):
 
 def in_use(key: str, stage: Stage) -> bool:
     """Tell whether a parameter has a gradient in a stage."""
-    part, number = key.split(".")[1:3]
+    part, number = [*key.replace(".synthesis", "").split("."), ""][1:3]
     if part in ("to_image", "from_image"):
         return int(number) == stage.level or (stage.fading and int(number) == stage.level - 1)
     if part != "blocks":
         return True
-    return int(number) < stage.level
+    return int(number) < stage.level + ("synthesis" in key)  # StyleGAN's first block is the smallest level
 
 
 @pytest.mark.parametrize("name", GROWING)
@@ -200,7 +206,7 @@ def test_the_average_is_in_the_stage_of_the_trained_networks_and_nothing_waits(n
     while parts.images < parts.total:
         with NoHostSync():
             run_turn(parts, Silent(), measure=True)
-        raw, averaged = parts.model.generator, parts.ema.model.generator
+        raw, averaged = parts.model.grower, parts.ema.model.grower
         assert raw is not averaged and raw.stage == averaged.stage == parts.model.discriminator.stage
         assert torch.equal(raw.alpha, averaged.alpha)
         assert raw.alpha.item() == pytest.approx(parts.model.growth.alpha(parts.images / 96))
@@ -219,7 +225,7 @@ def test_what_has_grown_stays_in_a_longer_run(name, tmp_path):
     longer = build(compose("train", small(name, "images=960", f"resume={path}")))
     longer.restore(checkpoint.load(path))
     run_turn(longer, Silent(), measure=False)
-    assert longer.stage == Stage(2, True) and longer.model.generator.alpha.item() == 0.5
+    assert longer.stage == Stage(2, True) and longer.model.grower.alpha.item() == 0.5
     shorter = build(compose("train", small(name, "images=72", f"resume={path}")))
     shorter.restore(checkpoint.load(path))
-    assert shorter.stage == Stage(2, False) and shorter.ema.model.generator.alpha.item() == 1
+    assert shorter.stage == Stage(2, False) and shorter.ema.model.grower.alpha.item() == 1
