@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
 from gancli.models.growing import GrowingGAN, GrowingGenerator, Growth, double, level_widths
 from gancli.models.progan import ProGANDiscriminator
 from gancli.models.style import StyleBased, StyleGenerator
@@ -44,7 +45,7 @@ class StyleGAN(GrowingGAN, StyleBased):
         start: pixels of the shorter side of the level that growth begins with, at least.
 
     Raises:
-        UsageError: the image's size has no 4- to 7-pixel seed.
+        UsageError: the image's size has no 4- to 7-pixel seed, or it is smaller than the level to start with.
         ValueError: ``width`` is below 1, or ``minibatch_std`` is negative.
     """
 
@@ -63,6 +64,11 @@ class StyleGAN(GrowingGAN, StyleBased):
         super().__init__(spec, latent_dim, mixing)
         widths, seed = level_widths(spec, width, max_width)
         small = sum(min(seed) << level < start for level in range(len(widths)))
+        if grown and small == len(widths):
+            raise UsageError(
+                f"start={start}: growth cannot begin above the image's {min(spec.height, spec.width)} pixels; use "
+                f"start={min(seed)}, or grown=0"
+            )
         self.growth = Growth(len(widths), grown, small)
         first = self.growth.first
         synthesis = Synthesis(spec.channels, latent_dim, widths, seed, first)

@@ -3,6 +3,8 @@
 gancli sample ckpt=latest view=growth
 """
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -25,15 +27,15 @@ class GrowthRows(View):
     complete, the layer that makes images of the one before is no longer trained, but those below it are.
 
     Args:
-        columns: number of latents, at most; fewer if n is smaller.
+        columns: number of latents, 1 to 10; fewer if n is smaller.
 
     Raises:
-        ValueError: ``columns`` is below 1 or above 10.
+        ValueError: ``columns`` is out of its range.
     """
 
     needs = "a model that grows"
 
-    def __init__(self, columns: int = MOST) -> None:
+    def __init__(self, columns: Annotated[int, ">= 1", "<= 10"] = MOST) -> None:
         if not 1 <= columns <= MOST:
             raise ValueError(f"columns={columns} must be 1 to {MOST}")
         self.columns = columns

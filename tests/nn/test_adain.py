@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
 from gancli.models.progan import ProGAN
 from gancli.models.stylegan import StyleGAN
 from gancli.nn.adain import Blur, Epilogue, instance_norm, stylise
@@ -89,3 +90,5 @@ def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
     at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4)
     assert at_28.stage(0.0).level == 0
     assert sorted(StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, grown=0.0).grower.to_image) == ["2"]
+    with pytest.raises(UsageError, match="start=64: .* 28 pixels; use start=7"):
+        StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, start=64)
