@@ -54,6 +54,9 @@ class Loss(nn.Module, ABC):
     def phases(self, model: Any) -> list[Phase]:
         """Return the updates of one turn, in order, for a model of the loss's ``family``."""
 
+    def check(self, model: Any) -> None:
+        """Refuse a model of the family that a part of the loss is not made for. Raises UsageError."""
+
     def warnings(self, model: Any, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Return one line, with a reference, for each setting that contradicts the paper it comes from.
 

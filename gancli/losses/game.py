@@ -15,7 +15,8 @@ from gancli.data.spec import Batch
 from gancli.losses.base import Loss, Phase, Term
 from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection, warnings
 from gancli.losses.stabilizers import Stabilizer
-from gancli.models.base import Adversarial
+from gancli.models.base import Adversarial, Model
+from gancli.models.style import StyleBased
 from gancli.ranges import Positive
 
 
@@ -54,6 +55,8 @@ class AdversarialLoss(Loss):
         self.repeat, self.generator_batch = repeat, generator_batch
         self.penalties = _parts("penalty", "penalties", penalties, Regularizer)
         self.generator_penalties = _parts("generator_penalty", "generator_penalties", generator_penalties, Regularizer)
+        modules = {name: each for name, each in self.generator_penalties.items() if isinstance(each, nn.Module)}
+        self.remembering = nn.ModuleDict(modules)  # those with a state, which is saved and restored
         self.stabilizers = nn.ModuleDict(_parts("stabilizer", "stabilizers", stabilizers, Stabilizer))
         for name, each in self.stabilizers.items():
             if each.relabels and not self.labelled:
@@ -125,6 +128,18 @@ class AdversarialLoss(Loss):
             Phase("discriminator", ("discriminator",), terms, self.repeat, after),
             Phase("generator", ("generator",), generator_terms, after=generator_after),
         ]
+
+    def check(self, model: Adversarial) -> None:
+        self.check_parts(model)
+
+    def check_parts(self, model: Model) -> None:
+        """Refuse a model, of this family or of one whose loss contains this one, that a regularizer is not made for.
+
+        Raises:
+            UsageError: see Regularizer.check().
+        """
+        for each in (*self.penalties.values(), *self.generator_penalties.values()):
+            each.check(model)
 
     def warnings(self, model: Adversarial, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return self.contradictions(model.discriminator, settings["discriminator"])
@@ -213,8 +228,15 @@ class AdversarialLoss(Loss):
             fake=lambda: self.seen(model.generate(latents, label), batch),
             progress=batch.progress,
             latents=latents,
+            styled=partial(_styled, model, label) if isinstance(model, StyleBased) else None,
         )
         return {"": game}
+
+
+def _styled(model: StyleBased, label: Tensor | None, n: int) -> tuple[Tensor, Tensor]:
+    """Draw n images, of the first n labels, with their styles; mixed, in training, like those of the loss."""
+    ws = model.mixed_style(model.latent(n), None if label is None else label[:n])
+    return ws, model.synthesise(ws)
 
 
 def _parts(group: str, key: str, parts: Mapping[str, Any] | None, kind: type) -> dict[str, Any]:

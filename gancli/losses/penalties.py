@@ -16,6 +16,7 @@ from torch.nn.functional import relu
 
 from gancli.data.spec import Batch
 from gancli.losses.base import Term
+from gancli.models.base import Model
 from gancli.nn.annealed import Annealed, value
 from gancli.ranges import Above, Positive
 
@@ -33,12 +34,17 @@ class PenaltyInputs(NamedTuple):
     fake: Callable[[], Tensor]  # draws as many generated images as there are real ones
     progress: Tensor | None = None  # () completed share of the run in [0, 1]
     latents: Tensor | None = None  # (N, ...), leaves of the graph from which fake() is generated
+    # Draws n images of a style-based generator: their styles, (n, styles, d), and the images that are made of them.
+    styled: Callable[[int], tuple[Tensor, Tensor]] | None = None
 
 
 class Regularizer:
-    """A penalty or a projection of the critic."""
+    """A penalty or a projection of the critic, or of the generator; one that is a module has its state saved."""
 
     bounding: ClassVar[bool] = True  # whether it bounds the critic's slope
+
+    def check(self, model: Model) -> None:
+        """Refuse a model for which it is not defined. Raises UsageError."""
 
     def warning(self, critic: nn.Module, settings: Mapping[str, Any]) -> str | None:
         """Return one line if the critic or its optimizer's settings contradict the paper."""

@@ -66,6 +66,9 @@ class TranslationLoss(Loss):
         self.gan = whole if gan is None else gan
         self.discriminator = whole * self.own_discriminator if discriminator is None else discriminator
 
+    def check(self, model: Translation) -> None:
+        self.adversarial.check_parts(model)
+
     def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return self.adversarial.contradictions(model.discriminators, settings["discriminators"])
 

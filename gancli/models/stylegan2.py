@@ -9,9 +9,9 @@ The non-saturating loss, R1 every 16 updates of the discriminator and, for large
 every 4 of the generator: ``generator_penalty=[path_length]``. Style mixing is ``mixing``. Adam with learning rate .0025
 and betas (0, .99). All weights N(0, 1), scaled at run time (equalized learning rate).
 
-Deviations: the seed has 4 to 7 pixels instead of 4; a due penalty joins its update instead of having one of its own, so
-that learning rate and betas need no correction for the additional updates (appendix B there); gradients that are not
-finite end the run instead of becoming numbers; the discriminator's biases join after the gain of the leaky ReLU, and its
+Deviations: the seed has 4 to 7 pixels, not 4; a due penalty joins its update instead of having one of its own, so that
+learning rate and betas need no correction for the additional updates (appendix B there); gradients that are not
+finite end the run instead of becoming numbers; the discriminator's biases join after the gain of the leaky ReLU; its
 network of labels has as many layers as the generator's mapping; samples are drawn with a constant noise.
 
     gancli train model=stylegan2 data=mnist data.size=32

@@ -82,15 +82,13 @@ class Run:
         What has grown stays: a run that is made longer remains in its stage until its share is as large again.
         """
         self.reached = max(self.reached, share)
-        models = list({id(each): each for each in (self.model, self.ema.model)}.values())
-        if (stage := self.model.stage(self.reached)) != self.stage:
-            self.stage = stage
-            for model in models:
-                model.enter(stage)
-            for step in self.steps:
-                step.enter(reset=reset)
-        for model in models:
+        before, self.stage = self.stage, self.model.stage(self.reached)
+        for model in {id(each): each for each in (self.model, self.ema.model)}.values():
+            if self.stage != before:
+                model.enter(self.stage)
             model.advance(self.reached)
+        for step in self.steps if self.stage != before else ():
+            step.enter(reset=reset)
 
     def warnings(self) -> list[str]:
         """Return one line for each setting that contradicts the paper it comes from, or that has too few images."""
@@ -189,6 +187,7 @@ def build(cfg: Any) -> Run:
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
         raise UsageError(_wrong_family(model, loss, cfg))
+    loss.check(model)
     if not cfg.resume:
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
     machine.place(model), loss.to(machine.device)

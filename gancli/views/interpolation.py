@@ -4,6 +4,7 @@ gancli sample ckpt=latest view=interpolation view.steps=16
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from gancli.errors import UsageError
 from gancli.models.base import Adversarial, Model
 from gancli.models.sampling import class_labels, finished
+from gancli.models.style import StyleBased
 from gancli.views.base import Picture, RunData, View, arrange
 
 STEPS = 10  # default number of images per row
@@ -22,6 +24,8 @@ class Interpolation(View):
     Args:
         steps: images per row, including both ends.
         label: number or name of the class of all rows; None: each row has the next class.
+        space: z, where the latents lie; w, between the styles that they are mapped to, for style-based models; None: w
+            if the model has styles.
 
     Raises:
         ValueError: there are fewer than two steps.
@@ -29,10 +33,12 @@ class Interpolation(View):
 
     needs = "a model with latents"
 
-    def __init__(self, steps: int = STEPS, label: int | str | None = None) -> None:
+    def __init__(
+        self, steps: int = STEPS, label: int | str | None = None, space: Literal["z", "w"] | None = None
+    ) -> None:
         if steps < 2:
             raise ValueError(f"steps={steps} must be 2 or more")
-        self.steps, self.label = steps, label
+        self.steps, self.label, self.space = steps, label, space
 
     def check_number(self, n: int, data: RunData) -> None:
         if n % self.steps:
@@ -48,7 +54,9 @@ class Interpolation(View):
         rows, label = max(1, n // self.steps), data.class_number(self.label)
         labels = class_labels(model, rows, label)
         each = None if labels is None else labels.repeat_interleave(self.steps)
-        drawn = walks(model, rows, self.steps, seed=seed, labels=labels)
+        if self.space == "w" and not isinstance(model, StyleBased):
+            raise UsageError(f"space=w: {type(model).__name__} has no styles to walk between; remove view.space")
+        drawn = walks(model, rows, self.steps, seed=seed, labels=labels, space=self.space)
         return arrange(model, data, drawn, rows * self.steps, each, self.steps)
 
     def amount(self, n: int) -> int:
@@ -72,12 +80,19 @@ def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels
 
 
 @torch.no_grad()
-def walks(model: Adversarial, rows: int, steps: int, *, seed: int, labels: Tensor | None) -> Iterator[Tensor]:
-    """Yield the rows of walk(), (steps, C, H, W) each."""
+def walks(
+    model: Adversarial, rows: int, steps: int, *, seed: int, labels: Tensor | None, space: str | None = None
+) -> Iterator[Tensor]:
+    """Yield the rows of walk(), (steps, C, H, W) each; ``space``: see Interpolation."""
     generator = torch.Generator(model.device).manual_seed(seed)
     ends = model.latent(2 * rows, generator)
     t = torch.linspace(0, 1, steps, device=model.device).view(-1, *[1] * (ends.dim() - 1))
     classes = [None] * rows if labels is None else labels.to(model.device)[:, None].expand(-1, steps)
     pairs = zip(ends[::2], ends[1::2], classes)
     for a, b, each in pairs:
-        yield finished(model, model.generate(model.interpolate(a, b, t), each))
+        if isinstance(model, StyleBased) and space != "z":  # W has no prior whose variance a straight line would leave
+            start, end = (model.style(z.expand(steps, -1), each) for z in (a[None], b[None]))
+            images = model.synthesise(torch.lerp(start, end, t[..., None]))
+        else:
+            images = model.generate(model.interpolate(a, b, t), each)
+        yield finished(model, images)
