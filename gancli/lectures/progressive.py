@@ -77,11 +77,12 @@ class Progressive(Lecture):
             axes[0, column].axhline(floor[level], color="0.4", ls=":", label="real images")
             axes[0, column].axvspan((begins - half if column else 0) * run.total, begins * run.total, color="0.9", lw=0)
             axes[0, column].set_xlim(0, run.total)
-            axes[0, column].legend(fontsize=8)
             ends = 1.0 if level == growth.last else begins + half
             for row, (name, each) in enumerate(zip(NAMES, seen), 1):
                 look = min(each, key=lambda x: abs(x.images - ends * run.total))
                 _samples(axes[row, column], f"{name}, {look.images:,} images", look.samples)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
         figures.source(figure, "Karras et al. 2018, figure 1 and section 5; grey: the level is faded in")
         return figure, _numbers(seen, floor, sides, list(levels))
 
