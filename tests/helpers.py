@@ -31,6 +31,9 @@ SIZES = {
     "diagonal_bilstm": ["model.width=3", "model.layers=1", "model.head=4"],
     "diagonal_bilstm_paper": ["model.width=3", "model.layers=1", "model.head=4", "data.bits=3"],
     "fgan": ["model.generator_hidden=16", "model.discriminator_hidden=8"],
+    # Complete from the start; what changes while they grow is tested in models/test_growing.py.
+    "progan": ["model.width=4", "model.grown=0"],
+    "progan_paper": ["model.width=4", "model.max_width=8", "model.grown=0"],
     "projection": ["model.width=4", "model.discriminator_width=4"],
     "sngan_resnet": ["model.width=4", "model.discriminator_width=4"],
     "gated_pixelcnn": ["model.width=4", "model.blocks=2", "model.head=4"],
@@ -71,6 +74,7 @@ SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[re
           "features.epochs=1", "runtime=cpu", "batch_size=8", "images=16", "samples.n=4"]  # fmt: skip
 STYLES = ["model.width=4", "model.latent_dim=6", "model.mapping=2"]
 SIZES |= {"stylegan2": STYLES, "stylegan2_paper": STYLES}
+SIZES |= {name: [*STYLES, "model.grown=0"] for name in ("stylegan", "stylegan_paper")}
 SIZES |= {"cyclegan": [*TINY, "model.blocks=1"], "pix2pix": TINY, "stargan": [*TINY, "model.blocks=1"]}
 DATA = {"cyclegan": "unpaired", "pix2pix": "paired"}  # of two domains; any other model learns from one
 

@@ -12,9 +12,9 @@ from gancli.models.autoregressive import Autoregressive
 from gancli.models.base import Model
 from gancli.models.pixel_sampling import Given
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.ema import EMA
 from gancli.training.loop import run_turn, train
-from gancli.training.run import build
 
 MODELS = options("model")
 CLASSES = {name: target_class(node, Model) for name, node in options_of("model").items()}

@@ -22,9 +22,10 @@ from gancli import config
 from gancli.console import setup_logging, watched
 from gancli.errors import Interrupted
 from gancli.files import replacing
+from gancli.training.build import build
 from gancli.training.folder import open_folder
 from gancli.training.guard import StopSignal, writing
-from gancli.training.run import Run, build
+from gancli.training.run import Run
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import Tracker
 from gancli.views import figures

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
 from gancli.models.held_out import HeldOut
 from gancli.nn.truncated import truncated_normal
@@ -93,7 +93,19 @@ class Model(nn.Module, ABC):
         return None
 
     def enter(self, stage: Hashable) -> None:
-        """Prepare for a stage(): called when the model is built, when a stage begins, and when a run resumes in it."""
+        """Prepare for a stage(): called when it begins, and when a checkpoint saved in it is loaded."""
+
+    def advance(self, share: float) -> None:
+        """Set what changes within a stage, such as the weight of a fade, for a fraction of the run, in [0, 1].
+
+        Called after enter() and after every turn, for the model and its moving average. It comes from the host's clock,
+        and writing it into a buffer (``fill_``) waits for nothing; buffers that it sets are not persistent, since they
+        are set again when a checkpoint is loaded, and are listed in ``copied``, since they are not averaged.
+        """
+
+    def present(self, batch: Batch) -> Batch:
+        """Return a batch of training images as the discriminator sees them in this stage; by default, unchanged."""
+        return batch
 
     def held_out(self) -> HeldOut | None:
         """Return the likelihood of held-out images for ``metrics=[nll]``; None for models without one."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # `find` works before torch is imported
 log = logging.getLogger("gancli")
 
 FORMAT = "gancli-2"
-READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, turn and ema_images
+READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, reached, turn and ema_images
 FOLDER = "checkpoints"
 BEST = "best.pt"
 LATEST = "latest"  # names the run with the newest checkpoint wherever a run or a checkpoint is named
@@ -202,5 +202,7 @@ def rebuild(
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"the weights of {ckpt.path} do not fit its model: {reason}") from error
-    model.enter(model.stage(float(ckpt.state.get("share", 1.0))))
+    reached = float(ckpt.state.get("reached", ckpt.state.get("share", 1.0)))
+    model.enter(model.stage(reached))
+    model.advance(reached)
     return model.to(device).eval().requires_grad_(False)

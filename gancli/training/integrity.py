@@ -59,8 +59,8 @@ def check_state(state: dict[str, Any]) -> None:
 
     tensors, loader = {str: Tensor}, {"seed": int, "given": int, "size": int, "flips": Tensor, "source?": dict}
     shape = {
-        "config": str, "spec": SPEC, "classes?": [str], "images": int, "share?": float, "turn?": int, "model": tensors,
-        "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
+        "config": str, "spec": SPEC, "classes?": [str], "images": int, "share?": float, "reached?": float, "turn?": int,
+        "model": tensors, "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
         "loss": {str: object}, "rng": {"cpu": Tensor, "cuda": [Tensor]}, "loader": loader,
         "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
         "pending?": tensors, "owed?": [str],

@@ -15,12 +15,13 @@ from gancli.errors import Interrupted, command
 from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
 from gancli.training.folder import advice, note_machine, open_folder, rewind
 from gancli.training.guard import Stopped, StopSignal, check_in_place, interruptible, writing
 from gancli.training.resuming import resume
-from gancli.training.run import Run, build, run_turn
+from gancli.training.run import Run, run_turn
 from gancli.training.samples import write_samples
 from gancli.training.tracker import Tracker
 from gancli.views.grids import animate

@@ -1,8 +1,8 @@
-"""The parts of a training run, and how they are built from a config."""
+"""The parts of a training run, its clock, and a turn of its updates."""
 
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +11,25 @@ from torch import Tensor
 
 from gancli import __version__, config
 from gancli.data.identity import identity
-from gancli.data.levels import binarized
 from gancli.data.loader import Loader
-from gancli.data.source import Images, Source
+from gancli.data.source import Source
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.losses.base import Loss, Moment
-from gancli.metrics.features import Features
-from gancli.metrics.registry import choosing, metrics_named
-from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
+from gancli.metrics.scoring.base import Scoring
 from gancli.models.base import Model
-from gancli.nn.annealed import changes
 from gancli.training import checkpoint, runtime, same_data
-from gancli.training.cautions import cautions
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.examination import Examination
-from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
 from gancli.training.integrity import load_weights
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
 from gancli.training.tracker import Tracker
-from gancli.views import choice
 from gancli.views.base import View
 
 # An examination, pictures, an evaluation, and what a run does once all images were seen, in the order of the log.
 OWED = ("doctor", "samples", "eval", "end")
-FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
 
 
 @dataclass
@@ -59,6 +51,7 @@ class Run:
     images: int = 0  # images seen so far, the run's clock
     turn: int = 0  # turns done so far; in each turn every phase does its updates
     best: float | None = None  # best value of eval.best so far
+    reached: float = 0.0  # largest share of the run so far, which the model's stage follows
     stage: Hashable = None  # current stage of the model, see Model.stage()
     views: dict[str, View] = field(default_factory=dict)  # for the pictures during training
     notes: list[str] = field(default_factory=list)  # of a resumed run: from where, and with which other settings
@@ -77,12 +70,18 @@ class Run:
         moment = Moment(self.turn, self.share)
         return 1 + sum(max(step.phase.updates(moment) - 1, 0) for step in self.steps)
 
-    def enter(self, stage: Hashable, *, reset: bool) -> None:
-        """Put the model, its average and its optimizers into a stage."""
-        self.stage = stage
+    def enter(self, share: float, *, reset: bool) -> None:
+        """Put the model, its average and its optimizers into their state at a share of the run, or a later one reached.
+
+        What has grown stays: a run that is made longer remains in its stage until its share is as large again.
+        """
+        self.reached = max(self.reached, share)
+        before, self.stage = self.stage, self.model.stage(self.reached)
         for model in {id(each): each for each in (self.model, self.ema.model)}.values():
-            model.enter(stage)
-        for step in self.steps:
+            if self.stage != before:
+                model.enter(self.stage)
+            model.advance(self.reached)
+        for step in self.steps if self.stage != before else ():
             step.enter(reset=reset)
 
     def warnings(self) -> list[str]:
@@ -105,6 +104,7 @@ class Run:
             "earlier_data": self.earlier_data,
             "images": self.images,
             "share": self.share,
+            "reached": self.reached,
             "turn": self.turn,
             "owed": list(self.owed),
             "pending": self.pending,
@@ -160,51 +160,9 @@ class Run:
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
         self.ema.images = state.get("ema_images", saved.images)
         self.pending = state.get("pending", {})
-        # The stage it was saved in: with another number of images= the next turn begins another, and resets.
-        self.enter(self.model.stage(float(state.get("share", self.share))), reset=False)
-
-
-def build(cfg: Any) -> Run:
-    """Build every part of a run; all expected errors occur here, before the first file is written.
-
-    Raises:
-        UsageError: missing data, a loss for another family of models, incompatible sizes, or no CUDA.
-    """
-    machine = Runtime.from_config(cfg.runtime)
-    torch.manual_seed(cfg.seed)
-    kind = config.target_class(cfg.model, Model, trust=cfg.trust)
-    if cfg.eval.every:
-        choosing(cfg.eval.best, metrics_named(cfg.eval.metrics, cfg.trust), scoring_of(kind).better)
-    source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
-    images = source.split("train")
-    if images.spec.points and not kind.points:
-        raise UsageError(_no_points(images.name, cfg))
-    model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
-    loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
-    if not isinstance(model, loss.family):
-        raise UsageError(_wrong_family(model, loss, cfg))
-    loss.check(model)
-    if not cfg.resume:
-        model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
-    machine.place(model), loss.to(machine.device)
-    schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
-    steps = _steps(cfg, model, loss, machine)
-    scoring = _scoring(cfg, source, machine, model) if cfg.eval.every else None
-    loader_options |= {"rank": machine.rank, "world": machine.world}
-    loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
-    total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
-    ema = EMA(model, config.number(cfg.ema.half_life))
-    measurements = None
-    if cfg.doctor.every and steps:
-        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine))
-    run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
-    run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
-    run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
-    run.cautions += measurements.cautions if measurements else []
-    run.enter(model.stage(0.0), reset=False)
-    if not steps:  # fit_data() has done all the training, and every image was seen once
-        run.images = run.total = len(images)
-    return run
+        # The stage it was saved in, and then, with another number of images=, perhaps a later one, which resets.
+        self.enter(float(state.get("reached", state.get("share", self.share))), reset=False)
+        self.enter(self.share, reset=self.model.resets)
 
 
 def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
@@ -214,14 +172,12 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
         RuntimeError: no phase has an update, so the run would never end.
     """
     batch, drawn, averaged = None, 0, 0
-    if (stage := run.model.stage(run.share)) != run.stage:
-        run.enter(stage, reset=run.model.resets)
     rates, moment = run.schedule(run.images, run.total), Moment(run.turn, run.share)
     for step in run.steps:
         seen = 0
         for i in range(step.phase.updates(moment)):
             if batch is None or i:  # all phases share the first batch; further updates (n_critic) get their own
-                batch = run.loader.next(run.images / run.total)
+                batch = run.model.present(run.loader.next(run.images / run.total))
                 drawn += len(batch.image) * run.runtime.world
             step.prepare(moment.share, rates)
             tracker.add(step.compute(batch, measure=measure))
@@ -233,64 +189,4 @@ def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
     run.images += drawn
     run.turn += 1
     run.ema.update(averaged, run.share)
-
-
-def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:
-    """Prepare evaluations during training: the reference split, and the features, trained or loaded."""
-    settings = Settings(
-        metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
-        lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
-        batch_size=cfg.batch_size, device=machine.device, n=cfg.eval.n,
-    )  # fmt: skip
-    return scoring_of(type(model))(model, settings, type(model).__name__)
-
-
-def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Measurements:
-    """Prepare the doctor's examinations, with held-out images if there are any."""
-    try:
-        held_out = source.split("validation")
-    except UsageError:  # there is no validation split
-        held_out = None
-    return Measurements(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
-
-
-def _steps(cfg: Any, model: Model, loss: Loss, machine: Runtime) -> list[Step]:
-    """Make the steps of all phases, and refuse optimizer overrides for networks that no phase updates."""
-    phases = loss.phases(model)
-    networks = sorted({name for phase in phases for name in phase.networks})
-    given = {key: config.number(value) for key, value in cfg.optimizer.items() if key != "overrides"}
-    rates = {key: number for key, number in given.items() if changes(number)}
-    node = {key: number for key, number in given.items() if key not in rates}
-    optimizer = config.instantiate(node, torch.optim.Optimizer, trust=cfg.trust)
-    overrides = {
-        name: {key: config.number(value) for key, value in values.items()}
-        for name, values in cfg.optimizer.overrides.items()
-    }
-    for name in overrides:
-        if name not in networks:
-            known = ", ".join(networks)
-            raise UsageError(f"optimizer.overrides.{name}: the loss trains no such network; it trains {known}")
-    options = {"overrides": overrides, "rates": rates, "accumulate": cfg.accumulate, "clip": cfg.clip}
-    try:
-        return [Step(model, phase, optimizer, machine, **options) for phase in phases]
-    except (ValueError, RuntimeError) as error:  # from the optimizer's own checks, e.g. of a negative learning rate
-        raise UsageError(f"optimizer: {' '.join(str(error).split())}") from error
-
-
-def _no_points(data: str, cfg: Any) -> str:
-    models = {name: config.target_class(each, Model, trust=cfg.trust) for name, each in config.options("model").items()}
-    fitting = ", ".join(name for name, each in models.items() if each.points)
-    name = cfg.model._target_.rpartition(".")[2]
-    return f"data={data} are points, but {name} generates images; models for points are: {fitting} (model=...)"
-
-
-def _wrong_family(model: Model, loss: Loss, cfg: Any) -> str:
-    losses = {name: config.target_class(node, Loss, trust=cfg.trust) for name, node in config.options("loss").items()}
-    fitting = [name for name, each in losses.items() if isinstance(model, each.family)]
-    parts = {key for name in fitting for key, kind in losses[name].parts.items() if isinstance(loss, kind)}
-    own = next((name for name, each in losses.items() if each is type(loss)), None)
-    inside = "".join(f"; in those, use it as loss/{key}={own}" for key in sorted(parts) if own)
-    return (
-        f"{type(loss).__name__} trains {loss.family.__name__} models, but {type(model).__name__} is not one; "
-        f"its losses are: {', '.join(fitting) or 'none'} (loss=...){inside}"
-    )
+    run.enter(run.share, reset=run.model.resets)

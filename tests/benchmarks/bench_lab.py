@@ -21,7 +21,8 @@ import torch
 from gancli.config import compose
 from gancli.errors import TrainingDiverged
 from gancli.models.sampling import draw
-from gancli.training.run import build, run_turn
+from gancli.training.build import build
+from gancli.training.run import run_turn
 from gancli.training.tracker import Tracker
 
 ROWS = {

@@ -17,8 +17,8 @@ import torch
 from torch.nn.functional import softplus
 
 from gancli.config import compose
+from gancli.training.build import build
 from gancli.training.loop import run_turn
-from gancli.training.run import build
 from gancli.training.tracker import Tracker
 
 ROUNDS = 9

@@ -24,7 +24,8 @@ import torch
 
 import gancli
 from gancli.config import compose
-from gancli.training.run import build, run_turn
+from gancli.training.build import build
+from gancli.training.run import run_turn
 from gancli.training.tracker import Tracker
 from gancli.views import figures
 

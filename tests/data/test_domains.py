@@ -20,7 +20,7 @@ from gancli.data.loader import Loader
 from gancli.data.reading import counterfactual, read, verdict
 from gancli.data.shapes import Shapes
 from gancli.errors import UsageError
-from gancli.training.run import build
+from gancli.training.build import build
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from gancli.config import build_data
 from gancli.data.loader import Loader
 from gancli.data.points import Gaussians1D, Grid, Line, Points, Ring, SwissRoll, TwoMoons
 from gancli.errors import UsageError
-from gancli.training.run import build
+from gancli.training.build import build
 
 CPU = torch.device("cpu")
 SHIPPED = ["ring8", "grid25", "swiss_roll", "two_moons", "line", "gaussians_1d"]

@@ -6,8 +6,8 @@ from helpers import overrides, run
 
 from gancli.config import compose
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.loop import run_turn
-from gancli.training.run import build
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import lecture
 
-from gancli.lectures import dirac_gan, fgan_bounds, optimal_discriminator, parallel_lines
+from gancli.lectures import dirac_gan, fgan_bounds, optimal_discriminator, parallel_lines, progressive
 from gancli.lectures.base import NUMBERS
 from gancli.lectures.players import Line, critic_alone, jsd, log_normal
 from gancli.losses.adversarial import Minimax, NonSaturating, Wasserstein
@@ -231,3 +231,16 @@ def test_dirac_gan_is_a_linear_map_without_a_bound_and_converges_by_damping_or_n
         assert found["wgan"][how] == pytest.approx(half, rel=1e-9) and whole == pytest.approx(published, abs=rounding)
     assert max(found["r1_critical"].values()) < 1e-6  # with gamma = 0.3 it is 0.0004 or more
     assert max(found["instance_noise"].values()) < 0.06  # sampling noise around 0.02
+
+
+def test_sliced_wasserstein_of_shifted_images_is_the_mean_shift_along_the_directions():
+    """W1 along u of x and x + c is |u c|; for c = a e_1 in the plane its mean over directions is 2 a / pi."""
+    torch.manual_seed(0)
+    x = torch.randn(50, 2)
+    assert progressive.sliced(x, x[torch.randperm(50)]) < 1e-6
+    found = progressive.sliced(x, x + torch.tensor([3.0, 0.0]))
+    assert found == pytest.approx(3 * 2 / math.pi, rel=4 * 0.48 / math.sqrt(progressive.DIRECTIONS))  # 4 deviations
+    image = torch.randn(20, 1, 8, 8)
+    checks = image + 0.5 * (-1.0) ** (torch.arange(8)[:, None] + torch.arange(8))  # gone once 2x2 pixels are averaged
+    low, middle, high = progressive.distances(image, checks, 3)
+    assert low < 1e-6 and middle < 1e-6 and high > 0.01

@@ -10,7 +10,8 @@ from torch import Tensor
 from gancli.errors import UsageError
 from gancli.losses.augmentation import ADA, PIPE, POLICY, DiffAugment
 from gancli.nn import augment
-from gancli.training.run import build, run_turn
+from gancli.training.build import build
+from gancli.training.run import run_turn
 
 DONE = torch.tensor(0.5)
 

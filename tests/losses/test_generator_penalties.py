@@ -15,7 +15,7 @@ from gancli.losses.penalties import (
     WeightClipping,
 )  # fmt: skip
 from gancli.nn.annealed import Annealed
-from gancli.training.run import build
+from gancli.training.build import build
 from gancli.training.step import Step
 
 

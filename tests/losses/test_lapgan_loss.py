@@ -15,7 +15,7 @@ from gancli.losses.penalties import R1, GradientPenalty, WeightClipping
 from gancli.losses.stabilizers import SmoothLabels
 from gancli.models.lapgan import LAPGAN
 from gancli.nn import laplacian
-from gancli.training.run import build
+from gancli.training.build import build
 
 SIZE = {"latent_dim": 5, "width": 3, "discriminator_width": 3, "hidden": 8, "discriminator_hidden": 8, "smallest": 4}
 LEVELS = ("4", "8", "16")

@@ -10,8 +10,8 @@ from torch import Tensor
 from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN, Hinge, Minimax, NonSaturating, Wasserstein, verdicts
 from gancli.losses.relativistic import Relativistic
+from gancli.training.build import build
 from gancli.training.loop import run_turn
-from gancli.training.run import build
 
 LOSSES = {"minimax": Minimax, "nonsaturating": NonSaturating}
 SIMPLE = LOSSES | {"lsgan": LSGAN, "hinge": Hinge, "wasserstein": Wasserstein}

@@ -10,8 +10,8 @@ from helpers import SIZES, SMALL
 from gancli.config import compose, conf_dir, to_yaml
 from gancli.losses.fgan import DIVERGENCES
 from gancli.losses.relativistic import COSTS
+from gancli.training.build import build
 from gancli.training.loop import train
-from gancli.training.run import build
 
 ROWS = sorted(path.stem for path in (conf_dir() / "objective").glob("*.yaml"))
 TINY = [*SMALL, *SIZES["dcgan"], "eval.every=0", "samples.every=0"]

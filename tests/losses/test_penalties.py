@@ -19,8 +19,8 @@ from gancli.losses.penalties import (
     PenaltyInputs,
     WeightClipping,
 )  # fmt: skip
+from gancli.training.build import build
 from gancli.training.loop import run_turn, train
-from gancli.training.run import build
 
 PENALTIES = {
     "gradient_penalty": GradientPenalty(weight=3.0),

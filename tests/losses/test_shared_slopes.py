@@ -13,7 +13,7 @@ from gancli.losses.penalties import R1, R2
 from gancli.losses.relativistic import Relativistic
 from gancli.losses.stabilizers import Stabilizer
 from gancli.nn.annealed import Annealed
-from gancli.training.run import build
+from gancli.training.build import build
 
 
 class Halved(Stabilizer):

@@ -9,7 +9,7 @@ from helpers import compose, overrides
 from gancli.losses.adversarial import LSGAN, Hinge, NonSaturating
 from gancli.losses.relativistic import Relativistic
 from gancli.losses.stabilizers import FlipLabels, InstanceNoise, NoisyLabels, SmoothLabels
-from gancli.training.run import build
+from gancli.training.build import build
 
 ONE, ZERO = torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
 

@@ -8,8 +8,8 @@ from gancli.data.source import permutation
 from gancli.data.spec import scaled
 from gancli.metrics.scoring.base import known_better
 from gancli.nn import laplacian
+from gancli.training.build import build
 from gancli.training.ema import EMA
-from gancli.training.run import build
 
 
 def test_refined_values_stand_beside_those_of_the_chain():

@@ -11,8 +11,8 @@ from gancli.data.spec import ImageSpec
 from gancli.models.biggan import STANDING, BigGAN
 from gancli.nn.attention import SelfAttention2d
 from gancli.nn.norm import LinearBatchNorm2d, stand_, statistics
+from gancli.training.build import build
 from gancli.training.ema import EMA
-from gancli.training.run import build
 
 SPEC = ImageSpec(1, 16, 16, 5)  # two blocks: latents of three parts
 CIFAR = ImageSpec(3, 32, 32, 10)

@@ -21,7 +21,7 @@ from gancli.metrics.scoring import evaluation, samples
 from gancli.models.base import NormalPrior
 from gancli.models.sampling import class_labels, columns, draw, labels_like
 from gancli.training import checkpoint
-from gancli.training.run import build
+from gancli.training.build import build
 from gancli.verbs.evaluate import run as evaluate
 from gancli.verbs.sample.run import sample
 from gancli.views.base import RunData

@@ -18,7 +18,7 @@ from gancli.models.cgan import CGAN
 from gancli.models.projection import Projection
 from gancli.nn.labels import one_hot, with_maps
 from gancli.nn.norm import ConditionalBatchNorm2d
-from gancli.training.run import build
+from gancli.training.build import build
 
 MNIST = ImageSpec(1, 28, 28, num_classes=10)
 

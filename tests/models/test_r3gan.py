@@ -13,7 +13,7 @@ from gancli.errors import UsageError
 from gancli.metrics.registry import choosing, metrics_named
 from gancli.models.r3gan import R3GAN, Block, Down, Up
 from gancli.nn.resample import doubled, halved
-from gancli.training.run import build
+from gancli.training.build import build
 
 LR_AND_GAMMA = (2e-3, 2e-4), (0.5, 0.05)  # of model=r3gan
 GREY = ImageSpec(1, 16, 16, 3)

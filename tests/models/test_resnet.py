@@ -15,7 +15,7 @@ from gancli.models.wgan_gp_resnet import WGANGPResNet
 from gancli.nn.norm import BatchNorm2d
 from gancli.nn.residual import DownBlock, UpBlock, glorot
 from gancli.training import checkpoint
-from gancli.training.run import build
+from gancli.training.build import build
 
 CIFAR = ImageSpec(3, 32, 32, 10)
 KINDS = {"sngan_resnet": SNGANResNet, "projection": Projection, "wgan_gp_resnet": WGANGPResNet}

@@ -6,7 +6,7 @@ from helpers import compose, overrides
 
 from gancli.data.spec import ImageSpec
 from gancli.models.stylegan2 import Halving, StyleGAN2, levels
-from gancli.training.run import build
+from gancli.training.build import build
 
 
 def test_the_networks_for_cifar_have_as_many_weights_as_the_release():

@@ -14,8 +14,8 @@ from gancli.models.sngan import SNGAN
 from gancli.models.wgan import WGAN
 from gancli.models.wgan_gp import WGANGP, halved
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.loop import train
-from gancli.training.run import build
 
 CIFAR = ImageSpec(3, 32, 32)
 KINDS = {"wgan": WGAN, "wgan_gp": WGANGP, "sngan": SNGAN}

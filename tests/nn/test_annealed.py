@@ -9,7 +9,7 @@ from helpers import NoHostSync, compose, overrides
 from gancli import config
 from gancli.errors import UsageError
 from gancli.nn.annealed import Annealed, bounds, value
-from gancli.training.run import build
+from gancli.training.build import build
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from helpers import compose, overrides
 
 from gancli.nn.minibatch_std import MinibatchStd
-from gancli.training.run import build
+from gancli.training.build import build
 
 
 @pytest.mark.parametrize("n, group, size", [(8, 4, 4), (6, 4, 3), (5, 4, 1), (2, 4, 2), (8, 8, 8)])

@@ -5,7 +5,7 @@ import torch
 from helpers import NoHostSync, compose, overrides
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancli.training.run import build
+from gancli.training.build import build
 
 
 class Recorded(TorchDispatchMode):

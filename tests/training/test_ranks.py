@@ -10,8 +10,8 @@ from gancli.data.loader import Loader
 from gancli.data.source import Images
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.training.build import build
 from gancli.training.loop import train
-from gancli.training.run import build
 from gancli.training.runtime import Runtime
 
 

@@ -17,8 +17,8 @@ from gancli.data.identity import identity
 from gancli.data.points import Ring
 from gancli.errors import UsageError
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.loop import train
-from gancli.training.run import build
 
 SMALL = ["model.width=4", "samples.every=0", "batch_size=8", "runtime=cpu", "doctor.every=0"]
 

@@ -1,5 +1,7 @@
 """Phases that rest and models that grow: what a turn does, what a stage changes, and that both survive a resume."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import compose, overrides, run, tensors
@@ -9,7 +11,8 @@ from gancli.losses.base import Moment, Phase
 from gancli.models.base import Model
 from gancli.models.dcgan import DCGAN
 from gancli.training import checkpoint
-from gancli.training.run import build, run_turn
+from gancli.training.build import build
+from gancli.training.run import run_turn
 
 
 class Silent:
@@ -62,7 +65,7 @@ def test_a_turn_without_any_update_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("change", [alternate, grow])
-@pytest.mark.parametrize("at", [24, 40])
+@pytest.mark.parametrize("at", [24, 32, 40])
 def test_resting_phases_and_stages_resume_bit_for_bit(change, at, tmp_path, monkeypatch):
     change(monkeypatch)
     run(tmp_path / "whole", "images=64")
@@ -77,14 +80,19 @@ def test_resting_phases_and_stages_resume_bit_for_bit(change, at, tmp_path, monk
     assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
 
 
+def updates(parts) -> int:
+    """Adam's own count of the discriminator's updates; 0: its state is cleared."""
+    return max((int(each["step"]) for each in parts.steps[0].optimizer.state.values()), default=0)
+
+
 def test_a_new_stage_resets_the_optimizers_and_a_checkpoint_is_rebuilt_in_its_own(tmp_path, monkeypatch):
     grow(monkeypatch)
     parts = build(compose("train", overrides("dcgan", "images=64")))
     counts = []
     while parts.images < parts.total:
         run_turn(parts, Silent(), measure=False)
-        counts.append(int(next(iter(parts.steps[0].optimizer.state.values()))["step"]))
-    assert counts == [1, 2, 3, 4, 1, 2, 3, 4]  # Adam's own count of updates
+        counts.append(updates(parts))
+    assert counts == [1, 2, 3, 0, 1, 2, 3, 4]  # the fourth turn ends the stage
     checkpoint.save(tmp_path / "checkpoints" / checkpoint.name(64), parts.state())
     assert checkpoint.rebuild(tmp_path).gain == 2 and parts.ema.model.gain == 2
 
@@ -93,15 +101,31 @@ def test_the_moment_is_turn_and_share():
     assert Phase("x", (), (), repeat=lambda m: m.turn + int(10 * m.share)).updates(Moment(3, 0.5)) == 8
 
 
-def test_a_run_that_is_made_longer_or_shorter_begins_the_stage_of_its_share_anew(tmp_path, monkeypatch):
-    grow(monkeypatch)
+def begun(images: int, path: Path):
+    """The parts of a run of 64 images after some of them, and its checkpoint."""
     parts = build(compose("train", overrides("dcgan", "images=64")))
-    while parts.images < 24:  # the first stage
+    while parts.images < images:
         run_turn(parts, Silent(), measure=False)
-    path = tmp_path / "checkpoints" / checkpoint.name(24)
     checkpoint.save(path, parts.state())
+
+
+def test_a_run_that_is_made_shorter_begins_the_stage_of_its_share_anew(tmp_path, monkeypatch):
+    grow(monkeypatch)
+    path = tmp_path / "checkpoints" / checkpoint.name(24)
+    begun(24, path)  # in the first stage
     shorter = build(compose("train", overrides("dcgan", "images=40", f"resume={path}")))
-    shorter.restore(checkpoint.load(path))
-    assert shorter.model.gain == 1
-    run_turn(shorter, Silent(), measure=False)  # 24 of 40 images are the second stage
-    assert shorter.model.gain == 2 and int(next(iter(shorter.steps[0].optimizer.state.values()))["step"]) == 1
+    shorter.restore(checkpoint.load(path))  # 24 of 40 images are the second stage
+    assert shorter.model.gain == 2 and updates(shorter) == 0
+
+
+def test_a_run_that_is_made_longer_stays_in_its_stage(tmp_path, monkeypatch):
+    grow(monkeypatch)
+    path = tmp_path / "checkpoints" / checkpoint.name(40)
+    begun(40, path)  # in the second stage
+    longer = build(compose("train", overrides("dcgan", "images=640", f"resume={path}")))
+    longer.restore(checkpoint.load(path))  # 40 of 640 images would be the first
+    run_turn(longer, Silent(), measure=False)
+    assert longer.model.gain == longer.ema.model.gain == 2 and updates(longer) == 2
+    again = tmp_path / "again" / "checkpoints" / checkpoint.name(48)
+    checkpoint.save(again, longer.state())
+    assert checkpoint.rebuild(again).gain == 2

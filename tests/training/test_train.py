@@ -17,9 +17,9 @@ from gancli.console import RunProgress
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.training import checkpoint
+from gancli.training.build import build
 from gancli.training.guard import StopSignal
 from gancli.training.loop import Cadence, run_turn, train
-from gancli.training.run import build
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:

@@ -7,8 +7,8 @@ from helpers import compose, overrides, run
 from gancli.data.spec import quantise, scaled
 from gancli.errors import UsageError
 from gancli.nn import laplacian
+from gancli.training.build import build
 from gancli.training.ema import EMA
-from gancli.training.run import build
 from gancli.views.base import RunData
 from gancli.views.choice import build as build_view
 from gancli.views.choice import check_suits

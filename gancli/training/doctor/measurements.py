@@ -117,7 +117,7 @@ class Measurements:
         """Measure discriminator and generator on images sampled as in training."""
         done = torch.full((), progress, device=self.machine.device)
         drawn = Attempt(lambda: torch.cat([self._generated(each) for each in self._parts(self.real)]))
-        real = Attempt(lambda: self._score(self.real, done))
+        real = Attempt(lambda: self._score(self.gan.present(self.real), done))
         generated = Attempt(lambda: self._score(self.real._replace(image=drawn()), done))
         found: Measured = {
             "auc": lambda: ahead(real(), generated()),
@@ -125,7 +125,7 @@ class Measurements:
             "feedback": lambda: self._feedback(real(), generated()),
         }
         if (held_out := self.held_out) is not None:
-            found["known"] = lambda: ahead(real(), self._score(held_out, done))
+            found["known"] = lambda: ahead(real(), self._score(self.gan.present(held_out), done))
         return found | (self._compare(Attempt(lambda: flat(drawn()))) if self.pictures else {})
 
     def _compare(self, fake: Attempt[Tensor]) -> Measured:

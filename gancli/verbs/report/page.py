@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -28,11 +29,13 @@ td.path { white-space: normal; word-break: break-all; min-width: 16em; font-size
 .figures { display: flex; flex-wrap: wrap; gap: 1.2em 1.6em; align-items: flex-start; } figure { margin: 0; }
 .curves img { width: 34em; max-width: 100%; height: auto; }
 figcaption { font-size: .9em; color: #333; text-align: center; }
+.growth img { max-width: 100%; } h3 { font-size: 1em; }
 .grid img { width: 262px; border: 1px solid #ddd; } .grid.wide img { width: 540px; }
 details { margin: .8em 0; } summary { cursor: pointer; font-size: .95em; } .small { font-size: .82em; }
 @media print { body { margin: 0; max-width: none; } details { break-inside: avoid; } }
 """
 MORE = '<p class="caption">runs.csv beside this file has all values of every run with all their digits.</p>'
+GROWTH = "The levels of the networks that grow, of the same latents: each through its own last layer, at its own size."
 
 
 def html(
@@ -123,19 +126,32 @@ def _samples(table: Table) -> str:
     if not first:
         return ""
     kind = "figures grid wide" if table.translated else "figures grid"  # translations: text to read
+    grown = "".join(_growth(each) for each in table.grids() if each.first)
+    if grown:
+        grown = f'<h3>Growth</h3><div class="figures growth">{grown}</div><p class="caption">{GROWTH}</p>'
     more = f'<details><summary>Other seeds</summary><div class="{kind}">{others}</div></details>' if others else ""
     first_of = "pictures of the split" if table.translated else "latents of each run"
     note = f"Uncurated: the first {first_of}, at the end of the training"
     note += (
         ", from its averaged weights." if any(each.run.settings.get("ema.half_life") for each in table.runs()) else "."
     )
-    return f'<h2>Samples</h2><div class="{kind}">{first}</div><p class="caption">{note}</p>{more}'
+    return f'<h2>Samples</h2><div class="{kind}">{first}</div><p class="caption">{note}</p>{more}{grown}'
 
 
 def _grid(grid: Grid) -> str:
-    picture = base64.b64encode(grid.path.read_bytes()).decode()
+    return _picture(grid.path, "samples", grid)
+
+
+def _growth(grid: Grid) -> str:
+    """Return the levels of a network that grows; nothing for others."""
+    path = grid.run.run.growth()
+    return "" if path is None else _picture(path, "levels", grid)
+
+
+def _picture(path: Path, what: str, grid: Grid) -> str:
+    picture = base64.b64encode(path.read_bytes()).decode()
     name = ", ".join([*grid.labels, f"seed {grid.run.run.seed}"])
-    source = f'<img alt="samples of {escape(name)}" src="data:image/png;base64,{picture}">'
+    source = f'<img alt="{what} of {escape(name)}" src="data:image/png;base64,{picture}">'
     return f"<figure>{source}<figcaption>{escape(name)}</figcaption></figure>"
 
 

@@ -95,6 +95,10 @@ class Run:
         first = [file for file in files if file.stem.isdigit()]  # those of other views have their names at the end
         return max([file for file in files if file.stem.endswith(f"-{direction}")] or first or files, default=None)
 
+    def growth(self) -> Path | None:
+        """Return the newest picture of the levels of a network that grows; None if it does not."""
+        return max((self.folder / "samples").glob("[0-9]*-growth.png"), default=None)
+
 
 def find(named: str | Sequence[str], key: str = "runs") -> list[Path]:
     """Return the run folders that match, each once, in the order given.

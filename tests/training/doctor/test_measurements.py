@@ -17,10 +17,10 @@ from gancli.losses.fgan import DIVERGENCES, FGAN
 from gancli.losses.relativistic import Relativistic
 from gancli.models.base import Adversarial
 from gancli.training import runtime
+from gancli.training.build import build
 from gancli.training.doctor import measurements as module
 from gancli.training.doctor.measurements import Measurements, N, ahead, flat, steepness
 from gancli.training.loop import run_turn
-from gancli.training.run import build
 from gancli.training.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"))
@@ -255,7 +255,7 @@ def test_off_costs_nothing_and_on_costs_no_step_anything(monkeypatch):
         return counter.calls
 
     on = operations("doctor.every=16")
-    monkeypatch.setattr("gancli.training.run.Measurements", None)  # whoever builds one fails
+    monkeypatch.setattr("gancli.training.build.Measurements", None)  # whoever builds one fails
     assert operations("doctor.every=0") == on > 100
 
 

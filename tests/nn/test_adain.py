@@ -1,0 +1,94 @@
+"""StyleGAN's layers: moments before the style, a style of zero, noise, and the blur against its taps."""
+
+import pytest
+import torch
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.progan import ProGAN
+from gancli.models.stylegan import StyleGAN
+from gancli.nn.adain import Blur, Epilogue, instance_norm, stylise
+
+
+def test_each_channel_of_each_image_has_mean_0_and_variance_1_before_the_style():
+    torch.manual_seed(0)
+    y = instance_norm(torch.randn(3, 5, 6, 7, dtype=torch.float64) * 4 + 2)
+    assert y.mean((2, 3)).abs().max() < 1e-12
+    assert (y.var((2, 3), correction=0) - 1).abs().max() < 1e-6
+
+
+def test_a_style_of_zero_changes_nothing_and_others_scale_and_shift():
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(stylise(x, torch.zeros(2, 6)), x)
+    style = torch.tensor([[1.0, 0, 0, 0, 0, 5], [0, 0, 0, 0, 0, 0]])
+    y = stylise(x, style)
+    assert torch.equal(y[0, 0], 2 * x[0, 0]) and torch.equal(y[0, 1], x[0, 1]) and torch.equal(y[0, 2], x[0, 2] + 5)
+    assert torch.equal(y[1], x[1])
+
+
+def test_after_a_convolution_come_noise_bias_activation_norm_and_style_in_this_order():
+    torch.manual_seed(0)
+    layer = Epilogue(3, 4, (5, 5)).eval()
+    x, w = torch.randn(2, 3, 5, 5), torch.randn(2, 4)
+    torch.nn.init.normal_(layer.strength), torch.nn.init.normal_(layer.bias)
+    slow = torch.empty_like(x)
+    for n in range(2):
+        style = layer.affine.weight @ w[n] / 2  # 1 / sqrt(4 inputs)
+        for c in range(3):
+            y = x[n, c] + layer.strength[c] * layer.noise + layer.bias[c]
+            y = torch.where(y > 0, y, 0.2 * y)
+            slow[n, c] = (style[c] + 1) * (y - y.mean()) / y.std(correction=0) + style[3 + c]
+    assert (layer(x, w) - slow).abs().max() < 1e-5
+
+
+def test_noise_is_drawn_anew_in_training_alone_and_begins_without_weight():
+    layer, x, w = Epilogue(3, 4, (5, 5)), torch.randn(2, 3, 5, 5), torch.randn(2, 4)
+    assert torch.equal(layer(x, w), layer(x, w))
+    torch.nn.init.ones_(layer.strength)
+    assert not torch.equal(layer(x, w), layer(x, w))
+    layer.eval()
+    assert torch.equal(layer(x, w), layer(x, w))
+
+
+def test_the_blur_has_the_taps_1_2_1_in_both_directions():
+    point = torch.zeros(1, 2, 5, 5)
+    point[0, 1, 2, 2] = 16
+    expected = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    assert torch.equal(Blur()(point)[0, 1, 1:4, 1:4], expected) and Blur()(point).sum() == 16
+
+
+def parameters(net: torch.nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_progan_has_the_size_of_the_release_for_cifar_10():
+    """Dense 128 -> 128x4x4 and seven 3x3 convolutions in G; as many in D, then dense; 1x1 at each level."""
+    model = ProGAN(ImageSpec(3, 32, 32))
+    conv = 128 * 128 * 9 + 128
+    assert parameters(model.generator) == 129 * 2048 + 7 * conv + 4 * (128 * 3 + 3)
+    last = 129 * 128 * 9 + 128  # with the map of the minibatch's deviation
+    assert parameters(model.discriminator) == 6 * conv + last + 2048 * 128 + 128 + 129 + 4 * (3 * 128 + 128)
+    assert round(parameters(model.generator) / 1e6, 1) == round(parameters(model.discriminator) / 1e6, 1) == 1.3
+
+
+def test_progans_first_features_have_the_gain_of_the_release():
+    torch.manual_seed(0)
+    model = ProGAN(ImageSpec(1, 8, 8))
+    norm, dense = model.generator.seed[:2]
+    z = norm(model.latent(512))
+    assert torch.allclose(z.square().mean(1), torch.ones(512), atol=1e-4)
+    assert dense(z).std().item() == pytest.approx(2**0.5 / 4, rel=0.01)
+
+
+def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
+    model = StyleGAN(ImageSpec(1, 32, 32), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4, start=8)
+    begins = model.stage(0.0)
+    assert begins.level == 1 and sorted(model.grower.to_image) == ["1", "2", "3"] and model.styles == 8
+    model.enter(begins)
+    assert model.styles == 4 and model.style(model.latent(2)).shape == (2, 4, 8)
+    assert [each.shape[-1] for each in model.images_by_level(model.latent(2))] == [8]
+    at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4)
+    assert at_28.stage(0.0).level == 0
+    assert sorted(StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, grown=0.0).grower.to_image) == ["2"]
+    with pytest.raises(UsageError, match="start=64: .* 28 pixels; use start=7"):
+        StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, start=64)
