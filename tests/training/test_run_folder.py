@@ -70,7 +70,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_how_to_go_on(tmp_p
         return original(*args, **options)
 
     monkeypatch.setattr(target, name, full)
-    with pytest.raises(UsageError, match=f"no space left on the disk of {tmp_path};.*gancli train resume={tmp_path}"):
+    told = f"(?s)no space left on the disk of {tmp_path};.*gancli train resume={tmp_path}"
+    with pytest.raises(UsageError, match=told):
         run(tmp_path, *OFTEN, "samples.every=16")
     monkeypatch.undo()
     assert checkpoint.load(tmp_path).images in (32, 48)

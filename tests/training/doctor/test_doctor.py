@@ -68,7 +68,7 @@ def test_gancli_doctor_says_what_training_said(ill, cli, tmp_path):
     run(tmp_path / "off", "images=16", "doctor.every=0")
     run(tmp_path / "on", "images=16", "doctor.every=16")
     answer = cli("doctor", str(tmp_path))
-    assert "no examinations were recorded" in answer.out and "nothing learned yet in 1 examinations" in answer.out
+    assert "no examinations were recorded" in answer.out and "nothing learned yet in 1 examination" in answer.out
     assert cli("doctor", str(tmp_path / "none")).code == 2 and cli("doctor").code == 2
 
 
