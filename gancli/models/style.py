@@ -12,10 +12,12 @@ A mapping network turns latents z into styles w, and a synthesis network turns o
     gancli sample ckpt=latest truncation=0.7
 """
 
-from typing import cast
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -23,6 +25,13 @@ from gancli.models.base import NormalPrior
 from gancli.ranges import Positive, Share
 
 MEAN_OF, MEAN_SEED = 10_000, 123  # latents behind a mean style, and their seed: those of NVIDIA's projector
+
+
+class Moments(NamedTuple):
+    """Where styles lie: one row, or one per class."""
+
+    mean: Tensor  # w_bar, (1, d) or (classes, d)
+    spread: Tensor  # root mean square of |w - w_bar|, (1,) or (classes,)
 
 
 class StyleGenerator(nn.Module):
@@ -59,7 +68,7 @@ class StyleBased(NormalPrior):
         self.mixing = mixing
         self.truncation: float | None = None
         self.cutoff: int | None = None
-        self._mean: tuple[list[tuple[int, int]], Tensor] | None = None
+        self._moments: tuple[list[tuple[int, int]], Moments] | None = None
 
     @property
     def styles(self) -> int:
@@ -95,9 +104,20 @@ class StyleBased(NormalPrior):
         w = self.generator.mapping(z, label)
         return self._truncated(w[:, None].expand(-1, self.styles, -1), label)
 
-    def synthesise(self, ws: Tensor) -> Tensor:
-        """Map styles to images. (n, styles, d) -> (n, C, H, W)."""
-        return self.generator.synthesis(ws)
+    def synthesise(self, ws: Tensor, noise: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Map styles to images. (n, styles, d) -> (n, C, H, W).
+
+        Args:
+            ws: the styles.
+            noise: maps by the names of noise_maps(), (n, 1, H, W) each, in place of the constant ones of eval mode.
+        """
+        synthesis = self.generator.synthesis
+        return functional_call(synthesis, dict(noise), (ws,)) if noise else synthesis(ws)
+
+    def noise_maps(self) -> dict[str, Tensor]:
+        """Return the constant noise of the synthesis network's layers by its name there, (H, W) each."""
+        buffers = dict(self.generator.synthesis.named_buffers())
+        return {name: each for name, each in buffers.items() if name.rpartition(".")[2] == "noise"}
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Map latents, and labels if the model is conditional, to images, (N, C, H, W); mixes styles in training."""
@@ -118,20 +138,29 @@ class StyleBased(NormalPrior):
         cutoff = torch.where(torch.rand((), device=ws.device) < self.mixing, cutoff, self.styles)
         return crossed(ws, self.style(torch.randn_like(z), label), cutoff)
 
-    @torch.no_grad()
     def mean_style(self) -> Tensor:
-        """Return w_bar, (1, d), or that of each class, (classes, d); computed again only if the weights have changed.
+        """Return w_bar, (1, d), or that of each class, (classes, d); see style_moments()."""
+        return self.style_moments().mean
 
-        The mean of the styles of MEAN_OF latents, the same for every class, whose seed is fixed.
+    @torch.no_grad()
+    def style_moments(self) -> Moments:
+        """Return the mean style and the spread around it; computed again only if the weights have changed.
+
+        They are those of MEAN_OF latents, the same for every class, whose seed is fixed.
         """
         state = [(p.data_ptr(), p._version) for p in self.generator.mapping.parameters()]
-        if self._mean is None or self._mean[0] != state:
+        if self._moments is None or self._moments[0] != state:
             z = torch.randn(MEAN_OF, self.latent_dim, generator=torch.Generator().manual_seed(MEAN_SEED))
             z = z.to(next(self.generator.mapping.parameters()))
             classes = self.spec.num_classes if self.conditional else 0
             labels = torch.arange(classes, device=z.device)[:, None].expand(-1, MEAN_OF) if classes else [None]
-            self._mean = state, torch.stack([self.generator.mapping(z, label).mean(0) for label in labels])
-        return self._mean[1]
+            means, spreads = [], []
+            for label in labels:
+                w = self.generator.mapping(z, label)
+                means.append(w.mean(0))
+                spreads.append((w - means[-1]).square().sum(1).mean().sqrt())
+            self._moments = state, Moments(torch.stack(means), torch.stack(spreads))
+        return self._moments[1]
 
     def _truncated(self, ws: Tensor, label: Tensor | None) -> Tensor:
         if self.truncation is None or self.truncation == 1:
