@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # importing this module imports neither torch nor Hydra
     from torch import Tensor
 
     from gancli.models.base import Model
+    from gancli.models.inversion import Inverted
     from gancli.training.checkpoint import Checkpoint
     from gancli.verbs.report.runs import Run
 
@@ -118,6 +119,53 @@ class LoadedModel:
             raise UsageError(f"images must be (N, {channels}, H, W) torch.uint8, not {have}; convert them")
         generator = torch.Generator(translation.device).manual_seed(seed)
         return quantise(translate(translation, scaled(images.to(translation.device)), way, generator)).cpu()
+
+    def project(
+        self, images: "Tensor", label: "int | str | Tensor | None" = None, *, space: str | None = None,
+        steps: int = 1000, lr: float = 0.1, restarts: int | None = None, seed: int = 0, batch_size: int = 64,
+    ) -> "Inverted":  # fmt: skip
+        """Find the latents of pictures by optimisation, as ``gancli project`` does.
+
+        Args:
+            images: pictures (N, C, H, W) uint8 of the model's size.
+            label: number or name of their class, or the number of each, (N,), for a conditional model.
+            space: z, w or w+; None: w of style-based models, z of others.
+            steps: number of steps, 1 or more.
+            lr: highest learning rate, above 0.
+            restarts: starts of each picture, of which the best is kept; None: 8 in z, else 1.
+            seed: seed of the starts and of the noise, 0 or more.
+            batch_size: pictures times starts at a time, 1 or more.
+
+        Returns:
+            ``latent``, ``image`` (N, C, H, W) in [-1, 1], ``distance`` (N,) and more, see models.inversion.Inverted.
+
+        Raises:
+            UsageError: the model is no GAN of images, or lacks the class or the space, or the pictures have another
+                size.
+        """
+        import torch
+
+        from gancli.data.spec import scaled
+        from gancli.models import inversion
+        from gancli.views.chosen import Chosen, class_labels
+
+        model = inversion.searchable(self.model)
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.shape:
+            have = f"{tuple(images.shape)} {images.dtype}"
+            raise UsageError(f"images must be (N, {', '.join(map(str, self.shape))}) torch.uint8, not {have}")
+        asked = inversion.space_of(model, space)
+        restarts = inversion.RESTARTS[asked] if restarts is None else restarts
+        counts = (("steps", steps, 1), ("restarts", restarts, 1), ("batch_size", batch_size, 1), ("seed", seed, 0))
+        for name, value, least in counts:
+            if value < least:
+                raise UsageError(f"{name}={value}: must be {least} or more")
+        if lr <= 0:
+            raise UsageError(f"lr={lr}: must be above 0")
+        each = label.cpu().numpy() if isinstance(label, torch.Tensor) else None
+        chosen = Chosen([str(i) for i in range(len(images))], images.cpu().numpy(), each)
+        labels = class_labels(model, self._data, chosen, None if isinstance(label, torch.Tensor) else label)
+        settings = inversion.Settings(asked, steps, lr, restarts, seed)
+        return inversion.invert(model, scaled(images.to(model.device)), labels, settings, batch_size=batch_size)
 
 
 def load(

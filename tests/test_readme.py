@@ -24,6 +24,7 @@ SMOKE = {  # appended: the last value of a key wins
     "eval": ["n=12", "batch_size=8", "runtime=cpu"],
     "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
+    "project": ["steps=3", "runtime=cpu"],
     "report": [],
     "doctor": [],
     "help": [],
@@ -75,6 +76,8 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     for folder in ("MNIST", "FashionMNIST"):
         write_mnist(home / "data", folder)
+    (home / "digits").mkdir()
+    Image.new("L", (28, 28), 99).save(home / "digits" / "grey.png")
     (home / "faces").mkdir()
     for i in range(30):
         Image.fromarray(np.random.RandomState(i).randint(0, 256, (70, 80, 3), dtype=np.uint8)).save(

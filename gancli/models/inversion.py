@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d
 
 from gancli.errors import UsageError
-from gancli.models.base import Adversarial
+from gancli.models.base import Adversarial, Model
 from gancli.models.likeness import Likeness
 from gancli.models.style import StyleBased
 
@@ -60,12 +60,22 @@ class Settings(NamedTuple):
     seed: int = 0
 
 
+def searchable(model: Model) -> Adversarial:
+    """Return a model that has latents of images to search. Raises UsageError."""
+    if not isinstance(model, Adversarial) or model.spec.points:
+        what = f"{type(model).__name__}{' of points' if model.spec.points else ''}"
+        raise UsageError(f"{what} has no latents of images to search; use a GAN of images, such as dcgan or stylegan2")
+    return model
+
+
 def space_of(model: Adversarial, asked: str | None) -> str:
     """Return the space to search: w of a style-based model, z of others, or the one that is asked for.
 
     Raises:
-        UsageError: the model has no styles.
+        UsageError: there is no such space, or the model has no styles.
     """
+    if asked not in (None, *SPACES):
+        raise UsageError(f"space={asked}: allowed are {', '.join(SPACES)}")
     if asked is None:
         return "w" if isinstance(model, StyleBased) else "z"
     if asked != "z" and not isinstance(model, StyleBased):

@@ -16,6 +16,7 @@ _LISTED = {
         "gancli.verbs.complete.verb",
         "complete images with a part missing, and give log-probabilities in nats",
     ),
+    "project": ("gancli.verbs.project.verb", "find the latents of real pictures by optimisation, for any GAN"),
     "report": ("gancli.verbs.report.verb", "compare runs in one table, with curves and samples"),
     "doctor": ("gancli.verbs.doctor", "tell what went wrong in a run, since when, and what to try"),
 }

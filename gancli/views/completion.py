@@ -4,31 +4,23 @@ gancli sample ckpt=latest view=completion view.mask=top
 gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the probability of each completion
 """
 
-import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gancli.data import untrusted
-from gancli.data.decode import quiet
-from gancli.data.levels import binarized
-from gancli.data.pixels import Depth, depth_warning, to_array
 from gancli.data.spec import ImageSpec, quantise, scaled
-from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError, did_you_mean
-from gancli.files import short
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
 from gancli.ranges import Positive
 from gancli.views.base import Picture, RunData, View
+from gancli.views.chosen import class_labels, from_file, numbered, read_picture
 from gancli.views.grids import make_grid
 
-log = logging.getLogger("gancli")
 HALVES = {  # the missing part: rows and columns as shares of the image
     "bottom": ((1 / 2, 1), (0, 1)),
     "top": ((0, 1 / 2), (0, 1)),
@@ -37,7 +29,6 @@ HALVES = {  # the missing part: rows and columns as shares of the image
     "center": ((1 / 4, 3 / 4), (1 / 4, 3 / 4)),
 }
 GREY = 0.0  # value of missing pixels in a grid, in [-1, 1]
-SHOWN = 8  # number of images if none are named
 
 
 class Completed(NamedTuple):
@@ -109,35 +100,12 @@ class Completion(View):
 
     def _images(self, model: Explicit, data: RunData) -> tuple[list[str], Tensor, Tensor | None]:
         """Return names, images (N, C, H, W) in [-1, 1] and labels, from a file or by number from the run's data."""
-        names, pixels, labels = self._from_file(model.spec) if isinstance(self.image, str) else self._from_data(data)
-        label = None
-        if model.conditional:
-            classes = model.spec.num_classes
-            if self.label is not None:
-                labels = np.full(len(pixels), data.class_number(self.label))
-            if labels is None or not (0 <= labels.min() <= labels.max() < classes):
-                raise UsageError(f"label={self.label}: the model completes images of a class, 0 to {classes - 1}")
-            label = torch.as_tensor(labels, dtype=torch.int64, device=model.device)
-        image = scaled(torch.from_numpy(pixels).to(model.device))
+        given = self.image
+        found = from_file(given, model.spec) if isinstance(given, str) else numbered(data, self.split, given)
+        label = class_labels(model, data, found, self.label)
+        image = scaled(torch.from_numpy(found.pixels).to(model.device))
         likelihood = getattr(model, "likelihood", None)
-        return names, image if likelihood is None else likelihood.snap(image), label
-
-    def _from_file(self, spec: ImageSpec) -> tuple[list[str], np.ndarray, None]:
-        pixels = read_picture(str(self.image), spec.channels, "image")
-        if pixels.shape != spec.shape:
-            have, want = ("x".join(map(str, each)) for each in (pixels.shape, spec.shape))
-            raise UsageError(f"image={self.image} is {have}, but the model's images are {want}: save it in that size")
-        return [short(Path(str(self.image)).stem)], pixels[None], None
-
-    def _from_data(self, data: RunData) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-        split = self.split or data.held_out
-        images = binarized(data.split(split))
-        given: Any = range(min(SHOWN, len(images))) if self.image is None else self.image
-        rows: list[int] = [given] if isinstance(given, int) else list(given)
-        if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
-            raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name an image file")
-        labels = None if images.labels is None else images.labels[rows]
-        return [f"{split}-{row:06d}" for row in rows], images.pixels[rows], labels
+        return found.names, image if likelihood is None else likelihood.snap(image), label
 
 
 def missing_part(mask: str, spec: ImageSpec) -> Tensor:
@@ -146,18 +114,17 @@ def missing_part(mask: str, spec: ImageSpec) -> Tensor:
     Raises:
         UsageError: the mask is neither, or the file has another size or no white pixels.
     """
-    found = torch.zeros(spec.height, spec.width, dtype=torch.bool)
+    found, words = torch.zeros(spec.height, spec.width, dtype=torch.bool), ", ".join(HALVES)
     if mask in HALVES:
         (top, bottom), (left, right) = HALVES[mask]
         rows = slice(round(top * spec.height), round(bottom * spec.height))
         found[rows, round(left * spec.width) : round(right * spec.width)] = True
         return found
     if not os.path.lexists(os.path.expanduser(mask)):
-        words = ", ".join(HALVES)
         raise UsageError(
             f"mask={mask}: allowed are {words}, or an image file, white where missing{did_you_mean(mask, HALVES)}"
         )
-    found = torch.from_numpy(read_picture(mask, 1, "mask")[0] >= 128)
+    found = torch.from_numpy(read_picture(mask, 1, "mask", words)[0] >= 128)
     if found.shape != (spec.height, spec.width):
         have, want = ("x".join(map(str, each)) for each in (found.shape, (spec.height, spec.width)))
         raise UsageError(f"mask={mask} has {have} pixels, but the model's images {want}: save it in that size")
@@ -195,17 +162,3 @@ def panel(image: Tensor, mask: Tensor, done: Tensor) -> np.ndarray:
     holes = torch.where(mask, GREY, image)
     rows = torch.cat([image[:, None], holes[:, None], done], 1)
     return make_grid(quantise(rows.flatten(0, 1)), rows.shape[1])
-
-
-def read_picture(path: str, channels: int, key: str) -> np.ndarray:
-    """Read one picture file, (C, H, W) uint8, which was named with ``key``. Raises UsageError."""
-    depth = Depth()
-    try:
-        with quiet(), untrusted.picture_file(path) as picture:
-            array = to_array(depth.flatten(picture, channels))
-    except Unreadable as error:
-        also = "a number" if key == "image" else ", ".join(HALVES)
-        raise UsageError(f"{key}={path} cannot be read as a picture: {error}; {key}= takes a file or {also}") from None
-    if text := depth_warning(*depth.counted()):
-        log.warning("%s=%s: %s", key, path, text)
-    return array

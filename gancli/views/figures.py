@@ -68,10 +68,15 @@ def scale_y(axes: Axes, values: Sequence[np.ndarray]) -> None:
     """Make the y axis logarithmic if all ``values`` are positive, span more than a factor of 10 and exceed 2."""
     low, high = min(np.min(each) for each in values), max(np.max(each) for each in values)
     if low > 0 and high > max(10 * low, 2):  # proportions stay linear
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        log_y(axes)
+
+
+def log_y(axes: Axes) -> None:
+    """Make the y axis logarithmic, with plain numbers at 1, 2 and 5."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -5,9 +5,7 @@ gancli sample ckpt=latest source=photos/ direction=b2a out=translated/
 """
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from gancli.models.directions import Direction, directions
 from gancli.models.translation import Cyclic, MultiDomain, Translation
 from gancli.ranges import Bits
 from gancli.views.base import Picture, RunData, View
+from gancli.views.chosen import file_names
 from gancli.views.grids import make_grid
 
 log = logging.getLogger("gancli")
@@ -211,7 +210,7 @@ def _pictures(model: Translation, source: str, direction: str, bits: int | None)
                 raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
             yield scaled(torch.from_numpy(array[None]).to(model.device))
 
-    return _names(entries), read()
+    return file_names(entries), read()
 
 
 def _read(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
@@ -240,12 +239,3 @@ def _check_all(model: Translation, entries: Sequence[Entry], channels: int, sour
         )
     if text := depth_warning(*depth.counted(), "bit_depth"):
         log.warning("source=%s: %s", source, text)
-
-
-def _names(entries: Sequence[Entry]) -> list[str]:
-    """Return the names of the results: those of the pictures without their endings, which are kept where a.jpg and
-    a.png would become one file, and where a.jpg is another one's name without its ending.
-    """
-    stems = [str(PurePosixPath(entry.name).with_suffix("")) for entry in entries]
-    count = Counter(stems) + Counter(entry.name for entry in entries)
-    return [stem if count[stem] == 1 else entry.name for stem, entry in zip(stems, entries)]
