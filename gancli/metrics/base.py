@@ -17,6 +17,7 @@ from gancli.models.held_out import HeldOut
 
 GENERATED, REAL, TRAIN, VALIDATION = "generated", "real", "train", "validation"  # the sets a metric may look at
 MODEL = "model"  # the real images again, with the model's likelihood of each
+PATHS = "paths"  # pairs of images that the model draws a small step apart from each other
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Batch:
     labels: Tensor | None  # (N,) int64; None: the images have none
     nats: Tensor | None = None  # (N,) -log p(x), for the set MODEL
     likelihood: HeldOut | None = None  # where the nats come from
+    steps: Mapping[str, Tensor] | None = None  # (N,) squared distances of features by kind of path, for the set PATHS
 
     def rows(self, index: Tensor) -> "Batch":
         """Return the images at an index, (M,) int64."""

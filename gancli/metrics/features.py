@@ -98,7 +98,8 @@ class Features(ABC):
         """Return float32 features (N, dim) and logits (N, classes) on the prepared device.
 
         Args:
-            images: uint8 (N, C, H, W), or points, float32 (N, D, 1, 1), on any device.
+            images: uint8 (N, C, H, W), or floats on the same scale, 0 to 255, which are not rounded; or points, float32
+                (N, D, 1, 1). On any device.
         """
 
 

@@ -17,11 +17,12 @@ from gancli.metrics.memorisation import Memorisation
 from gancli.metrics.modes import Modes
 from gancli.metrics.nll import NLL
 from gancli.metrics.parzen import Parzen
+from gancli.metrics.path_length import PathLength
 from gancli.metrics.precision_recall import PrecisionRecall
 
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
-    Memorisation(), Parzen(), Modes(), NLL(),
+    Memorisation(), Parzen(), Modes(), NLL(), PathLength(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 

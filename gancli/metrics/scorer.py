@@ -13,7 +13,7 @@ from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
 from gancli.metrics import moments
-from gancli.metrics.base import GENERATED, MODEL, REAL, Batch, Metric, SetInfo, Statistic, Statistics
+from gancli.metrics.base import GENERATED, MODEL, PATHS, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 from gancli.metrics.registry import check_metrics, metrics_named
 from gancli.metrics.resampling import deviations
@@ -78,19 +78,28 @@ class Scorer:
 
     @property
     def draws(self) -> bool:
-        """Whether any metric uses generated images."""
-        return any(GENERATED in metric.needs for metric in self.metrics)
+        """Whether any metric uses images that the model draws."""
+        return self.walks or any(GENERATED in metric.needs for metric in self.metrics)
+
+    @property
+    def walks(self) -> bool:
+        """Whether any metric uses steps along paths between latents."""
+        return any(PATHS in metric.needs for metric in self.metrics)
 
     @property
     def asks(self) -> bool:
         """Whether any metric uses the model's likelihood."""
         return any(MODEL in metric.needs for metric in self.metrics)
 
-    def check(self, likelihood: HeldOut | None, what: str, *, labelled: bool) -> None:
+    def check(self, likelihood: HeldOut | None, what: str, *, labelled: bool, styled: bool = False) -> None:
         """Refuse ``what`` if it lacks required labels or a required likelihood of these images. Raises UsageError.
 
-        ``labelled`` says whether each image comes with the class that it was drawn for.
+        ``labelled`` says whether images come with the class that they were drawn for, ``styled`` if it is style-based.
         """
+        if self.walks and not styled:
+            raise UsageError(
+                f"metrics: path_length needs a style-based model, such as model=stylegan2, which {what} is not"
+            )
         for metric in self.metrics:
             if not labelled and any(each.labelled for each in metric.needs.get(GENERATED, ())):
                 raise UsageError(
@@ -116,16 +125,18 @@ class Scorer:
             )
 
     @torch.no_grad()
-    def score(self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0) -> Scores:
-        """Score n images of the stream, which is read once, or ``likelihood`` on all real images. Raises UsageError.
+    def score(
+        self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0, paths: Iterable[Batch] = ()
+    ) -> Scores:  # fmt: skip
+        """Score n images of the stream, which is read once, ``likelihood`` on all real images, and ``paths``.
 
-        The spread of the values is estimated from ``halves`` random halves; this keeps the features of all images.
+        Raises UsageError. ``halves`` random halves estimate the spread of values; this keeps all images' features.
         """
         others = self._others
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done, kept = 0, []
-        for pixels, labels in stream if self.draws else ():
+        for pixels, labels in stream if found else ():
             batch = self._seen(pixels, labels, found)
             for statistic in found.values():
                 statistic.add(batch)
@@ -133,7 +144,7 @@ class Scorer:
                 kept.append(batch)
             done += len(pixels)
             self.watch("generated images", done, self.n)
-        sets = {GENERATED: found, MODEL: self._asked(likelihood), **others}
+        sets = {GENERATED: found, MODEL: self._asked(likelihood), PATHS: self._walked(paths), **others}
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
         for text in warnings - self._warned:  # warn once, although training scores many times
             log.warning("%s", text)
@@ -158,6 +169,16 @@ class Scorer:
             for statistic in found.values():
                 statistic.add(batch)
             self.watch("likelihood of images", stop, len(self.reference))
+        return found
+
+    def _walked(self, paths: Iterable[Batch]) -> Statistics:
+        """Collect the statistics of steps along paths."""
+        found, done = {each: each.of(self._about(self.n)) for each in _union(self.metrics, PATHS)}, 0
+        for batch in paths if found else ():
+            for statistic in found.values():
+                statistic.add(batch)
+            done += len(batch.pixels)
+            self.watch("steps along paths", done, self.n)
         return found
 
     def real(self) -> moments.Gaussian:
@@ -198,7 +219,7 @@ class Scorer:
         else:
             both = {REAL: wanted.get(REAL, []), **halves}
             found = self._look(self.reference, both, rows, "reference images")
-        for name in wanted.keys() - {GENERATED, REAL, MODEL}:
+        for name in wanted.keys() - {GENERATED, REAL, MODEL, PATHS}:
             found |= self._look(self._splits(name), {name: wanted[name]}, {}, f"{name} images")
         return found
 

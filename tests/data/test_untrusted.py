@@ -29,8 +29,7 @@ from gancli.errors import UsageError
 from gancli.models.pix2pix import Pix2Pix
 from gancli.training.runtime import Runtime
 from gancli.views.base import RunData
-from gancli.views.chosen import read_picture
-from gancli.views.completion import missing_part
+from gancli.views.completion import missing_part, read_picture
 from gancli.views.pictures import check_names
 from gancli.views.translation import Translations
 

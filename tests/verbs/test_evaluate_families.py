@@ -29,6 +29,7 @@ FAMILIES = {
     "points": ("toy_gan", ["model.width=8", "data=grid25", "batch_size=16", "runtime=cpu", "features=modes"]),
     "autoregressive": ("pixelcnn", [*N_TEST, "data.validation=12", *LABELLED]),
     "density": ("kde", [*N_TEST, *LABELLED]),
+    "style": ("stylegan2", [*N_TEST, *LABELLED]),
     "cyclic": ("cyclegan", [*SIDES, *LABELLED]),
     "paired": ("pix2pix", [*SIDES, *LABELLED]),
     "domains": ("stargan", ["data.num_classes=2", "data.n_test=60", *LABELLED]),
@@ -39,7 +40,8 @@ CLASSES = "needs the class of each image"
 REFUSED = {
     **{(family, "nll"): "needs a model with a likelihood" for family in FAMILIES if family not in EXPLICIT},
     **{(family, "modes"): "modes" for family in FAMILIES if family != "points"},
-    **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "autoregressive", "density")},
+    **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "autoregressive", "density", "style")},
+    **{(family, "path_length"): "needs a style-based model" for family in FAMILIES if family != "style"},
     ("points", "fid_per_class"): "fid_per_class",
     ("points", "parzen"): "parzen needs 8-bit pixels",
     ("points", "classes"): "classes",
@@ -123,11 +125,11 @@ def test_every_metric_of_what_someone_else_made(what, metric, tmp_path, monkeypa
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
     if what == "points":
         np.savez(tmp_path / "given.npz", points=np.random.RandomState(0).randn(40, 2).astype(np.float32))
-        data, refused = ["data=grid25", "features=modes"], ("fid_per_class", "parzen", "classes", "nll")
+        data, refused = ["data=grid25", "features=modes"], ("fid_per_class", "parzen", "classes", "nll", "path_length")
     else:
         images = np.random.RandomState(0).randint(0, 255, (40, 8, 8, 1), np.uint8)
         np.savez(tmp_path / "given.npz", images=images, labels=np.arange(40) % 10)
-        data, refused = [*SMALL[:3], "data.n=60", "data.n_test=40", *LABELLED], ("modes", "nll")
+        data, refused = [*SMALL[:3], "data.n=60", "data.n_test=40", *LABELLED], ("modes", "nll", "path_length")
     words = [f"images={tmp_path / 'given.npz'}", f"metrics=[{metric}]", "bootstrap=4", *data]
     if metric in refused:
         with pytest.raises(UsageError, match=metric):

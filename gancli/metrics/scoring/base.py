@@ -9,7 +9,7 @@ the module of its models or in one that this module imports:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import torch
 
 from gancli.data.source import Images, Source
-from gancli.metrics.base import Metric
+from gancli.metrics.base import Batch, Metric
 from gancli.metrics.features import Features
 from gancli.metrics.moments import Gaussian
 from gancli.metrics.scorer import Scorer, Scores, Stream, Watch
@@ -78,9 +78,14 @@ class Subject(ABC):
     def stream(self, model: Any, seed: int) -> Stream:
         """Yield ``scorer.n`` images as bytes, a function of the seed, with the labels that they should have or None."""
 
+    def paths(self, model: Any, seed: int) -> Iterable[Batch]:
+        """Yield ``scorer.n`` steps along paths between latents; a subject without any is refused by the scorer."""
+        return ()
+
     def score(self, model: Any, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
         """Return the values and details of one seed; a subject adds values of its own here. See Scorer.score()."""
-        return self.scorer.score(self.stream(model, seed), held_out, halves=halves)
+        paths = self.paths(model, seed) if self.scorer.walks else ()
+        return self.scorer.score(self.stream(model, seed), held_out, halves=halves, paths=paths)
 
 
 class Scoring(ABC):

@@ -1,15 +1,22 @@
 """Images that a model samples, with the class frequencies of the real images if it is conditional."""
 
+from collections.abc import Iterable
 from typing import Any
+
+from torch import Tensor
 
 from gancli.data.source import Images
 from gancli.errors import UsageError
+from gancli.metrics.base import Batch
 from gancli.metrics.features import Pixels
+from gancli.metrics.path_length import measured
 from gancli.metrics.registry import check_features, check_metrics, use_features
 from gancli.metrics.scorer import MOST, Scorer, Stream
 from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
 from gancli.models.base import Model
+from gancli.models.paths import steps
 from gancli.models.sampling import draw, labels_like
+from gancli.models.style import StyleBased
 
 
 class Drawn(Subject):
@@ -19,9 +26,17 @@ class Drawn(Subject):
         return self.facts | {"batch_norm": model.batch_norm}
 
     def stream(self, model: Model, seed: int) -> Stream:
-        n, batch_size = self.scorer.n, self.settings.batch_size
-        reference = self.settings.source.split(self.settings.split)
-        return draw(model, n, seed=seed, batch_size=batch_size, labels=labels_like(model, reference, n, seed=seed))
+        labels, size = self._labels(model, seed), self.settings.batch_size
+        return draw(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)
+
+    def paths(self, model: Model, seed: int) -> Iterable[Batch]:
+        assert isinstance(model, StyleBased), "Scorer.check() has refused others"
+        labels, size = self._labels(model, seed), self.settings.batch_size
+        walk = steps(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)
+        return measured(walk, self.scorer.features)
+
+    def _labels(self, model: Model, seed: int) -> Tensor | None:
+        return labels_like(model, self.settings.source.split(self.settings.split), self.scorer.n, seed=seed)
 
 
 @scores(Model)
@@ -36,7 +51,7 @@ class Samples(Scoring):
     def prepared(self, model: Model) -> list[Subject]:
         labels = {"labels": "as frequent as in the split"} if model.conditional else {}
         scorer = prepared_scorer(self.settings, self.settings.n)
-        scorer.check(model.held_out(), self.what, labelled=model.conditional)
+        scorer.check(model.held_out(), self.what, labelled=model.conditional, styled=isinstance(model, StyleBased))
         return [Drawn(scorer, self.settings, facts=labels)]
 
 
