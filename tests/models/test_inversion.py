@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from helpers import DATA, compose, options, overrides
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
@@ -12,6 +13,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models import inversion
 from gancli.models import style as styles
+from gancli.models.base import Adversarial
 from gancli.models.dcgan import DCGAN
 from gancli.models.inversion import Settings, correlation, invert, ramp, searchable, space_of
 from gancli.models.kde import KDE
@@ -19,8 +21,10 @@ from gancli.models.likeness import Likeness, pyramid
 from gancli.models.stylegan import StyleGAN
 from gancli.models.stylegan2 import StyleGAN2
 from gancli.models.toy_gan import ToyGAN
+from gancli.training.build import build
 
 SPEC = ImageSpec(1, 8, 8, 3)
+GROWN = {"progan": ["model.grown=1"], "stylegan": ["model.grown=1", "model.start=4"]}
 
 
 @pytest.fixture(autouse=True)
@@ -198,3 +202,22 @@ def test_what_cannot_be_searched_is_refused():
         next(dcgan.generator.parameters()).fill_(math.nan)
     with pytest.raises(UsageError, match="not finite"):
         invert(dcgan, torch.zeros(1, *SPEC.shape), None, Settings("z", 2, lr=1.0))
+
+
+@pytest.mark.parametrize("name", [each for each in options("model") if each not in DATA])
+def test_every_gan_of_images_can_be_searched(name):
+    """Those that grow in the middle of their growth; the discriminator's features are there, and the best is kept."""
+    model = build(compose("train", overrides(name, *GROWN.get(name, [])))).model.eval()
+    if not isinstance(model, Adversarial):
+        with pytest.raises(UsageError, match="has no latents"):
+            searchable(model)
+        return
+    if name in GROWN:
+        model.enter(model.stage(0.5))
+        model.advance(0.5)
+    label = torch.tensor([1, 0]) if model.conditional else None
+    target = model.sample(2, label=label, generator=torch.Generator().manual_seed(1)).detach()
+    settings = Settings(space_of(model, None), 12, restarts=2)
+    found = invert(model, target, label, settings)
+    assert found.image.shape == target.shape and found.image.abs().max() <= 1
+    assert (found.distance <= 1.1 * found.curve[0]).all() and Likeness(model).units  # CGAN draws its dropout in z
