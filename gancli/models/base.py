@@ -29,6 +29,7 @@ class Model(nn.Module, ABC):
     translates: ClassVar[bool] = False  # whether the model learns from data of two domains
     points: ClassVar[bool] = False  # whether the model can also generate points
     channels_last_pays: ClassVar[bool] = False  # whether a CPU trains it faster in channels_last (measured)
+    nondeterministic: ClassVar[str | None] = None  # its operation that has no deterministic kernel on a GPU
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
     views: ClassVar[tuple[str, ...]] = ("grid",)  # options of conf/view that training writes, most informative first
 

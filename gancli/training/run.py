@@ -21,7 +21,7 @@ from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
-from gancli.training import checkpoint, runtime, same_data
+from gancli.training import checkpoint, same_data
 from gancli.training.cautions import cautions
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.examination import Examination
@@ -110,7 +110,7 @@ class Run:
             "ema_images": self.ema.images,
             "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
             "loss": self.loss.state_dict(),
-            "rng": runtime.rng_state(),
+            "rng": self.runtime.rng_state(),
             "loader": self.loader.state_dict(),
             "metrics": {"best": self.best},
             "versions": {"gancli": __version__, "torch": str(torch.__version__)},
@@ -122,8 +122,11 @@ class Run:
         Raises:
             TrainingDiverged: a weight is not finite, so that the checkpoint would be useless.
         """
-        for name, net in self.model.named_children():
-            if not all(torch.isfinite(p).all() for p in net.parameters()):
+        weights = {name: list(net.parameters()) for name, net in self.model.named_children()}
+        weights = {name: each for name, each in weights.items() if each}
+        finite = [torch.stack([p.isfinite().all() for p in each]).all() for each in weights.values()]
+        for name, good in zip(weights, torch.stack(finite).tolist() if finite else ()):  # one wait for the device
+            if not good:
                 raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
         if self.runtime.is_main:
             checkpoint.save(path, self.state())
@@ -146,10 +149,12 @@ class Run:
             for step in self.steps:
                 step.load_state_dict(state["optimizers"][step.phase.name])
             self.loader.load_state_dict(state["loader"])
-            runtime.set_rng_state(state["rng"])
+            continued = self.runtime.set_rng_state(state["rng"], (self.cfg.seed, saved.images))
         except (*checkpoint.DAMAGED, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise UsageError(f"{saved.path} does not fit this config: {reason}") from error
+        if not continued:
+            self.notes.append(f"{saved.path} is from another kind of device: the random numbers go on with new ones")
         self.images, self.best = saved.images, state["metrics"]["best"]
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.
         self.turn = state.get("turn", min((step.updates for step in self.steps), default=0))
@@ -180,6 +185,7 @@ def build(cfg: Any) -> Run:
         raise UsageError(_wrong_family(model, loss, cfg))
     if not cfg.resume:
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
+    machine.check_deterministic(model, loss)
     machine.place(model), loss.to(machine.device)
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
@@ -190,7 +196,7 @@ def build(cfg: Any) -> Run:
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = None
     if cfg.doctor.every and steps:
-        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine))
+        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine), machine)
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from gancli.models.base import Model
 from gancli.models.sampling import columns
-from gancli.training import runtime
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 from gancli.views.base import RunData
@@ -21,7 +20,7 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
     cfg = run.cfg
     classes = run.source.split("train").class_names
     data = RunData(lambda: run.source, classes, run.images, held_out(cfg.data))
-    with runtime.undisturbed(), run.ema.sampling() as model:
+    with run.runtime.undisturbed(), run.ema.sampling() as model:
         n = _full_rows(model, cfg.samples.n)
         drawn = {
             name: view.draw(model, data, n=n, seed=cfg.seed, batch_size=cfg.batch_size)

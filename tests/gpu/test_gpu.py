@@ -43,7 +43,7 @@ def test_no_step_waits_for_the_device(resident):
 
 
 def test_cpu_and_cuda_take_the_same_step():
-    """One update from the same weights, latents and images: equal losses to float32 rounding."""
+    """One update from the same weights, latents and images: equal losses to float32 rounding, so without TF32."""
     from gancli.data.spec import Batch
 
     losses = {}
@@ -57,7 +57,8 @@ def test_cpu_and_cuda_take_the_same_step():
             n, 100, 1, 1, generator=torch.Generator().manual_seed(4)
         ).to(d)
         image = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(5)).to(device) * 2 - 1
-        losses[device] = [step(Batch(image))[f"loss/{step.phase.name}"].item() for step in parts.steps]
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            losses[device] = [step(Batch(image))[f"loss/{step.phase.name}"].item() for step in parts.steps]
     assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-4)
 
 
@@ -90,6 +91,6 @@ def test_samplers_draw_the_same_images_and_the_cached_ones_are_one_graph():
                 torch.nn.init.normal_(parameter, std=0.5)
             noise = model.noise(8, torch.Generator("cuda").manual_seed(seed))
             images = [model.from_noise(each, sampler=sampler) for each in (noise, noise.flip(0))]
-            assert model._kept.pixel_sampler[1].graph is not None
+            assert model._kept.last[1].graphs
             assert torch.equal(images[0], images[1].flip(0))
             assert torch.equal(images[0], model.from_noise(noise, sampler="naive"))

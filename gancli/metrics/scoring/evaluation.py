@@ -105,7 +105,7 @@ def protocol(subject: Subject, origin: Origin, held_out: HeldOut | None) -> dict
     settings = subject.settings
     return scorecard.protocol(
         subject.scorer, subject.scorer.reference, {**origin.facts, **subject.facts, **likelihood(held_out)},
-        batch_size=settings.batch_size, device=settings.device,
+        batch_size=settings.batch_size, device=settings.device, precision=settings.precision,
     )  # fmt: skip
 
 

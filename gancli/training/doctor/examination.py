@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gancli.training import runtime
 from gancli.training.doctor.rules import MEASURED
+from gancli.training.runtime import Runtime
 
 log = logging.getLogger("gancli")
 
@@ -25,14 +25,15 @@ class Examination:
     Args:
         make: returns the measurements: a function of the completed share of the run, in [0, 1], that returns scalars
             on the device.
+        machine: device of the run.
     """
 
-    def __init__(self, make: Callable[[], Callable[[float], dict[str, Tensor]]]) -> None:
+    def __init__(self, make: Callable[[], Callable[[float], dict[str, Tensor]]], machine: Runtime) -> None:
         self.measure: Callable[[float], dict[str, Tensor]] | None = None  # None if there is nothing to measure with
         self.said: set[str] = set()
         self.cautions: list[str] = []  # for the log of the run, which does not exist yet
         try:
-            with runtime.undisturbed():
+            with machine.undisturbed():
                 self.measure = make()
         except FAILURES as error:
             self.cautions.append(_line("no examination is possible", error))

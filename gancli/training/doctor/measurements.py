@@ -23,7 +23,6 @@ from gancli.losses.base import Loss
 from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
-from gancli.training import runtime
 from gancli.training.runtime import Runtime
 
 PREFIX = "doctor/"
@@ -81,7 +80,7 @@ class Measurements:
             progress: completed share of the run, from 0 to 1.
         """
         weights: list[Tensor] = list(self.model.parameters())
-        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss):
+        with torch.no_grad(), self.machine.undisturbed(), unchanged(self.model, self.loss):
             found = {"largest_weight": torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
         return {PREFIX + name: value for name, value in found.items()}
