@@ -175,7 +175,7 @@ EXTRACTORS = {
     "modes": (lambda fake: coordinates(fake, NearestMode), torch.zeros(6, 2, 1, 1)),
     "classifier": (classifying, torch.zeros(6, 1, SIZE, SIZE, dtype=torch.uint8)),
     "stacked": (stacked, torch.zeros(6, 3, SIZE, SIZE, dtype=torch.uint8)),
-    "inception": (lambda fake: looking(fake, "pytorch"), torch.zeros(6, 1, 8, 8, dtype=torch.uint8)),
+    "inception": (lambda fake: looking(fake, "pytorch_fid"), torch.zeros(6, 1, 8, 8, dtype=torch.uint8)),
     "inception of TensorFlow": (lambda fake: looking(fake, "tf"), torch.zeros(6, 1, 8, 8, dtype=torch.uint8)),
 }
 

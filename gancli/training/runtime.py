@@ -91,18 +91,19 @@ class Runtime:
             return self.device.type == "cuda" or bool(getattr(module, "channels_last_pays", False))
         return self.channels_last
 
-    def machine(self, model: torch.nn.Module) -> dict[str, Any]:
-        """Return a description of the machine as plain values, with the settings that were chosen for ``model`` on it.
+    def machine(self, model: torch.nn.Module | None = None) -> dict[str, Any]:
+        """Return a description of the machine as plain values, with the settings that were chosen on it.
 
-        They are the name of the device, CPU threads, precision, memory format and version of torch; on a GPU also which
-        float32 operations may compute in TF32.
+        They are the name of the device, CPU threads, precision and version of torch; the memory format of a model; on a
+        GPU also which float32 operations may compute in TF32.
         """
         cuda = self.device.type == "cuda"
-        described = {
+        described: dict[str, Any] = {
             "device": torch.cuda.get_device_name(self.device) if cuda else f"CPU ({_processor()})",
-            "threads": torch.get_num_threads(), "precision": self.precision,
-            "channels_last": self._channels_last(model), "torch": str(torch.__version__),
+            "threads": torch.get_num_threads(), "precision": self.precision, "torch": str(torch.__version__),
         }  # fmt: skip
+        if model is not None:
+            described["channels_last"] = self._channels_last(model)
         if cuda:
             allowed = {
                 "convolutions": torch.backends.cudnn.allow_tf32, "matmuls": torch.backends.cuda.matmul.allow_tf32
