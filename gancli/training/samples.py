@@ -4,7 +4,6 @@ from pathlib import Path
 
 from gancli.models.base import Model
 from gancli.models.sampling import columns
-from gancli.training import runtime
 from gancli.training.guard import interruptible
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
@@ -25,7 +24,7 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
     cfg = run.cfg
     classes = run.source.split("train").class_names
     data = RunData(lambda: run.source, classes, run.images, held_out(cfg.data))
-    with runtime.undisturbed(), run.ema.sampling() as model, interruptible():
+    with run.runtime.undisturbed(), run.ema.sampling() as model, interruptible():
         n = _full_rows(model, cfg.samples.n)
         drawn = {
             name: view.draw(model, data, n=n, seed=cfg.seed, batch_size=cfg.batch_size)

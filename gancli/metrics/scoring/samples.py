@@ -6,7 +6,8 @@ from gancli.data.source import Images
 from gancli.errors import UsageError
 from gancli.metrics.features import Pixels
 from gancli.metrics.registry import check_features, check_metrics, use_features
-from gancli.metrics.scorer import MOST, Scorer, Stream
+from gancli.metrics.regrouped import Stream
+from gancli.metrics.scorer import MOST, Scorer
 from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
 from gancli.models.base import Model
 from gancli.models.sampling import draw, labels_like
@@ -21,7 +22,10 @@ class Drawn(Subject):
     def stream(self, model: Model, seed: int) -> Stream:
         n, batch_size = self.scorer.n, self.settings.batch_size
         reference = self.settings.source.split(self.settings.split)
-        return draw(model, n, seed=seed, batch_size=batch_size, labels=labels_like(model, reference, n, seed=seed))
+        labels = labels_like(model, reference, n, seed=seed)
+        return draw(
+            model, n, seed=seed, batch_size=batch_size, labels=labels, wait=False, autocast=self.settings.autocast
+        )
 
 
 @scores(Model)
