@@ -25,19 +25,19 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
     classes = run.source.split("train").class_names
     data = RunData(lambda: run.source, classes, run.images, held_out(cfg.data))
     with run.runtime.undisturbed(), run.ema.sampling() as model, interruptible():
-        n = _full_rows(model, cfg.samples.n)
+        n, drawing = _full_rows(model, cfg.samples.n), {"seed": cfg.seed, "batch_size": cfg.batch_size}
         drawn = {
-            name: view.draw(model, data, n=n, seed=cfg.seed, batch_size=cfg.batch_size)
-            for name, view in run.views.items()
+            view: {name: picture.shown() for name, picture in each.draw(model, data, n=n, **drawing).items()}
+            for view, each in run.views.items()
         }
     for i, (view, pictures) in enumerate(drawn.items()):
-        for name, picture in pictures.items():
-            if picture.image is None:
+        for name, image in pictures.items():
+            if image is None:
                 continue
             ending = "".join(f"-{part}" for part in (view if i else "", name) if part)
-            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", picture.image)
+            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", image)
             tag = "/".join(part for part in (view if i else "samples", name) if part)
-            tracker.image(tag, picture.image, run.images)
+            tracker.image(tag, image, run.images)
 
 
 def _full_rows(model: Model, n: int) -> int:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models import pixel_sampling
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.gated_pixelcnn import GatedPixelCNN
 from gancli.models.pixelcnn import PixelCNN
@@ -264,40 +263,3 @@ def test_the_first_images_standardise_every_layer():
     for scale, y in found.values():
         assert torch.allclose(y.mean((0, 2, 3)), torch.zeros(y.shape[1]), atol=1e-3)
         assert torch.allclose(y.std((0, 2, 3), correction=0), torch.full((y.shape[1],), scale), rtol=1e-2)
-
-
-@pytest.mark.parametrize("sampler", Autoregressive.SAMPLERS)
-def test_samplers_keep_cudnn_on_and_compute_in_full_float32(sampler, monkeypatch):
-    model, seen = make(NETWORKS["pixelcnn"], ImageSpec(1, 4, 4, levels=2), Bernoulli).float(), []
-    forward = type(model).forward
-
-    def watched(self, image, label=None):
-        cudnn, params = torch.backends.cudnn, forward(self, image, label)
-        if isinstance(params, Tensor):  # not while its operations are traced
-            seen.append((cudnn.enabled, cudnn.allow_tf32, params.dtype))
-        return params
-
-    monkeypatch.setattr(type(model), "forward", watched)
-    before = torch.backends.cudnn.enabled
-    with torch.autocast("cpu", torch.bfloat16):
-        model.from_noise(model.noise(2), sampler=sampler)
-    assert set(seen) == {(True, False, torch.float32)} and torch.backends.cudnn.enabled == before
-
-
-def test_the_steps_of_a_sampler_are_split_into_graphs_of_a_limited_size(monkeypatch):
-    """Drawing part by part, as the graphs are replayed, gives the images of drawing at once."""
-    model = make(NETWORKS["pixelcnn"], ImageSpec(1, 5, 5, levels=2), Bernoulli)
-    noise, drawn = model.noise(3).double(), []
-    with torch.inference_mode():
-        sampler = model._pixel_sampler("wavefront", noise, None, None)
-        for nodes in (10**9, 100, 1):
-            monkeypatch.setattr(pixel_sampling, "NODES", nodes)
-            sampler.noise.copy_(sampler.stepper.rows(noise))
-            parts = sampler.parts()
-            sampler.stepper.start()
-            assert [step for part in parts for step in part] == list(range(len(sampler.rows[0])))
-            drawn.append(len(parts))
-            for part in parts:
-                sampler._draw(part)
-            assert torch.equal(sampler.stepper.images(), model.from_noise(noise, sampler="naive"))
-    assert drawn[0] == 1 < drawn[1] < drawn[2] == len(sampler.rows[0])

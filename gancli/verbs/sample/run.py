@@ -40,7 +40,7 @@ def sample(cfg: Any) -> dict[str, float]:
     run = checkpoint.run_dir(saved.path)
     out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view, runtime)}")
     check_empty(out)
-    pictures.check_amount(out, view.amount(cfg.n or USUAL), model.spec, cfg.format)
+    pictures.check_amount(out, *view.amount(cfg.n or USUAL), model.spec, cfg.format)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     if cfg.n is not None:
         view.check_number(cfg.n, data)
