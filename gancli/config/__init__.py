@@ -120,6 +120,18 @@ def to_yaml(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
 
 
+def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
+    """Return a job's config, or one node of it, as Hydra shows it. Raises UsageError if there is no such node."""
+    node = cfg if package is None else OmegaConf.select(cfg, package)
+    if not OmegaConf.is_config(node):
+        if node is None:
+            raise UsageError(f"package {package!r} not found in config")
+        return str(node)
+    if resolve:
+        OmegaConf.resolve(node)
+    return ("" if package is None else f"# @package {package}\n") + OmegaConf.to_yaml(node).rstrip("\n")
+
+
 def from_yaml(text: str) -> DictConfig:
     """Return the config from the text that to_yaml() wrote.
 

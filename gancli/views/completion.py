@@ -160,6 +160,8 @@ class Completion(View):
         if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
             raise UsageError(f"image={self.image}: {split} has images 0 to {len(images) - 1}; or name an image file")
         labels = None if images.labels is None else images.labels[rows]
+        if len(set(rows)) < len(rows):
+            raise UsageError(f"image={self.image}: an image is named twice; more completions of it are a larger count")
         return [f"{split}-{row:06d}" for row in rows], images.pixels[rows], labels
 
 

@@ -103,6 +103,10 @@ def test_the_verb_keeps_what_is_there_and_tells_the_probability(cli, tmp_path, c
     assert (done[:4] == np.asarray(Image.open(tmp_path / "c" / names[0]))[:4]).all()
     refused = {
         "image=99": "has images 0 to 19",
+        "image=1.5": "image=1.5: expected numbers of images",
+        "image=true": "expected numbers of images",
+        "image=[1,1.5]": "has images 0 to 19",
+        "image=[1,1]": "an image is named twice",
         "mask=nowhere": "allowed are bottom",
         "sampler=quick": "allowed are naive",
         "temperature=0": "must be above 0",

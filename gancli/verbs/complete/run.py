@@ -41,6 +41,8 @@ def complete(cfg: Any) -> dict[str, float]:
         raise UsageError(f"{type(model).__name__} cannot complete images; use kde or an autoregressive model")
     config.set_sampling(model, saved.config.model, cfg.sampling)
     explicit = cast("Explicit", model)
+    if not isinstance(cfg.image, int | str | Sequence) or isinstance(cfg.image, bool):
+        raise UsageError(f"image={cfg.image}: expected numbers of images, or an image file")
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
     run = checkpoint.run_dir(saved.path)
     out = output_folder(cfg.out, run, f"completions/{_name(cfg, saved)}")
