@@ -33,8 +33,8 @@ bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests
 speedrun: $(STAMP)  ## train every GAN at the same budgets of time and compare: make speedrun ARGS='--minutes 2 --seeds 1'
 	$(BIN)/python tests/benchmarks/speedrun.py $(ARGS)
 
-gpu-check: $(STAMP)  ## run the tests that need a GPU
-	$(BIN)/python -m pytest tests/gpu -m gpu
+gpu-check: $(STAMP)  ## test and measure what needs a GPU, eight minutes: make gpu-check ARGS='--only tests'
+	$(BIN)/python tests/gpu/check.py $(ARGS)
 
 mutants: $(STAMP)  ## break a room and see whether its tests notice: make mutants ROOM=losses N=20 SEED=0 TESTS=...
 	$(BIN)/python tests/mutants.py $(ROOM) --n $(or $(N),20) --seed $(or $(SEED),0) $(if $(TESTS),--tests $(TESTS))

@@ -4,7 +4,13 @@ The functions are those of ``gancli.api``, which is imported when one of them is
 needed for ``import gancli``.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Idle threads of libgomp, which torch loads, spin for so long that two runs on one machine more than halve each other.
+# It reads this once, when it is loaded, so here is the place: every way into gancli passes it before it imports torch.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "100000"
 
 if TYPE_CHECKING:
     from gancli.api import LoadedModel, compose, evaluate, load, runs, train

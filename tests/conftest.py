@@ -83,3 +83,35 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, Path]]:
 
     replace_verbs(monkeypatch, call)
     return calls
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two models, two losses, three seeds; test scores at the end and at the best of validation."""
+    from written_runs import MODELS, make_run, score
+
+    for i, (model, loss, seed) in enumerate((m, n, s) for m in MODELS for n in ("hinge", "lsgan") for s in range(3)):
+        folder = make_run(tmp_path / "sweep" / f"{i:02d}", model=model, loss=loss, seed=seed, fid=50 + 7 * i)
+        score(folder, 3000, 60 + i**1.5)
+        score(folder, 2000, 40 + i**1.5)
+    return tmp_path / "sweep"
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the curves and the sheet of samples of a report, which take a second."""
+    from gancli.verbs.report import curves, sheet
+
+    for name in ("scores", "losses"):
+        monkeypatch.setattr(curves, name, lambda table: {})
+    monkeypatch.setattr(sheet, "samples", lambda table: None)
+
+
+@pytest.fixture
+def fresh_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Give the reader of files an empty cache, and its limit of unpacking back."""
+    from gancli.data import untrusted
+
+    monkeypatch.setenv("GANCLI_CACHE", str(tmp_path / "cache"))
+    yield
+    untrusted.set_limit(2)

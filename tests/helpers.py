@@ -152,10 +152,16 @@ def run(folder: Path, *more: str, model: str = "dcgan") -> dict[str, float]:
 class NoHostSync(TorchDispatchMode):
     """Refuse the operations that make the host wait for a device, on the CPU too, where they cost nothing."""
 
-    WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::_to_copy.host"}
+    WAITING = {
+        "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero",
+        "aten::bincount", "aten::_unique", "aten::_unique2", "aten::unique_dim", "aten::unique_consecutive",
+    }  # fmt: skip
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func._schema.name in self.WAITING:
+        by_mask = func._schema.name in ("aten::index", "aten::index_put_") and any(
+            isinstance(each, torch.Tensor) and each.dtype == torch.bool for each in args[1]
+        )  # as many rows as there are true values
+        if func._schema.name in self.WAITING or by_mask:
             raise AssertionError(f"{func._schema.name} waits for the device")
         return func(*args, **(kwargs or {}))
 

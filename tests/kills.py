@@ -4,6 +4,7 @@ python tests/kills.py --n 100 --seed 0        (make kills N=100 SEED=0)
 """
 
 import argparse
+import importlib
 import os
 import random
 import signal
@@ -29,6 +30,8 @@ KINDS = {
     "cyclegan": overrides("cyclegan", "eval.every=0"),
     "kde": overrides("kde", "eval.every=0"),
 }
+# Loaded once, since they take most of a small run: what a run imports when it first needs it.
+MODULES = ("gancli.cli.sweep", "gancli.verbs.train", "gancli.metrics.classifier", "gancli.views.grid", "torch._dynamo")
 USUAL = ["images=96", "log.every=24", "samples.every=48", "checkpoint.every=48", "checkpoint.keep=2"]
 # How a run may end before it is killed: at a moment that the clock chooses, or by its own hand where it is named.
 MOMENTS = ("clock", "_settle", "write_samples", "evaluate", "animate", "_final", "prune", "done")
@@ -38,7 +41,7 @@ ENDS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)  # of th
 def attempt(moment: str, number: int, argv: list[str], delay: float | None, end: int, log: Path) -> int:
     """Run a command line in a process that may be killed, and return its exit code, or minus the signal.
 
-    The process is forked from this one, which has torch loaded and does not train.
+    The process is forked from this one, which has loaded what a run imports (see MODULES) and does not train.
     """
     sys.stdout.flush()
     if not (child := os.fork()):
@@ -104,6 +107,8 @@ def kill_all() -> int:
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     given = parser.parse_args()
     chance, failed = random.Random(given.seed), 0
+    for each in MODULES:
+        importlib.import_module(each)
     os.environ["OMP_NUM_THREADS"] = "1"  # sums in one order
     with tempfile.TemporaryDirectory() as place:
         wholes, seconds = {}, {}

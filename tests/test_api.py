@@ -1,5 +1,6 @@
 """gancli as a library: lazy, the same results as the commands, errors as exceptions."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,19 @@ def test_errors_are_raised_in_one_line(call, said: str, outputs: Path, capsys) -
         call()
     assert "\n" not in str(error.value) and not any(capsys.readouterr())
     assert set(outputs.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [({}, "100000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],
+    ids=["default", "own count", "own policy"],
+)
+def test_threads_spin_for_a_limited_time_unless_the_user_says_otherwise(given, expected):
+    """As libgomp itself tells it when torch loads it; another OpenMP tells nothing of this kind."""
+    free = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    env = {**free, **given, "OMP_DISPLAY_ENV": "verbose"}
+    code = "import gancli, sys; assert 'torch' not in sys.modules; import torch"
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stderr
+    if "GOMP_SPINCOUNT" not in told:
+        pytest.skip("this torch has no libgomp")
+    assert f"GOMP_SPINCOUNT = '{expected}'" in told

@@ -70,9 +70,16 @@ def test_nothing_in_a_step_waits_for_the_device(model, tmp_path):
     assert parts.images > 0
 
 
-def test_the_guard_against_waiting_can_fail():
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x.item(), lambda x: x.nonzero(), lambda x: x[x > 0], lambda x: torch.equal(x, x),
+        lambda x: x.long().bincount(), lambda x: x.unique(), lambda x: x.masked_select(x > 0),
+    ],
+)  # fmt: skip
+def test_the_guard_against_waiting_can_fail(waits):
     with pytest.raises(AssertionError, match="waits"), NoHostSync():
-        torch.ones(()).item()
+        waits(torch.ones(1))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -123,10 +123,14 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
     """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
     import hydra
 
-    from gancli.cli import saved, sweep
+    from gancli.cli import saved, shown, sweep
     from gancli.config import composition
 
     verb = job.verb
+    if asked := shown.of_jobs(flags):
+        job.shown = asked
+        with shown.elsewhere(settings) as own:
+            return once(job, arguments.without_config(flags), own)
     if arguments.shows_config(flags):  # Hydra shows the config of a job without calling it
         code = once(Job(verb, quiet=job.quiet, only_config=True), arguments.without_config(flags), settings)
         if code:
@@ -151,6 +155,8 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
         finally:
             folder = composition.SweepFolder.folder
             any_job = folder is not None and sweep.keep(folder)
+    if job.shown and job.called:
+        return code or 2 * bool(job.error)
     if folder is not None and not any_job and not code:
         raise UsageError(f"the sweep has no jobs: nothing is in {' or '.join(filter(arguments.is_sweep, settings))}")
     if folder is None or not any_job:
@@ -186,6 +192,7 @@ class Job:
     config: Any = None  # checked
     quiet: bool = False  # errors are not printed
     only_config: bool = False  # the verb is not run
+    shown: Any = None  # what is shown of the config instead: cli.shown.Shown
 
     def __getstate__(self) -> dict[str, Any]:
         from gancli.config import composition
@@ -209,14 +216,9 @@ class Job:
         job = composition.JobInfo.current()
         self.folder = job.folder
         sweeps = job.number is not None
-        facts = {
-            "verb": self.verb,
-            "overrides": job.overrides,
-            "choices": job.choices,
-            "job": job.number,
-            "swept": job.swept,
-        }
-        record = status.Record(job.folder, facts | {"version": __version__}, kept=VERBS[self.verb].makes_runs or sweeps)
+        facts: dict[str, Any] = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices}
+        facts |= {"job": job.number, "swept": job.swept, "version": __version__}
+        record = status.Record(job.folder, facts, kept=VERBS[self.verb].makes_runs or sweeps)
         try:
             with guard.terminable():
                 self._run(cfg, job, record)
@@ -237,12 +239,16 @@ class Job:
         sweeps = job.number is not None
         if record.before and record.kept and not sweeps and self.resumed is None:
             raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
+        if self.shown:
+            print(f"# job {job.number}: {' '.join(job.overrides)}", flush=True)
         checked = self.config = config.check(cfg)
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.values["choices"] = (record.before or {}).get("choices", {})
         config.check_used(job.overrides, VERBS[self.verb].unused(checked))
-        if self.only_config:
+        if self.shown:
+            print(self.shown.text(cfg), flush=True)
+        if self.only_config or self.shown:
             record.withdraw()
             return
         digest = config.digest(checked)

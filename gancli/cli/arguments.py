@@ -24,7 +24,7 @@ _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as one word; a
 
 def shows_config(flags: Sequence[str]) -> bool:
     """Tell whether the flags ask for the config of a job, which is checked as one that is run."""
-    return "--cfg" in flags and flags[flags.index("--cfg") + 1] != "hydra" and "--multirun" not in flags
+    return "--cfg" in flags and flags[flags.index("--cfg") + 1] != "hydra"
 
 
 def without_config(flags: Sequence[str]) -> list[str]:

@@ -34,8 +34,10 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         reason = (error.strerror or "not allowed").lower()
         return f"{error.filename}: {reason}; choose another folder with GANCLI_OUTPUTS or out="
-    chain = list(_chain(error))
+    chain: list[Any] = list(_chain(error))
     for each in chain:
+        if "MissingConfigException" in _names(each):
+            return _no_option(each.missing_cfg_file or "", list(each.options or ()))  # its command keeps its line
         line = _of_hydra(each) or _of_omegaconf(each)
         if line:
             return " ".join(line.split())
@@ -85,8 +87,6 @@ def _raised_in(error: BaseException, package: str) -> bool:
 
 def _of_hydra(error: Any) -> str | None:
     names, text = _names(error), str(error)
-    if "MissingConfigException" in names:
-        return _no_option(error.missing_cfg_file or "", list(error.options or ()))
     if "OverrideParseException" in names:
         key = error.override.partition("=")[0]
         reason = re.search(r"Unknown function '\w+'|Missing (?:quote|brace)", text)

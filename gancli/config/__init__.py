@@ -104,11 +104,10 @@ def check(cfg: DictConfig) -> DictConfig:
         raise UsageError(f"{missing[0]} is missing; add {missing[0]}=...")
     values = plain(cfg)
     root = OmegaConf.get_type(cfg)
-    for verb in VERBS.values():
+    for verb in [*VERBS.imported.values()]:  # its own is one of them; the others need not be imported
         if verb.keys is root:
             check_keys(values, root)
             verb.check(values)
-            break  # the other verbs are not even imported
     check_nodes(values)
     checked: DictConfig = OmegaConf.create(values)
     OmegaConf.set_struct(checked, True)
@@ -118,6 +117,18 @@ def check(cfg: DictConfig) -> DictConfig:
 def to_yaml(cfg: DictConfig) -> str:
     """Return the config as portable YAML text: resolved and with plain types only."""
     return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
+
+
+def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
+    """Return a job's config, or one node of it, as Hydra shows it. Raises UsageError if there is no such node."""
+    node = cfg if package is None else OmegaConf.select(cfg, package)
+    if not OmegaConf.is_config(node):
+        if node is None:
+            raise UsageError(f"package {package!r} not found in config")
+        return str(node)
+    if resolve:
+        OmegaConf.resolve(node)
+    return ("" if package is None else f"# @package {package}\n") + OmegaConf.to_yaml(node).rstrip("\n")
 
 
 def from_yaml(text: str) -> DictConfig:

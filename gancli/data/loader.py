@@ -31,9 +31,9 @@ class Loader:
 
     The order is one permutation per epoch, a function of (seed, epoch) alone, so the whole state is how many images
     were given out, plus the generator of flips and of binary draws. Every epoch gives every image exactly once,
-    whatever the batch size. On the CPU resident and streamed batches are the same; on CUDA a resident set is permuted
-    on the device, whose generator gives another order. Images that are drawn anew for every batch (``images.fresh``)
-    come from the generator alone; an epoch is then a count.
+    whatever the batch size. The CPU's generator permutes, whatever the device, so that a run can be resumed on another
+    one. Images that are drawn anew for every batch (``images.fresh``) come from the device's generator alone; an epoch
+    is then a count.
 
     - `images`: the split; of ``probabilities``, binary images are drawn at each access, and of ``spec.dequantised``
       the noise. Of two domains, the source comes along: in pairs, cropped and mirrored alike, or in an order of its
@@ -83,13 +83,13 @@ class Loader:
             )  # fmt: skip
         self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
         self._flips = torch.Generator(self.device)
-        where = self.device if self.resident else torch.device("cpu")
-        self._shuffler = torch.Generator(where)
+        self._where = self.device if self.resident else torch.device("cpu")  # of the order
+        self._shuffler = torch.Generator()
         self._rows: _Fresh | _Resident | _Streamed
         if images.fresh is not None:
             self._rows = _Fresh(images.fresh, self.local, self._flips)
         else:
-            self._rows = _Resident(images, where) if self.resident else _Streamed(images, self.device, workers)
+            self._rows = _Resident(images, self._where) if self.resident else _Streamed(images, self.device, workers)
         self._start(seed, 0)
         self._flips.manual_seed(_mix(_mix(seed, rank) if rank else seed, -1))
 
@@ -167,7 +167,9 @@ class Loader:
 
     def _permutation(self) -> Tensor:
         self._shuffler.manual_seed(_mix(self._seed, self._epoch))
-        return torch.randperm(self.size, generator=self._shuffler, device=self._shuffler.device)
+        order = torch.randperm(self.size, generator=self._shuffler)
+        # From pinned memory this returns at once; torch keeps the buffer until the copy is done.
+        return order.pin_memory().to(self._where, non_blocking=True) if self._where.type == "cuda" else order
 
     def _index(self) -> Tensor:
         """Positions (batch_size,) int64 of the next batch."""
@@ -250,12 +252,11 @@ class _Streamed:
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         index = rows.numpy()
-        parts = []
-        for array in self.arrays:
-            parts.append(torch.empty((len(index), *array.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned))
-            # mode="clip" writes straight into the output; "raise", the default, goes through a buffer.
-            np.take(array, index, axis=0, out=parts[-1].numpy(), mode="clip")
-        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        channels, size = [array.shape[1] for array in self.arrays], self.arrays[0].shape[2:]
+        pixels = torch.empty((len(index), sum(channels), *size), dtype=torch.uint8, pin_memory=self.pinned)
+        for array, part in zip(self.arrays, pixels.split(channels, 1)):  # torch.cat would leave pinned memory
+            # mode="clip" writes straight into a contiguous output; "raise", the default, goes through a buffer.
+            np.take(array, index, axis=0, out=part.numpy(), mode="clip")
         if self.labels is None:
             return pixels, None
         labels = torch.from_numpy(np.take(self.labels, index))

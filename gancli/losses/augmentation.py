@@ -79,6 +79,7 @@ class ADA(Stabilizer):
     """
 
     calibrated = True
+    nondeterministic = "the backward pass of grid_sample"
     p: Tensor  # () float32, the probability of each transformation
     signs: Tensor
     seen: Tensor

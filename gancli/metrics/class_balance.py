@@ -26,7 +26,8 @@ class Predictions(Statistic):
     def add(self, batch: Batch) -> None:
         assert batch.logits is not None  # requested by `network`
         predicted = batch.logits.argmax(1)
-        self.counts += predicted.bincount(minlength=len(self.counts))
+        # Not by bincount, which waits for the device to learn the largest class.
+        self.counts.index_add_(0, predicted, torch.ones_like(predicted))
         if batch.labels is not None:
             self.correct += (predicted == batch.labels.to(predicted)).sum()
             self.num_labelled += len(predicted)

@@ -31,7 +31,7 @@ class KeptFeatures(Statistic):
 
 
 class Parts(Statistic):
-    """A list of tensors on the CPU, one per batch."""
+    """A list of tensors, one per batch."""
 
     network = False
 
@@ -55,17 +55,17 @@ class KeptPixels(Parts):
 
 
 class KeptLabels(Parts):
-    """The label of every image, int64 on the CPU."""
+    """The label of every image, int64, where the batches have it until it is asked for: a copy waits for the device."""
 
     labelled = True
 
     def add(self, batch: Batch) -> None:
         assert batch.labels is not None  # requested by `labelled`
-        self.parts.append(batch.labels.cpu())
+        self.parts.append(batch.labels)
 
     def labels(self) -> Tensor:
-        """Return (n,) int64."""
-        return torch.cat(self.parts)
+        """Return (n,) int64 on the CPU."""
+        return torch.cat(self.parts).cpu()
 
 
 class Hashes(Statistic):

@@ -35,8 +35,9 @@ class NearestModes(Statistic):
     def add(self, batch: Batch) -> None:
         assert batch.logits is not None  # requested by `network`
         logit, mode = batch.logits.max(1)
-        self.all += mode.bincount(minlength=len(self.all))
-        self.good += mode[logit > -0.5 * DEVIATIONS**2].bincount(minlength=len(self.good))
+        # Not by bincount, which waits for the device to learn the largest mode.
+        self.all.index_add_(0, mode, torch.ones_like(mode))
+        self.good.index_add_(0, mode, (logit > -0.5 * DEVIATIONS**2).long())
 
 
 class Modes(Metric):

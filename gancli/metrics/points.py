@@ -15,13 +15,13 @@ class Coordinates(Features):
     name, points = "points", True
 
     def prepare(self, train: Callable[[], Images], device: torch.device) -> None:
-        self.dim, self.classes = train().spec.channels, 0
+        self.dim, self.classes, self.device = train().spec.channels, 0, device
 
     def protocol(self) -> dict[str, object]:
         return {"name": self.name, "dim": self.dim}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        points = images.flatten(1)
+        points = images.to(self.device).flatten(1)
         return points, points.new_empty(len(points), 0)
 
 
@@ -44,7 +44,7 @@ class NearestMode(Coordinates):
         return {**super().protocol(), "modes": self.classes, "std": self.std.tolist()}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        points = images.flatten(1)
+        points = images.to(self.device).flatten(1)
         # Not by a matrix product: |x|^2 - 2 xc + |c|^2 suffers from cancellation if modes are narrow.
         distance = (points[:, None] - self.centres).square().sum(2)  # (N, K)
         return points, -0.5 * distance / self.std.square()

@@ -28,8 +28,9 @@ log = logging.getLogger("gancli")
 
 
 def protocol(
-    scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int | None, device: torch.device
-) -> dict[str, Any]:
+    scorer: Scorer, reference: Images, subject: Mapping[str, Any], *, batch_size: int | None, device: torch.device,
+    precision: str = "float32",
+) -> dict[str, Any]:  # fmt: skip
     """Return all that the values depend on; results with the same protocol are the same.
 
     ``subject`` says what is scored: the checkpoint's hash, averaged or raw weights and seeds, or the images' hash.
@@ -54,7 +55,7 @@ def protocol(
         **constants,
         **subject,
         "batch_size": batch_size,
-        "precision": "float32",
+        "precision": precision,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": {
             "gancli": __version__,

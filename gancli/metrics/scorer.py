@@ -16,6 +16,7 @@ from gancli.metrics import moments
 from gancli.metrics.base import GENERATED, MODEL, PATHS, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 from gancli.metrics.registry import check_metrics, metrics_named
+from gancli.metrics.regrouped import Stream, regrouped
 from gancli.metrics.resampling import deviations
 from gancli.models.held_out import HeldOut
 
@@ -26,7 +27,6 @@ REFERENCE_VERSION = 1  # of the cached reference statistics
 HALVES = {"half": GENERATED, "other half": REAL}  # halves of the real images, and their roles in the noise floor
 
 Watch = Callable[[str, int, int], None]  # what, done, total
-Stream = Iterable[tuple[Tensor, Tensor | None]]  # uint8 (N, C, H, W), labels (N,) int64 or None
 
 
 class Scores(NamedTuple):
@@ -47,7 +47,8 @@ class Scorer:
         features: Features,  # prepared
         *,
         n: int | None = None,  # images to score; None: 50,000, or as many as the reference has if it has fewer
-        batch_size: int = 64,  # of the real images
+        batch_size: int = 64,  # of the likelihood of real images
+        features_batch: int = 0,  # images whose features are computed together, at least; 0: batch_size
         device: torch.device,  # of the sums
         splits: Callable[[str], Images],  # returns "train" or "validation", for metrics that use them
         floor: bool = False,  # also prepare for floor()
@@ -59,6 +60,7 @@ class Scorer:
         check_metrics(self.metrics, self.n)
         self.reference, self.features, self.known, self.watch = reference, features, known, watch
         self._batch_size, self._device, self._splits = batch_size, device, splits
+        self._features_batch = features_batch or batch_size
         self._half = min(self.n, len(reference) // 2) if floor and known is None else 0
         self._warned: set[str] = set()
         if known and len(known.mean) != features.dim:
@@ -97,9 +99,7 @@ class Scorer:
         ``labelled`` says whether images come with the class that they were drawn for, ``styled`` if it is style-based.
         """
         if self.walks and not styled:
-            raise UsageError(
-                f"metrics: path_length needs a style-based model, such as model=stylegan2, which {what} is not"
-            )
+            raise UsageError(f"metrics: path_length needs a style-based model, as model=stylegan2; {what} is none")
         for metric in self.metrics:
             if not labelled and any(each.labelled for each in metric.needs.get(GENERATED, ())):
                 raise UsageError(
@@ -136,7 +136,7 @@ class Scorer:
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done, kept = 0, []
-        for pixels, labels in stream if found else ():
+        for pixels, labels in regrouped(stream, self._features_batch) if found else ():
             batch = self._seen(pixels, labels, found)
             for statistic in found.values():
                 statistic.add(batch)
@@ -235,8 +235,8 @@ class Scorer:
             found[name] = {moments.Moments: moments.Precomputed(cached)} if cached else {}
             missing[name] = {each: each.of(self._about(n)) for each in types if each not in found[name]}
         collected = [statistic for each in missing.values() for statistic in each.values()]
-        for start in range(0, len(images), self._batch_size) if collected else ():
-            stop = min(len(images), start + self._batch_size)
+        for start in range(0, len(images), self._features_batch) if collected else ():
+            stop = min(len(images), start + self._features_batch)
             batch = self._seen(*_part(images, start, stop), collected)
             for name, statistics in missing.items():
                 part = batch if name not in rows else _rows(batch, rows[name], start, stop)
@@ -260,7 +260,7 @@ class Scorer:
         facts = {
             "version": REFERENCE_VERSION, "data": images.fingerprint, "split": images.split, "n": n,
             "shape": [images.spec.channels, images.spec.height, images.spec.width],
-            "features": self.features.protocol(), "batch_size": self._batch_size, "device": self._device.type,
+            "features": self.features.protocol(), "batch_size": self._features_batch, "device": self._device.type,
         }  # fmt: skip
         if name in HALVES:
             facts["part"] = name

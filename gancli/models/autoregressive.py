@@ -136,8 +136,10 @@ class Autoregressive(Explicit):
             UsageError: the sampler and the whole network disagree.
         """
         sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
-        # TF32 is off, since the cached and the whole network would differ in it.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        # TF32 and autocast are off, since the cached and the whole network would differ in them.
+        cudnn, full = torch.backends.cudnn, torch.autocast(noise.device.type, enabled=False)
+        exact = cudnn.flags(enabled=True, deterministic=cudnn.deterministic, allow_tf32=False)  # its default is off
+        with torch.inference_mode(), full, exact:
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
             else:

@@ -32,6 +32,7 @@ class Model(nn.Module, ABC):
     translates: ClassVar[bool] = False  # whether the model learns from data of two domains
     points: ClassVar[bool] = False  # whether the model can also generate points
     channels_last_pays: ClassVar[bool] = False  # whether a CPU trains it faster in channels_last (measured)
+    nondeterministic: ClassVar[str | None] = None  # its operation that has no deterministic kernel on a GPU
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
     truncation: float | None = None  # of sample(), where set_sampling() takes it; None: as trained
     truncations: ClassVar[tuple[float, ...]] = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # those that view=truncation shows

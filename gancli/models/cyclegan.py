@@ -39,6 +39,8 @@ class CycleGAN(Cyclic):
         ValueError: a number is out of range.
     """
 
+    nondeterministic = "the backward pass of ReflectionPad2d"
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -1,6 +1,7 @@
 """The directions in which a model translates the images of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,8 +84,9 @@ def _direction(name: str, direction: str, source: Images, target: Images, paired
 
 @torch.no_grad()
 def translations(
-    model: Translation, direction: Direction, n: int, *, seed: int, batch_size: int
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    model: Translation, direction: Direction, n: int, *, seed: int, batch_size: int,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> Iterator[tuple[slice, Tensor, Tensor]]:  # fmt: skip
     """Translate the first n images of a direction: rows, sources and translations, both (b, C, H, W) in [-1, 1].
 
     Raises:
@@ -94,7 +96,8 @@ def translations(
     for start in range(0, n, batch_size):
         rows = slice(start, min(n, start + batch_size))
         source = scaled(torch.from_numpy(direction.source.pixels[rows]).to(model.device))
-        found = model.translate(source, direction.direction, generator)
+        with autocast():
+            found = model.translate(source, direction.direction, generator).float()
         if not found.isfinite().all():
             raise TrainingDiverged("the model makes images that are not finite; use an earlier checkpoint")
         yield rows, source, found

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.fx.proxy import TraceError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli.errors import UsageError
 from gancli.nn.cached import Cached
@@ -16,7 +17,8 @@ from gancli.nn.stepper import Stepper
 
 log = logging.getLogger("gancli")
 
-MOST_BYTES = 256 * 2**20  # the largest pixel sampler that is kept for the next batch
+MOST_BYTES = 256 * 2**20  # the largest pixel sampler that is kept for the next batch; a larger one captures nothing
+NODES = 20_000  # of a CUDA graph, about
 
 
 class Given(NamedTuple):
@@ -29,7 +31,9 @@ class Given(NamedTuple):
 class PixelSampler:
     """Samples images pixel by pixel from the parameters that the stepper returns.
 
-    On a GPU, all steps are captured as one CUDA graph, which later batches replay.
+    On a GPU, the second batch captures all steps as CUDA graphs, which it and later batches replay: capturing takes
+    longer than drawing once. A graph holds so many steps that it has about ``NODES`` nodes, since a graph's memory and
+    the time to make it grow with them.
 
     Args:
         stepper: evaluates the network and stores the pixels.
@@ -60,7 +64,8 @@ class PixelSampler:
         self.mask = torch.zeros(pixels * n, 1, dtype=torch.bool, device=like.device)
         self.rows = [each.split(sizes) for each in (self.noise, self.image, self.mask)]
         self.given = given
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.batches = 0  # that were drawn so far
+        self.graphs: list[torch.cuda.CUDAGraph] = []
 
     def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
         """Map uniform noise, (n, K, H, W), to images, (n, C, H, W)."""
@@ -70,17 +75,20 @@ class PixelSampler:
             self.image.copy_(self.stepper.rows(given.image))
             self.mask.copy_(self.stepper.rows(given.mask.to(noise.device).expand(len(noise), 1, -1, -1)))
         if not noise.is_cuda or self.stepper.recorded() is None:  # whole-network evaluations are not captured
-            self._draw()
-        elif self.graph is None:
-            self.graph = self._capture(label)
-            self.graph.replay()
+            self._draw(range(len(self.rows[0])))
         else:
-            self.graph.replay()
+            if not self.graphs and self.batches:
+                self.graphs = self._captured(label)
+            for graph in self.graphs:
+                graph.replay()
+            if not self.graphs:
+                self._draw(range(len(self.rows[0])))
+        self.batches += 1
         return self.stepper.images()
 
-    def _draw(self) -> None:
+    def _draw(self, steps: range) -> None:
         noise, image, mask = self.rows
-        for step in range(len(noise)):
+        for step in steps:
             for colour in range(self.colours):
                 params = self.stepper.params(step, colour)
                 if self.temperature != 1:
@@ -90,18 +98,48 @@ class PixelSampler:
                     drawn = torch.where(mask[step], image[step], drawn)
                 self.stepper.put(step, drawn)
 
-    def _capture(self, label: Tensor | None) -> torch.cuda.CUDAGraph:
-        """Capture all steps after a warm-up run in which the libraries initialise."""
+    def parts(self) -> list[range]:
+        """Return the steps of each graph, in order; a step's nodes are counted by its operations, which run here.
+
+        The stepper has to be started again afterwards.
+        """
+        steps = len(self.rows[0])
+        some = range(steps // 2, min(steps // 2 + 4, steps))  # in the middle: the first pixels have few before them
+        with Counted() as counted:
+            self._draw(some)
+        each = max(NODES * len(some) // max(counted.calls, 1), 1)
+        return [range(start, min(start + each, steps)) for start in range(0, steps, each)]
+
+    def _captured(self, label: Tensor | None) -> list[torch.cuda.CUDAGraph]:
+        """Capture all steps after a warm-up run, on the stream of the captures, in which the libraries initialise.
+
+        The graphs share their memory, which is safe because they are always replayed in this order.
+        """
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            self._draw()
+            parts = self.parts()
         torch.cuda.current_stream().wait_stream(aside)
         self.stepper.start(label)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._draw()
-        return graph
+        graphs: list[torch.cuda.CUDAGraph] = []
+        for steps in parts:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=graphs[0].pool() if graphs else None, stream=aside):
+                self._draw(steps)
+            graphs.append(graph)
+        return graphs
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations, views among them: an upper bound of a graph's nodes where no operation takes several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
 
 
 def fixed_point(

@@ -1,6 +1,7 @@
 """Sampling from a model in batches, and the labels to sample for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ from gancli.models.base import Model
 
 @torch.no_grad()
 def draw(
-    model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+    model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None, wait: bool = True,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> Iterator[tuple[Tensor, Tensor | None]]:  # fmt: skip
     """Sample n images in batches, with their labels; the result depends only on the seed, batch size and labels.
 
     Args:
@@ -23,6 +25,9 @@ def draw(
         seed: seed of the latents.
         batch_size: images per batch.
         labels: labels for a conditional model, (n,) int64, from class_labels() or labels_like(); or None.
+        wait: check every batch before it is yielded; False: check all after the last, so that none waits for the
+            device.
+        autocast: makes the context in which the model computes.
 
     Yields:
         Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
@@ -32,14 +37,23 @@ def draw(
     Raises:
         TrainingDiverged: an image is not finite, which its bytes would not show.
     """
+    finite = torch.ones((), dtype=torch.bool, device=model.device)
     generator = torch.Generator(model.device).manual_seed(seed)
     for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
         label = None if labels is None else labels[start : start + size].to(model.device)
-        images = model.sample(size, label=label, generator=generator)
-        if not images.isfinite().all():
-            raise TrainingDiverged("the model generates images that are not finite; use an earlier checkpoint")
+        with autocast():
+            images = model.sample(size, label=label, generator=generator)
+        finite &= images.isfinite().all()
+        if wait:
+            _check(finite)
         yield finished(model, images), label
+    _check(finite)
+
+
+def _check(finite: Tensor) -> None:
+    if not finite:
+        raise TrainingDiverged("the model generates images that are not finite; use an earlier checkpoint")
 
 
 def class_labels(model: Model, n: int, label: int | None = None) -> Tensor | None:

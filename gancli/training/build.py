@@ -51,6 +51,7 @@ def build(cfg: Any) -> Run:
     loss.check(model)
     if not cfg.resume:
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
+    machine.check_deterministic(model, loss)
     machine.place(model), loss.to(machine.device)
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
@@ -61,7 +62,7 @@ def build(cfg: Any) -> Run:
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = None
     if cfg.doctor.every and steps:
-        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine))
+        measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine), machine)
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))

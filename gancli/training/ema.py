@@ -57,8 +57,8 @@ class EMA:
             return
         half_life = max(min(value(self.half_life, share), self.images * self.RAMP), 1e-8)
         torch._foreach_lerp_(self.targets, self.sources, 1 - 0.5 ** (batch / half_life))
-        for source, target in self.copied:
-            target.copy_(source)
+        if self.copied:
+            torch._foreach_copy_([target for _, target in self.copied], [source for source, _ in self.copied])
 
     @contextmanager
     def sampling(self) -> Iterator[Model]:

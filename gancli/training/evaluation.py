@@ -8,7 +8,7 @@ from gancli.metrics.scoring import evaluation
 from gancli.metrics.scoring.base import Scoring, together
 from gancli.metrics.scoring.evaluation import Origin, weights
 from gancli.models.base import Model
-from gancli.training import checkpoint, runtime
+from gancli.training import checkpoint
 from gancli.training.guard import interruptible
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
@@ -27,7 +27,7 @@ def evaluate(run: Run, run_dir: Path, tracker: Tracker) -> str:
     """
     settings, scoring = run.cfg.eval, run.scoring
     assert scoring is not None, "run.build() makes one unless eval.every is 0"
-    with runtime.undisturbed(), run.ema.sampling() as model, interruptible():
+    with run.runtime.undisturbed(), run.ema.sampling() as model, interruptible():
         values = _scored(run, run_dir, scoring, model)
     tracker.write(run.images, {f"eval/{key}": value for key, value in values.items()})
     candidates = choosing(settings.best, scoring.settings.metrics, scoring.better)

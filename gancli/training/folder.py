@@ -36,7 +36,7 @@ def note_machine(run: Run, run_dir: Path) -> None:
     path = run_dir / "machine.json"
     before = read_json(path, MACHINES) or [] if run.images else []
     before = [each for each in before if each.get("from_images", 0) <= run.images]  # others are of abandoned work
-    noted = [*before, {"from_images": run.images, **run.runtime.machine()}]
+    noted = [*before, {"from_images": run.images, **run.runtime.machine(run.model)}]
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
 

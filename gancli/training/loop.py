@@ -126,6 +126,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                     examined = _examined(run)
                 try:
                     if log_due(run.images, complete):
+                        run.runtime.wait()  # the tick would, and the rate has to include it
                         rate = progress.rate(run.images)
                         extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
                         means = tracker.tick(

@@ -17,7 +17,7 @@ from gancli.errors import TrainingDiverged, UsageError
 from gancli.losses.base import Loss, Moment
 from gancli.metrics.scoring.base import Scoring
 from gancli.models.base import Model
-from gancli.training import checkpoint, runtime, same_data
+from gancli.training import checkpoint, same_data
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.examination import Examination
 from gancli.training.ema import EMA
@@ -113,7 +113,7 @@ class Run:
             "ema_images": self.ema.images,
             "optimizers": {step.phase.name: step.state_dict() for step in self.steps},
             "loss": self.loss.state_dict(),
-            "rng": runtime.rng_state(),
+            "rng": self.runtime.rng_state(),
             "loader": self.loader.state_dict(),
             "metrics": {"best": self.best},
             "versions": {"gancli": __version__, "torch": str(torch.__version__)},
@@ -125,8 +125,11 @@ class Run:
         Raises:
             TrainingDiverged: a weight is not finite, so that the checkpoint would be useless.
         """
-        for name, net in self.model.named_children():
-            if not all(torch.isfinite(p).all() for p in net.parameters()):
+        weights = {name: list(net.parameters()) for name, net in self.model.named_children()}
+        weights = {name: each for name, each in weights.items() if each}
+        finite = [torch.stack([p.isfinite().all() for p in each]).all() for each in weights.values()]
+        for name, good in zip(weights, torch.stack(finite).tolist() if finite else ()):  # one wait for the device
+            if not good:
                 raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
         if self.runtime.is_main:
             checkpoint.save(path, self.state())
@@ -150,10 +153,12 @@ class Run:
             for step in self.steps:
                 step.load_state_dict(state["optimizers"][step.phase.name])
             self.loader.load_state_dict(state["loader"], others=self.cfg.other_data)
-            runtime.set_rng_state(state["rng"])
+            continued = self.runtime.set_rng_state(state["rng"], (self.cfg.seed, saved.images))
         except (*checkpoint.DAMAGED, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise UsageError(f"{saved.path} does not fit this config: {reason}") from error
+        if not continued:
+            self.notes.append(f"{saved.path} is from another kind of device: the random numbers go on with new ones")
         same = self.earlier_data == state.get("earlier_data", [])  # else the best score was one on other images
         self.images, self.best = saved.images, state["metrics"]["best"] if same else None
         # Defaults for format gancli-1, where one phase had one update per turn and the average used the run's clock.

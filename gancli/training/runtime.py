@@ -67,8 +67,13 @@ class Runtime:
         if self.world > 1:
             torch.distributed.barrier()
 
+    @property
+    def dtype(self) -> str:
+        """The type in which autocast() computes, as torch names it."""
+        return {"fp32": "float32", "bf16": "bfloat16"}[self.precision]
+
     def autocast(self, enabled: bool = True) -> AbstractContextManager:
-        """Return the context for first-order terms: bf16 autocast, or a null context for fp32."""
+        """Return the context for first-order terms and for drawing: bf16 autocast, or a null context for fp32."""
         if self.precision == "fp32" or not enabled:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -86,11 +91,30 @@ class Runtime:
             return self.device.type == "cuda" or bool(getattr(module, "channels_last_pays", False))
         return self.channels_last
 
-    def machine(self) -> dict[str, Any]:
-        """Return a description of the machine as plain values: device name, CPU threads, precision, torch version."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({_processor()})"
-        torch_ = str(torch.__version__)
-        return {"device": name, "threads": torch.get_num_threads(), "precision": self.precision, "torch": torch_}
+    def machine(self, model: torch.nn.Module | None = None) -> dict[str, Any]:
+        """Return a description of the machine as plain values, with the settings that were chosen on it.
+
+        They are the name of the device, CPU threads, precision and version of torch; the memory format of a model; on a
+        GPU also which float32 operations may compute in TF32.
+        """
+        cuda = self.device.type == "cuda"
+        described: dict[str, Any] = {
+            "device": torch.cuda.get_device_name(self.device) if cuda else f"CPU ({_processor()})",
+            "threads": torch.get_num_threads(), "precision": self.precision, "torch": str(torch.__version__),
+        }  # fmt: skip
+        if model is not None:
+            described["channels_last"] = self._channels_last(model)
+        if cuda:
+            allowed = {
+                "convolutions": torch.backends.cudnn.allow_tf32, "matmuls": torch.backends.cuda.matmul.allow_tf32
+            }  # fmt: skip
+            described["tf32"] = [name for name, is_allowed in allowed.items() if is_allowed]
+        return described
+
+    def wait(self) -> None:
+        """Wait until the device has done what it was given, so that a clock read afterwards includes it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def memory(self) -> dict[str, float]:
         """Return the peak device memory in GiB since the last call; empty on the CPU, where it is not tracked."""
@@ -99,6 +123,59 @@ class Runtime:
         peak = torch.cuda.max_memory_allocated(self.device) / 2**30
         torch.cuda.reset_peak_memory_stats(self.device)
         return {"runtime/memory_gib": peak}
+
+    def check_deterministic(self, *parts: torch.nn.Module) -> None:
+        """Refuse what has no deterministic kernel on a GPU, before the first step fails there.
+
+        A part says so by a class attribute ``nondeterministic``, the name of its operation, see
+        torch.use_deterministic_algorithms().
+
+        Raises:
+            UsageError: ``runtime.deterministic`` is set, the device is a GPU, and a part has such an operation.
+        """
+        if self.device.type != "cuda" or not torch.are_deterministic_algorithms_enabled():
+            return
+        for each in (module for part in parts for module in part.modules()):
+            if name := getattr(each, "nondeterministic", None):
+                raise UsageError(
+                    f"runtime.deterministic=true: {name} of {type(each).__name__} has no deterministic kernel on a "
+                    "GPU; use runtime=cpu, or runtime.deterministic=false"
+                )
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the state of the global random generators, from which training draws latents and dropout masks.
+
+        ``cuda`` holds that of the run's own GPU, and is empty on a CPU: asking other GPUs would open a context on each.
+        """
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def set_rng_state(self, state: dict[str, Any], otherwise: tuple[int, ...] = ()) -> bool:
+        """Restore what rng_state() returned on the same kind of device.
+
+        The generators of another kind of device cannot be continued. Seeds from ``otherwise`` then take their place,
+        which should be numbers that differ between checkpoints: else every resumed run draws the same latents again.
+
+        Returns:
+            Whether the state was restored.
+        """
+        cuda = self.device.type == "cuda"
+        if cuda != bool(state["cuda"]):
+            torch.manual_seed(hash(otherwise) & 2**63 - 1)  # of every device; tuples of ints hash alike everywhere
+            return False
+        torch.set_rng_state(state["cpu"])
+        if cuda:
+            torch.cuda.set_rng_state(state["cuda"][0], self.device)  # up to 0.2 a list of all GPUs, ours the first
+        return True
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Restore the global random generators on exit, so that draws inside do not affect training."""
+        state = self.rng_state()
+        try:
+            yield
+        finally:
+            self.set_rng_state(state)
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -130,26 +207,3 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("runtime=cuda, but this torch sees no CUDA device; use runtime=cpu or runtime=auto")
     return torch.device(name)
-
-
-def rng_state() -> dict[str, Any]:
-    """Return the state of the global random generators, from which training draws latents and dropout masks."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore what rng_state() returned; CUDA states only if the number of devices is the same."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Restore the global random generators on exit, so that draws inside do not affect training."""
-    state = rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(state)

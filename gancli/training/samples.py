@@ -4,7 +4,6 @@ from pathlib import Path
 
 from gancli.models.base import Model
 from gancli.models.sampling import columns
-from gancli.training import runtime
 from gancli.training.guard import interruptible
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
@@ -25,20 +24,20 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
     cfg = run.cfg
     classes = run.source.split("train").class_names
     data = RunData(lambda: run.source, classes, run.images, held_out(cfg.data))
-    with runtime.undisturbed(), run.ema.sampling() as model, interruptible():
-        n = _full_rows(model, cfg.samples.n)
+    with run.runtime.undisturbed(), run.ema.sampling() as model, interruptible():
+        n, drawing = _full_rows(model, cfg.samples.n), {"seed": cfg.seed, "batch_size": cfg.batch_size}
         drawn = {
-            name: view.draw(model, data, n=n, seed=cfg.seed, batch_size=cfg.batch_size)
-            for name, view in run.views.items()
+            view: {name: picture.shown() for name, picture in each.draw(model, data, n=n, **drawing).items()}
+            for view, each in run.views.items()
         }
     for i, (view, pictures) in enumerate(drawn.items()):
-        for name, picture in pictures.items():
-            if picture.image is None:
+        for name, image in pictures.items():
+            if image is None:
                 continue
             ending = "".join(f"-{part}" for part in (view if i else "", name) if part)
-            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", picture.image)
+            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", image)
             tag = "/".join(part for part in (view if i else "samples", name) if part)
-            tracker.image(tag, picture.image, run.images)
+            tracker.image(tag, image, run.images)
 
 
 def _full_rows(model: Model, n: int) -> int:

@@ -39,17 +39,22 @@ class Picture(NamedTuple):
     """One picture of a view, and the single images that it shows.
 
     Args:
-        image: the picture, (H, W, 3) uint8, with its row and column heads; None: there are only files of single images.
+        image: the picture, (H, W, 3) uint8, with its row and column heads, or a function that makes it of what passes
+            in ``raw``, of which it reads what nobody has read yet; None: there are only files of single images.
         raw: the model's output: images (N, C, H, W) uint8, points (N, D) float32, Batches of either, or an iterator
             over images (C, H, W) uint8 of different sizes. None: there is only the picture.
         labels: class of each image, (N,) int64.
         names: file name of each image without its suffix, including sub-folders; empty: images are numbered.
     """
 
-    image: np.ndarray | None
+    image: np.ndarray | Callable[[], np.ndarray] | None
     raw: "Tensor | Batches | Iterator[Tensor] | None" = None
     labels: Tensor | None = None
     names: Sequence[str] = ()
+
+    def shown(self) -> np.ndarray | None:
+        """Return the picture itself, (H, W, 3) uint8, after the files of ``raw`` if they are to be written."""
+        return self.image() if callable(self.image) else self.image
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,9 @@ class View(ABC):
 
     needs: ClassVar[str]  # the models it suits, for messages: "a model of images"
 
-    def amount(self, n: int) -> int:
-        """Return how many images draw() returns of n where that grows with n; 0: they are always few."""
-        return 0
+    def amount(self, n: int) -> tuple[str, int]:
+        """Return a key and its value, and how many images draw() returns where that grows with the key; 0: few."""
+        return f"n={n}", 0
 
     @classmethod
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -45,9 +45,13 @@ def numbered(data: RunData, split: str | None, given: int | Sequence[int] | None
     split = split or data.held_out
     images = binarized(data.split(split))
     chosen = range(min(FIRST, len(images))) if given is None else given
+    if isinstance(chosen, bool | Mapping) or not isinstance(chosen, int | Sequence):
+        raise UsageError(f"image={given}: expected numbers of images, or an image file")
     rows: list[int] = [chosen] if isinstance(chosen, int) else list(chosen)
     if not rows or not all(isinstance(row, int) and 0 <= row < len(images) for row in rows):
         raise UsageError(f"image={given}: {split} has images 0 to {len(images) - 1}; or name an image file")
+    if len(set(rows)) < len(rows):
+        raise UsageError(f"image={given}: an image is named twice; name each once")
     labels = None if images.labels is None else images.labels[rows]
     return Chosen([f"{split}-{row:06d}" for row in rows], images.pixels[rows], labels)
 

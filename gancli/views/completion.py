@@ -5,7 +5,7 @@ gancli complete ckpt=latest image=face.png mask=hole.png    # the same with the 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,9 @@ from gancli.errors import UsageError, did_you_mean
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
 from gancli.ranges import Positive
-from gancli.views.base import Picture, RunData, View
-from gancli.views.chosen import class_labels, from_file, numbered, read_picture
+from gancli.views import base
+from gancli.views.base import Batches, Picture, RunData, View
+from gancli.views.chosen import FIRST, class_labels, from_file, numbered, read_picture
 from gancli.views.grids import make_grid
 
 HALVES = {  # the missing part: rows and columns as shares of the image
@@ -32,17 +33,20 @@ GREY = 0.0  # value of missing pixels in a grid, in [-1, 1]
 
 
 class Completed(NamedTuple):
-    """Images and their completions."""
+    """Images and their completions, which are drawn while they are read."""
 
     names: list[str]  # names of the images
     image: Tensor  # (N, C, H, W) in [-1, 1], whole
     mask: Tensor  # (H, W) bool, true where a pixel is missing
     label: Tensor | None  # (N,) int64
-    done: Tensor  # (N, n, C, H, W) in [-1, 1]
+    n: int  # completions of each image
+    done: Iterator[Tensor]  # batches (b, C, H, W) in [-1, 1], those of the first image first; to be read once
 
 
 class Completion(View):
     """A row per image: the image, the image with its missing part grey, and its completions.
+
+    The picture shows the first ones where there are more than a grid shows; all become files.
 
     Args:
         mask: the missing part: bottom, top, left, right, center, or an image file, white where pixels are missing.
@@ -70,6 +74,10 @@ class Completion(View):
             f"n={n}: completions are of the images that view.image names; view.completions={n} is per image"
         )
 
+    def amount(self, n: int) -> tuple[str, int]:
+        images = FIRST if self.image is None else 1 if isinstance(self.image, int | str) else len(self.image)
+        return f"view.completions={self.completions}", images * self.completions
+
     @classmethod
     def suits(cls, model: Model) -> bool:
         return isinstance(model, Explicit) and model.completes and not model.spec.points
@@ -78,7 +86,7 @@ class Completion(View):
         return {"": self.picture(self.complete(model, data, seed=seed, batch_size=batch_size))}
 
     def complete(self, model: Model, data: RunData, *, seed: int, batch_size: int) -> Completed:
-        """Draw the completions.
+        """Prepare images and mask; the completions are drawn when they are read.
 
         Raises:
             UsageError: the mask, image, split or class does not exist, or an image has another size.
@@ -87,16 +95,31 @@ class Completion(View):
         mask = missing_part(self.mask, model.spec).to(model.device)
         names, image, label = self._images(model, data)
         done = completions(model, image, mask, self.completions, seed=seed, label=label, batch_size=batch_size)
-        return Completed(names, image, mask, label, done)
+        return Completed(names, image, mask, label, self.completions, done)
 
     @staticmethod
     def picture(found: Completed) -> Picture:
         """Return the picture of completions; they are named after their images."""
-        count = found.done.shape[1]
-        labels = None if found.label is None else found.label.repeat_interleave(count).cpu()
-        names = [f"{name}-{i:02d}" for name in found.names for i in range(count)]
-        raw = quantise(found.done.flatten(0, 1)).cpu()
-        return Picture(panel(found.image, found.mask, found.done), raw, labels, names)
+        labels = None if found.label is None else found.label.repeat_interleave(found.n).cpu()
+        names = [f"{name}-{i:02d}" for name in found.names for i in range(found.n)]
+        shown = min(found.n, max(1, base.SHOWN // len(found.image)))  # of each image
+        first: list[Tensor] = []
+
+        def passing() -> Iterator[Tensor]:
+            at = 0
+            for done in found.done:
+                batch = quantise(done).cpu()
+                first.append(batch[torch.arange(at, at + len(batch)) % found.n < shown])
+                at += len(batch)
+                yield batch
+
+        def image() -> np.ndarray:
+            for _ in raw:  # what was not written
+                pass
+            return panel(found.image, found.mask, torch.cat(first).unflatten(0, (-1, shown)))
+
+        raw = passing()
+        return Picture(image, Batches(raw, len(names), tuple(found.image.shape[1:])), labels, names)
 
     def _images(self, model: Explicit, data: RunData) -> tuple[list[str], Tensor, Tensor | None]:
         """Return names, images (N, C, H, W) in [-1, 1] and labels, from a file or by number from the run's data."""
@@ -143,22 +166,23 @@ def completions(
     seed: int,
     label: Tensor | None = None,
     batch_size: int = 64,
-) -> Tensor:
-    """Draw n completions of each image, (N, C, H, W) -> (N, n, C, H, W) in [-1, 1]."""
+) -> Iterator[Tensor]:
+    """Draw n completions of each image (N, C, H, W) one after the other, as batches (b, C, H, W) in [-1, 1]."""
     generator = Generator(model.device).manual_seed(seed)
-    images, labels = image.repeat_interleave(n, 0), None if label is None else label.repeat_interleave(n)
-    parts = [
-        model.complete(
-            images[i : i + batch_size], mask, label=None if labels is None else labels[i : i + batch_size],
-            generator=generator,
-        )
-        for i in range(0, len(images), batch_size)
-    ]  # fmt: skip
-    return torch.cat(parts).unflatten(0, (-1, n))
+    for at in range(0, len(image) * n, batch_size):
+        part = torch.arange(at, min(at + batch_size, len(image) * n), device=image.device) // n
+        labels = None if label is None else label[part]
+        yield model.complete(image[part], mask, label=labels, generator=generator)
 
 
 def panel(image: Tensor, mask: Tensor, done: Tensor) -> np.ndarray:
-    """Make a picture with a row per image: the image, the image with its missing part grey, and the completions."""
-    holes = torch.where(mask, GREY, image)
-    rows = torch.cat([image[:, None], holes[:, None], done], 1)
-    return make_grid(quantise(rows.flatten(0, 1)), rows.shape[1])
+    """Make a picture with a row per image: the image, the image with its missing part grey, and the completions.
+
+    Args:
+        image: (N, C, H, W) in [-1, 1].
+        mask: (H, W) bool, true where a pixel is missing.
+        done: completions (N, n, C, H, W) uint8 on the CPU.
+    """
+    before = quantise(torch.stack([image, torch.where(mask, GREY, image)], 1)).cpu()
+    rows = torch.cat([before, done], 1)
+    return make_grid(rows.flatten(0, 1), rows.shape[1])

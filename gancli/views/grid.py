@@ -32,5 +32,5 @@ class Grid(View):
         drawn = (images for images, _ in draw(model, n, seed=seed, batch_size=batch_size, labels=labels))
         return arrange(model, data, drawn, n, labels, columns(model, n) if label is None else None)
 
-    def amount(self, n: int) -> int:
-        return n
+    def amount(self, n: int) -> tuple[str, int]:
+        return f"n={n}", n

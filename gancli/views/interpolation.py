@@ -59,8 +59,8 @@ class Interpolation(View):
         drawn = walks(model, rows, self.steps, seed=seed, labels=labels, space=self.space)
         return arrange(model, data, drawn, rows * self.steps, each, self.steps)
 
-    def amount(self, n: int) -> int:
-        return max(1, n // self.steps) * self.steps
+    def amount(self, n: int) -> tuple[str, int]:
+        return f"n={n}", max(1, n // self.steps) * self.steps
 
 
 def walk(model: Adversarial, rows: int, steps: int = STEPS, *, seed: int, labels: Tensor | None = None) -> Tensor:

@@ -36,9 +36,15 @@ def write(out: Path, pictures: Mapping[str, Picture], kind: str) -> int:
 
 
 def _write(out: Path, name: str, picture: Picture, kind: str) -> int:
-    """Write one picture and return how many images or points it shows."""
-    if picture.image is not None:
-        save_png(inside(out, f"{_named('grid', name)}.png"), picture.image)
+    """Write one picture, after its images or points, and return how many of them there are."""
+    count = _write_raw(out, name, picture, kind)
+    if (image := picture.shown()) is not None:
+        save_png(inside(out, f"{_named('grid', name)}.png"), image)
+    return count
+
+
+def _write_raw(out: Path, name: str, picture: Picture, kind: str) -> int:
+    """Write the images or points of a picture, and return how many there are."""
     raw = picture.raw
     if raw is None:
         return 0
@@ -58,12 +64,13 @@ def _write(out: Path, name: str, picture: Picture, kind: str) -> int:
     return raw.n
 
 
-def check_amount(out: Path, n: int, spec: ImageSpec, kind: str) -> None:
+def check_amount(out: Path, key: str, n: int, spec: ImageSpec, kind: str) -> None:
     """Refuse a number of images that a format or the disk cannot hold, before the first one is drawn.
 
     Args:
         out: the folder that they will be written into, which may not exist yet.
-        n: number of images or points; 0: few.
+        key: what was asked for, such as ``n=64``.
+        n: number of images or points that this means; 0: few.
         spec: their shape.
         kind: png, npz or grid.
 
@@ -73,7 +80,7 @@ def check_amount(out: Path, n: int, spec: ImageSpec, kind: str) -> None:
     if kind == "grid":
         most = SHOWN_POINTS if spec.points else SHOWN
         if n > most:
-            raise UsageError(f"n={n}: a picture shows at most {most:,} of them; use fewer, or format=npz for all")
+            raise UsageError(f"{key}: a picture shows at most {most:,} of them; use fewer, or format=npz for all")
         return
     values = spec.channels * spec.height * spec.width
     each = values * (POINT if spec.points else 1) if kind == "npz" or spec.points else max(values, BLOCK)
@@ -81,8 +88,8 @@ def check_amount(out: Path, n: int, spec: ImageSpec, kind: str) -> None:
     free = shutil.disk_usage(there).free
     if n * each > free:
         raise UsageError(
-            f"n={n}: {kind} files of so many take up to {n * each / 2**30:,.1f} GiB, but {free / 2**30:,.1f} GiB are "
-            f"free in {there}; use a smaller n, or another disk with out=..."
+            f"{key}: {kind} files of so many take up to {n * each / 2**30:,.1f} GiB, but {free / 2**30:,.1f} GiB are "
+            f"free in {there}; use a smaller {key.partition('=')[0]}, or another disk with out=..."
         )
 
 

@@ -55,8 +55,8 @@ class Truncation(View):
         each = None if labels is None else labels.repeat_interleave(columns)
         return {"": Picture(make_grid(shown, columns, heads=heads), drawn, each)}
 
-    def amount(self, n: int) -> int:
-        return n
+    def amount(self, n: int) -> tuple[str, int]:
+        return f"n={n}", n
 
 
 def _column(model: Model, value: float | None, rows: int, seed: int, batch_size: int, labels: Tensor | None) -> Tensor:

@@ -30,12 +30,13 @@ def bare(parts, pixels: torch.Tensor, batch_size: int, lr: float) -> Callable[[]
     g, d = model.generator, model.discriminator
     d_opt = torch.optim.Adam(d.parameters(), lr, betas=(0.5, 0.999), fused=True)
     g_opt = torch.optim.Adam(g.parameters(), lr, betas=(0.5, 0.999), fused=True)
-    state = {"order": torch.randperm(len(pixels)), "at": 0}
+    where = pixels.device
+    state = {"order": torch.randperm(len(pixels), device=where), "at": 0}
     averaged = list(zip(ema.generator.parameters(), g.parameters()))
 
     def step() -> None:
         if state["at"] + batch_size > len(pixels):
-            state["order"], state["at"] = torch.randperm(len(pixels)), 0
+            state["order"], state["at"] = torch.randperm(len(pixels), device=where), 0
         rows = state["order"][state["at"] : state["at"] + batch_size]
         state["at"] += batch_size
         real = pixels[rows].float().div_(127.5).sub_(1)

@@ -47,24 +47,26 @@ def networks(channels: int) -> tuple[nn.Sequential, nn.Sequential]:
     return generator, discriminator
 
 
-def train(pixels: np.ndarray, workers: int) -> Iterator[tuple[nn.Sequential, int]]:
+def train(pixels: np.ndarray, workers: int, device: str = "cpu") -> Iterator[tuple[nn.Sequential, int]]:
     """Train for ever, and yield the generator and the number of real images seen after every step.
 
     Args:
         pixels: (N, C, H, W) uint8, of at most 32 pixels.
         workers: of the DataLoader.
+        device: of the networks; batches are copied to it.
     """
     loader = DataLoader(Pictures(pixels), BATCH, shuffle=True, num_workers=workers, drop_last=True)
-    generator, discriminator = networks(pixels.shape[1])
+    generator, discriminator = (net.to(device) for net in networks(pixels.shape[1]))
     criterion, seen = nn.BCELoss(), 0
     d_opt, g_opt = (torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999)) for n in (discriminator, generator))
     while True:
         for real in loader:
             discriminator.zero_grad()
-            ones, zeros = torch.full((len(real),), 1.0), torch.full((len(real),), 0.0)
+            real = real.to(device)
+            ones, zeros = (torch.full((len(real),), label, device=device) for label in (1.0, 0.0))
             error_real = criterion(discriminator(real).view(-1), ones)
             error_real.backward()
-            fake = generator(torch.randn(len(real), LATENTS, 1, 1))
+            fake = generator(torch.randn(len(real), LATENTS, 1, 1, device=device))
             error_fake = criterion(discriminator(fake.detach()).view(-1), zeros)
             error_fake.backward()
             d_opt.step()

@@ -75,7 +75,7 @@ WRONG = [
     ("train --cfg jobs", "--cfg jobs: expected one of job, hydra, all"),
     ("train --cfg job -p nope", "package 'nope' not found in config"),
     ("train --resolve", "--resolve flag can only be used"),
-    ("train --cfg job -m", "Only one of"),
+    ("train --cfg hydra -m", "-m --cfg hydra: of a sweep's jobs only --cfg job is shown"),
     ("train --config-dir /no/such", "--config-dir /no/such: no such folder"),
     ("train -cn nope", "no config named 'nope'"),
     ("train experiment=nope", "experiment=nope: no such option"),

@@ -68,4 +68,4 @@ def test_a_source_that_cannot_be_read_is_named_as_it_was_typed(tmp_path) -> None
         spec = Spec
 
     (tmp_path / "x.zip").write_text("no zip")
-    refused(lambda: _pictures(Model, str(tmp_path / "x.zip"), "a2b"), "source=", "not a zip")
+    refused(lambda: _pictures(Model, str(tmp_path / "x.zip"), "a2b", None), "source=", "not a zip")

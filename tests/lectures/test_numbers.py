@@ -213,22 +213,22 @@ def radius(name: str, how: str, steps: int, h: float = 0.2) -> float:
 
 def test_dirac_gan_is_on_the_way_to_the_published_radii(tmp_path):
     """The closed form of the fields ends there; the losses follow it for as long as a test may take."""
-    found = numbers(tmp_path, "dirac_gan", *without(*OTHERS), "lecture.steps=80")["radius"]
+    found = numbers(tmp_path, "dirac_gan", *without(*OTHERS), "lecture.steps=40")["radius"]
     assert found.keys() == RADII.keys() == FIELDS.keys()
     for name, digits in RADII.items():
         for how, text in zip(("simultaneous", "alternating"), digits):
             form = ".1e" if "e" in text else ".2f"
             assert f"{radius(name, how, 500):{form}}" == text, (name, how)
-            assert found[name][how] == pytest.approx(radius(name, how, 80), rel=1e-6), (name, how)
+            assert found[name][how] == pytest.approx(radius(name, how, 40), rel=1e-6), (name, how)
 
 
 def test_dirac_gan_is_a_linear_map_without_a_bound_and_converges_by_damping_or_noise(tmp_path):
-    found = numbers(tmp_path, "dirac_gan", *without(*RADII), "lecture.steps=250")["radius"]
+    found = numbers(tmp_path, "dirac_gan", *without(*RADII), "lecture.steps=200")["radius"]
     h = 0.2  # theta moves by -h psi, then psi by h theta: of before, or of after
     for how, step in (("simultaneous", [[1, -h], [h, 1]]), ("alternating", [[1, -h], [h, 1 - h * h]])):
-        half, whole = (np.linalg.norm(np.linalg.matrix_power(step, n) @ [1, 1]) for n in (250, 500))
+        part, whole = (np.linalg.norm(np.linalg.matrix_power(step, n) @ [1, 1]) for n in (200, 500))
         published, rounding = WGAN[how]
-        assert found["wgan"][how] == pytest.approx(half, rel=1e-9) and whole == pytest.approx(published, abs=rounding)
+        assert found["wgan"][how] == pytest.approx(part, rel=1e-9) and whole == pytest.approx(published, abs=rounding)
     assert max(found["r1_critical"].values()) < 1e-6  # with gamma = 0.3 it is 0.0004 or more
     assert max(found["instance_noise"].values()) < 0.06  # sampling noise around 0.02
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from noise import DRAWN, OTHERS, REAL, SIZE, drawn, scorer, stream
+import torch
+from noise import DRAWN, OTHERS, REAL, SIZE, Looking, drawn, scorer, stream
 
 from gancli.data.source import Images
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.metrics import moments
+from gancli.metrics.regrouped import regrouped
 
 FRESH = drawn(600, 3)  # a perfect generator
 
@@ -189,3 +191,21 @@ def test_known_statistics_stand_in_for_the_reference(perfect) -> None:
 def test_what_cannot_be_scored_is_refused_at_once(metrics, reference, words) -> None:
     with pytest.raises(UsageError, match=words):
         scorer(metrics, reference)
+
+
+def test_batches_are_joined_until_they_are_large_enough() -> None:
+    images = torch.arange(10)[:, None, None, None]
+    for sizes in ((1,) * 10, (3, 3, 3, 1), (10,)):
+        parts = list(regrouped(((part, part.flatten()) for part in images.split(sizes)), 4))
+        assert torch.equal(torch.cat([pixels for pixels, _ in parts]), images)
+        assert all(len(pixels) >= 4 for pixels, _ in parts[:-1]) and max(len(pixels) for pixels, _ in parts) <= 10
+        assert all(torch.equal(labels, pixels.flatten()) for pixels, labels in parts)
+    assert [labels for _, labels in regrouped([(images, None)] * 3, 11)] == [None, None]
+
+
+def test_features_are_computed_at_a_batch_of_their_own(monkeypatch) -> None:
+    sizes, look = [], Looking.__call__
+    monkeypatch.setattr(Looking, "__call__", lambda self, images: sizes.append(len(images)) or look(self, images))
+    found = scorer(["fid"], n=60, batch_size=1, features_batch=50).score(stream(drawn(60, 3), 1))
+    assert sizes == [50] * 12 + [50, 10]  # of 600 real images and 60 drawn ones
+    assert found.values["fid"] == pytest.approx(scored(drawn(60, 3), metrics=["fid"], n=60)["fid"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import run
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli.data.spec import ImageSpec
 from gancli.models.dcgan import DCGAN
@@ -116,3 +117,19 @@ def test_the_average_is_not_trained_and_a_resting_turn_leaves_it_alone():
     net.generator(net.latent(4))  # counts a batch, moves the statistics
     ema.update(0)
     assert all(torch.equal(value, before[key]) for key, value in ema.state_dict().items()) and ema.images == 0
+
+
+def test_all_counters_are_copied_by_one_operation():
+    calls = []
+
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            calls.append(func._schema.name)
+            return func(*args, **(kwargs or {}))
+
+    net = DCGAN(ImageSpec(1, 16, 16), width=4)
+    ema = EMA(net, half_life=1000)
+    assert len(ema.copied) > 1
+    with Recorded():
+        ema.update(10)
+    assert calls.count("aten::_foreach_copy_") == 1 and "aten::copy_" not in calls

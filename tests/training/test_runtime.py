@@ -1,13 +1,17 @@
 """Device, precision, seeds: what is chosen, and what is refused."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.losses.augmentation import ADA
+from gancli.models.cyclegan import CycleGAN
 from gancli.training import runtime as runtime_module
-from gancli.training.runtime import Runtime, rng_state, set_rng_state, undisturbed
+from gancli.training.runtime import Runtime
 
 
 def settings(**changes):
@@ -78,13 +82,41 @@ def test_what_is_drawn_undisturbed_changes_nothing():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    with undisturbed():
+    with Runtime(torch.device("cpu")).undisturbed():
         torch.rand(100)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_rng_state_round_trip():
-    state = rng_state()
+    runtime = Runtime(torch.device("cpu"))
+    state = runtime.rng_state()
     first = torch.rand(3)
-    set_rng_state(state)
-    assert torch.equal(torch.rand(3), first)
+    assert runtime.set_rng_state(state) and torch.equal(torch.rand(3), first)
+
+
+def test_random_numbers_of_another_kind_of_device_are_replaced_and_differ_between_checkpoints():
+    runtime = Runtime(torch.device("cpu"))
+    from_gpu = runtime.rng_state() | {"cuda": [torch.zeros(16, dtype=torch.uint8)]}
+    drawn = []
+    for otherwise in ((0, 64), (0, 64), (0, 128), (1, 64)):
+        assert not runtime.set_rng_state(from_gpu, otherwise)
+        drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1] and len({tuple(each) for each in drawn}) == 3
+
+
+def test_the_machine_is_described_with_what_was_chosen_on_it():
+    nets = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(3, 4, 3)
+    nets[1].channels_last_pays = True
+    chosen = [Runtime.from_config(settings(channels_last="auto")).machine(net)["channels_last"] for net in nets]
+    assert chosen == [False, True]
+
+
+@pytest.mark.parametrize("device, on, refused", [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)])
+def test_what_has_no_deterministic_kernel_is_refused_early(device, on, refused):
+    torch.use_deterministic_algorithms(on)
+    try:
+        for part in (ADA(), CycleGAN(ImageSpec(1, 8, 8, source_channels=1), width=4, blocks=1)):
+            with pytest.raises(UsageError, match="deterministic=true: the backward") if refused else nullcontext():
+                Runtime(torch.device(device)).check_deterministic(torch.nn.Linear(1, 1), torch.nn.Sequential(part))
+    finally:
+        torch.use_deterministic_algorithms(False)

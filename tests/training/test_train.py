@@ -20,6 +20,7 @@ from gancli.training import checkpoint
 from gancli.training.build import build
 from gancli.training.guard import StopSignal
 from gancli.training.loop import Cadence, run_turn, train
+from gancli.training.runtime import Runtime
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:
@@ -255,3 +256,11 @@ def test_the_machines_of_a_run_are_noted(tmp_path):
     first, second = json.loads((tmp_path / "machine.json").read_text())
     assert first["device"].startswith("CPU (") and first["threads"] >= 1 and first["precision"] == "fp32"
     assert (first["from_images"], second["from_images"]) == (0, 16) and first["torch"] == torch.__version__
+
+
+def test_the_rate_is_taken_after_the_device_is_done(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(Runtime, "wait", lambda self: calls.append("wait"))
+    monkeypatch.setattr(RunProgress, "rate", lambda self, images: calls.append("rate") or 1.0)
+    run(tmp_path, "images=32", "log.every=16")
+    assert calls == ["wait", "rate"] * 2

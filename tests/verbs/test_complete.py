@@ -12,7 +12,8 @@ from PIL import Image
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.kde import KDE
-from gancli.views.completion import missing_part
+from gancli.verbs.complete.run import _measured
+from gancli.views.completion import Completed, missing_part
 
 SPEC = ImageSpec(1, 8, 8)
 
@@ -102,6 +103,10 @@ def test_the_verb_keeps_what_is_there_and_tells_the_probability(cli, tmp_path, c
     assert (done[:4] == np.asarray(Image.open(tmp_path / "c" / names[0]))[:4]).all()
     refused = {
         "image=99": "has images 0 to 19",
+        "image=1.5": "image=1.5: expected numbers of images",
+        "image=true": "expected numbers of images",
+        "image=[1,1.5]": "has images 0 to 19",
+        "image=[1,1]": "an image is named twice",
         "mask=nowhere": "allowed are bottom",
         "sampler=quick": "allowed are naive",
         "temperature=0": "must be above 0",
@@ -118,3 +123,18 @@ def test_a_gan_cannot_complete(cli, tmp_path):
     assert answer.code == 2 and "DCGAN cannot complete images" in answer.err
     answer = cli("sample", f"ckpt={tmp_path / 'r'}", "temperature=0.5", "runtime=cpu")
     assert answer.code == 2 and "temperature: no such key (allowed: " in answer.err
+
+
+def test_each_completion_is_measured_with_the_class_of_its_image():
+    """Batches of 4 over 3 images of 5 completions, the i-th of all i levels bright: log p = 100 label + i."""
+
+    class Model:
+        def log_prob_of(self, image, mask, label):
+            return 100 * label + 255 * image[:, 0, 0, 0]
+
+    done = torch.arange(15.0).view(15, 1, 1, 1) / 255
+    mask, label, nats = torch.ones(1, 1, dtype=torch.bool), torch.tensor([7, 8, 9]), []
+    found = Completed(["a", "b", "c"], done[:3], mask, label, 5, iter(done.split(4)))
+    assert torch.equal(torch.cat(list(_measured(Model(), found, nats))), done)
+    expected = torch.tensor([[100.0 * each + 5 * row + i for i in range(5)] for row, each in enumerate((7, 8, 9))])
+    assert torch.allclose(torch.cat(nats).unflatten(0, (3, 5)), expected)

@@ -22,6 +22,7 @@ from gancli.metrics.classifier import Classifier
 from gancli.metrics.fid import few, frechet_distance
 from gancli.metrics.scorer import Scorer
 from gancli.metrics.scoring import samples
+from gancli.models.dcgan import DCGAN
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
 from gancli.verbs.evaluate import run as evaluate
@@ -273,3 +274,26 @@ def test_progress_is_a_bar_on_a_terminal_and_few_lines_elsewhere(monkeypatch, lo
         for done in (1000, 2000, 3000):
             watch("generated images", done, 3000)
     assert logged == ["generated images: 2,000 of 3,000"]
+
+
+def test_precision_is_that_of_the_drawing_alone_and_part_of_the_protocol(folder: Path, monkeypatch) -> None:
+    seen: list[tuple] = []
+    sample, look = DCGAN.sample, Classifier.__call__
+
+    def drawing(*args, **more):
+        images = sample(*args, **more)
+        seen.append(("drawn", images.dtype))
+        return images
+
+    def looking(self, images):
+        features = look(self, images)
+        seen.append(("seen", features[0].dtype))
+        return features
+
+    monkeypatch.setattr(DCGAN, "sample", drawing)
+    monkeypatch.setattr(Classifier, "__call__", looking)
+    values = [evaluated(folder, "n=64", *more) for more in ([], ["runtime.precision=bf16"])]  # not "scored already"
+    cards = [card for name, card in results(folder).items() if name.endswith(".json")]
+    assert sorted(card["protocol"]["precision"] for card in cards) == ["bfloat16", "float32"]
+    assert set(seen) == {("drawn", torch.float32), ("drawn", torch.bfloat16), ("seen", torch.float32)}
+    assert values[0]["fid"] != values[1]["fid"] and values[0]["fid"] == pytest.approx(values[1]["fid"], rel=0.05)

@@ -94,6 +94,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
         (style, f"images={tmp_path / 'no'}"): "no such folder",
         (style, f"image={tmp_path / 'no.png'}"): "cannot be read",
         (style, "image=99"): "has images 0 to 19",
+        (style, "image=1.5"): "expected numbers of images",
         (style, "image=1", f"images={wrong}"): "use one of them",
         (style, f"images={wrong}", "split=train"): "pictures from files have none",
         (style, "label=1"): "unconditional",

@@ -10,6 +10,7 @@ from PIL import Image
 
 from gancli.data.spec import quantise
 from gancli.errors import UsageError
+from gancli.models.dcgan import DCGAN
 from gancli.models.sampling import draw
 from gancli.training import checkpoint
 from gancli.verbs.sample.run import sample
@@ -131,3 +132,20 @@ def test_draw_gives_exactly_n(trained):
     model = checkpoint.rebuild(trained)
     batches = [each for each, _ in draw(model, 7, seed=0, batch_size=3)]
     assert [len(b) for b in batches] == [3, 3, 1] and batches[0].dtype == torch.uint8
+
+
+def test_precision_and_memory_format_are_those_of_the_runtime(trained, tmp_path, monkeypatch):
+    seen, sample_ = [], DCGAN.sample
+
+    def watched(self, n, **more):
+        images = sample_(self, n, **more)
+        format = next(p for p in self.generator.parameters() if p.dim() == 4)
+        seen.append((images.dtype, format.is_contiguous(memory_format=torch.channels_last)))
+        return images
+
+    monkeypatch.setattr(DCGAN, "sample", watched)
+    take(trained, tmp_path / "full", "format=npz")
+    take(trained, tmp_path / "half", "format=npz", "runtime.precision=bf16", "runtime.channels_last=true")
+    assert set(seen[:3]) == {(torch.float32, False)} and set(seen[3:]) == {(torch.bfloat16, True)} and len(seen) == 6
+    full, half = (np.load(tmp_path / name / "images.npz")["images"].astype(int) for name in ("full", "half"))
+    assert 0 < np.abs(full - half).mean() < 3

@@ -177,7 +177,7 @@ def test_a_run_of_the_first_release_goes_on_with_its_missing_part(cli, tmp_path)
     model, cfg = checkpoint.rebuild(folder), checkpoint.load(folder).config
     data = choice.run_data(cfg.data, (), 16)
     for mask in ("left", "bottom"):
-        expected = Completion(mask).draw(model, data, n=4, seed=0, batch_size=8)[""].image
+        expected = Completion(mask).draw(model, data, n=4, seed=0, batch_size=8)[""].shown()
         written = np.asarray(Image.open(folder / "samples" / "000000000016-completion.png"))
         assert np.array_equal(written, expected) == (mask == "left")
 

@@ -10,6 +10,7 @@ the module of its models or in one that this module imports:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, ClassVar
@@ -20,7 +21,8 @@ from gancli.data.source import Images, Source
 from gancli.metrics.base import Batch, Metric
 from gancli.metrics.features import Features
 from gancli.metrics.moments import Gaussian
-from gancli.metrics.scorer import Scorer, Scores, Stream, Watch
+from gancli.metrics.regrouped import Stream
+from gancli.metrics.scorer import Scorer, Scores, Watch
 from gancli.models.base import Model
 from gancli.models.held_out import HeldOut
 
@@ -37,18 +39,25 @@ class Settings:
     source: Source
     split: str  # whose images are compared with
     features: Callable[[], Features]  # makes an extractor, not prepared
-    batch_size: int  # of the drawn and of the real images
+    batch_size: int  # of the drawn images
     device: torch.device
     n: int | None = None  # images of each subject; None: its own choice
     floor: bool = False  # score real images against real ones, too
     known: Gaussian | None = None  # statistics in place of the real images' own
     watch: Watch = unwatched
+    precision: str = "float32"  # in which the model draws, for the protocol; likelihoods and features are float32
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext  # makes a model draw in it
+
+    @property
+    def features_batch(self) -> int:
+        """Images whose features are computed together, at least: translations come one by one, a GPU needs many."""
+        return max(self.batch_size, 256 if self.device.type == "cuda" else 64)
 
     def scorer(self, reference: Images, features: Features, n: int, splits: Callable[[str], Images]) -> Scorer:
         """Return a scorer of n images against a reference, by features that are prepared."""
         return Scorer(
-            self.metrics, reference, features, n=n, batch_size=self.batch_size, device=self.device, splits=splits,
-            floor=self.floor, known=self.known, watch=self.watch,
+            self.metrics, reference, features, n=n, batch_size=self.batch_size, features_batch=self.features_batch,
+            device=self.device, splits=splits, floor=self.floor, known=self.known, watch=self.watch,
         )  # fmt: skip
 
 

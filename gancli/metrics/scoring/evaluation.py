@@ -106,8 +106,10 @@ def protocol(subject: Subject, origin: Origin, held_out: HeldOut | None) -> dict
     facts = {**origin.facts, **subject.about(origin.model), **likelihood(held_out)}
     # A likelihood alone is a sum over images, whatever the batches: the card of training is that of gancli eval.
     summed = held_out is not None and held_out.kind != "bound" and not scorer.draws  # a bound may be drawn
-    size = None if summed else settings.batch_size
-    return scorecard.protocol(scorer, scorer.reference, facts, batch_size=size, device=settings.device)
+    return scorecard.protocol(
+        scorer, scorer.reference, facts, batch_size=None if summed else settings.batch_size, device=settings.device,
+        precision=settings.precision,
+    )  # fmt: skip
 
 
 def _held_out(subject: Subject, origin: Origin) -> HeldOut | None:

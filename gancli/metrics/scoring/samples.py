@@ -11,7 +11,8 @@ from gancli.metrics.base import Batch
 from gancli.metrics.features import Pixels
 from gancli.metrics.path_length import measured
 from gancli.metrics.registry import check_features, check_metrics, use_features
-from gancli.metrics.scorer import MOST, Scorer, Stream
+from gancli.metrics.regrouped import Stream
+from gancli.metrics.scorer import MOST, Scorer
 from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
 from gancli.models.base import Model
 from gancli.models.paths import steps
@@ -27,12 +28,13 @@ class Drawn(Subject):
 
     def stream(self, model: Model, seed: int) -> Stream:
         labels, size = self._labels(model, seed), self.settings.batch_size
-        return draw(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)
+        autocast = self.settings.autocast
+        return draw(model, self.scorer.n, seed=seed, batch_size=size, labels=labels, wait=False, autocast=autocast)
 
     def paths(self, model: Model, seed: int) -> Iterable[Batch]:
         assert isinstance(model, StyleBased), "Scorer.check() has refused others"
         labels, size = self._labels(model, seed), self.settings.batch_size
-        walk = steps(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)
+        walk = steps(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)  # float32 whatever the precision
         return measured(walk, self.scorer.features)
 
     def _labels(self, model: Model, seed: int) -> Tensor | None:

@@ -59,7 +59,9 @@ class Translated(Subject):
             for rows, source, found in self._translations(model, seed):
                 pixels = quantise(found)
                 made.append(pixels.cpu().numpy())
-                if (back := self._back(model, rows, found)) is not None:
+                with self.settings.autocast():
+                    back = self._back(model, rows, found)
+                if back is not None:
                     distances.append(l1_loss(back, source) * len(source))
                 yield pixels, self._labels(rows)
 
@@ -70,8 +72,10 @@ class Translated(Subject):
         return found._replace(values=found.values | cycle | values, details=found.details | details)
 
     def _translations(self, model: Translation, seed: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        batch_size = self.settings.batch_size
-        return translations(model, self.direction, self.scorer.n, seed=seed, batch_size=batch_size)
+        settings = self.settings
+        return translations(
+            model, self.direction, self.scorer.n, seed=seed, batch_size=settings.batch_size, autocast=settings.autocast
+        )
 
     def _labels(self, rows: slice) -> Tensor | None:
         return None if self.targets is None else torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
@@ -106,7 +110,8 @@ class Translated(Subject):
         """Return the mean distance of the target domain's images to their own translations."""
         own = replace(self.direction, source=self.direction.target)
         n = min(self.settings.n or len(own), len(own))
-        found = translations(model, own, n, seed=seed, batch_size=self.settings.batch_size)
+        settings = self.settings
+        found = translations(model, own, n, seed=seed, batch_size=settings.batch_size, autocast=settings.autocast)
         return sum((l1_loss(image, moved) * len(image) for _, image, moved in found), torch.zeros(())).item() / n
 
     def _classified(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from gancli.training import runtime
 from gancli.training.doctor.attempts import FAILURES
 from gancli.training.doctor.rules import MEASURED
+from gancli.training.runtime import Runtime
 
 log = logging.getLogger("gancli")
 
@@ -23,14 +23,15 @@ class Examination:
     Args:
         make: returns the measurements: a function of the completed share of the run, in [0, 1], that returns scalars
             on the device, or exceptions in place of those that cannot be computed.
+        machine: device of the run.
     """
 
-    def __init__(self, make: Callable[[], Callable[[float], Measured]]) -> None:
+    def __init__(self, make: Callable[[], Callable[[float], Measured]], machine: Runtime) -> None:
         self.measure: Callable[[float], Measured] | None = None  # None if there is nothing to measure with
         self.said: set[str] = set()
         self.cautions: list[str] = []  # for the log of the run, which does not exist yet
         try:
-            with runtime.undisturbed():
+            with machine.undisturbed():
                 self.measure = make()
         except FAILURES as error:
             self.cautions.append(_line("no examination is possible", error))

@@ -24,7 +24,6 @@ from gancli.losses.base import Loss
 from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
-from gancli.training import runtime
 from gancli.training.doctor.attempts import Attempt, attempted
 from gancli.training.guard import interruptible
 from gancli.training.runtime import Runtime
@@ -90,7 +89,7 @@ class Measurements:
             Stopped: a signal asks to stop.
         """
         weights: list[Tensor] = list(self.model.parameters())
-        with torch.no_grad(), runtime.undisturbed(), unchanged(self.model, self.loss), interruptible():
+        with torch.no_grad(), self.machine.undisturbed(), unchanged(self.model, self.loss), interruptible():
             found: Measured = {"largest_weight": lambda: torch.stack(torch._foreach_norm(weights, torch.inf)).max()}
             found |= self._game(progress) if self.adversarial else self._likelihood()
             return {PREFIX + name: value for name, value in attempted(found).items()}

@@ -6,7 +6,7 @@ gancli complete ckpt=latest image=face.png mask=hole.png n=8
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,14 +41,18 @@ def complete(cfg: Any) -> dict[str, float]:
         raise UsageError(f"{type(model).__name__} cannot complete images; use kde or an autoregressive model")
     config.set_sampling(model, saved.config.model, cfg.sampling)
     explicit = cast("Explicit", model)
+    if not isinstance(cfg.image, int | str | Sequence) or isinstance(cfg.image, bool):
+        raise UsageError(f"image={cfg.image}: expected numbers of images, or an image file")
     view = Completion(str(cfg.mask), cfg.image, cfg.n, cfg.split, cfg.label)
     run = checkpoint.run_dir(saved.path)
     out = output_folder(cfg.out, run, f"completions/{_name(cfg, saved)}")
     check_empty(out)
+    pictures.check_amount(out, f"n={cfg.n}", view.amount(cfg.n)[1], explicit.spec, "png")
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     found = view.complete(model, data, seed=cfg.seed, batch_size=cfg.batch_size)
-    nats = [_nats(explicit, each, found, cfg.batch_size) for each in (found.image, *found.done.unbind(1))]
-    truth, drawn = nats[0], torch.stack(nats[1:], 1)  # (N,), (N, n)
+    truth = _nats(explicit, found, cfg.batch_size)
+    parts: list[Tensor] = []
+    found = found._replace(done=_measured(explicit, found, parts))
     unseen = int(explicit.unseen(found.mask).sum())
     if unseen:
         log.warning(
@@ -60,6 +64,7 @@ def complete(cfg: Any) -> dict[str, float]:
     pictures.check_names(out, drawn_pictures)
     with filling(out) as folder:
         pictures.write(folder, drawn_pictures, "png")
+        drawn = torch.cat(parts).unflatten(0, (-1, found.n))  # (N, n)
         _write(folder / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
     for name, true, row in zip(found.names, truth.tolist(), drawn.tolist()):
         log.info("%s: log p(missing | given) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
@@ -74,11 +79,25 @@ def _name(cfg: Any, saved: checkpoint.Checkpoint) -> str:
 
 
 @torch.no_grad()
-def _nats(model: Explicit, image: Tensor, found: Completed, size: int) -> Tensor:
-    """Return log p of the missing part, (N,), computed in batches of ``size``."""
-    rows, label = range(0, len(image), size), found.label
+def _nats(model: Explicit, found: Completed, size: int) -> Tensor:
+    """Return log p of the true missing parts, (N,), computed in batches of ``size``."""
+    rows, label = range(0, len(found.image), size), found.label
     labels = [None if label is None else label[i : i + size] for i in rows]
-    return torch.cat([model.log_prob_of(image[i : i + size], found.mask, each) for i, each in zip(rows, labels)]).cpu()
+    parts = zip((found.image[i : i + size] for i in rows), labels)
+    return torch.cat([model.log_prob_of(image, found.mask, each) for image, each in parts]).cpu()
+
+
+@torch.no_grad()
+def _measured(model: Explicit, found: Completed, nats: list[Tensor]) -> Iterator[Tensor]:
+    """Pass the batches of completions on, and append log p of their missing parts, (b,), to ``nats``."""
+    at = 0
+    for done in found.done:
+        label = None
+        if found.label is not None:
+            label = found.label[torch.arange(at, at + len(done), device=done.device) // found.n]
+        nats.append(model.log_prob_of(done, found.mask, label).cpu())
+        at += len(done)
+        yield done
 
 
 def _write(

@@ -11,8 +11,6 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gancli import config
 from gancli.console import setup_logging, watched
 from gancli.data.untrusted import Unreadable
@@ -57,11 +55,11 @@ def evaluate(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
-    origins = _checkpoints(cfg, saved, runtime.device) if saved else _pictures(cfg)
+    origins = _checkpoints(cfg, saved, runtime) if saved else _pictures(cfg)
     ways = samplings.each(cfg.sampling, saved.config.model) if saved else [Sampling({})]
     first = next(origins)
     with watched() as watch:
-        scoring = _scoring(cfg, saved, first.model, known, runtime.device, watch)
+        scoring = _scoring(cfg, saved, first.model, known, runtime, watch)
         if len(scoring.subjects) > 1 and (cfg.reference or cfg.save_reference):
             raise UsageError(
                 f"reference= and save_reference= need a single set of real images, but {scoring.what} is scored on "
@@ -97,7 +95,7 @@ def _returned(curves: Mapping[str, list[tuple[Origin, Sampling, Result]]], optio
 
 
 def _scoring(
-    cfg: Any, saved: Checkpoint | None, model: Model | None, known: moments.Gaussian | None, device: torch.device,
+    cfg: Any, saved: Checkpoint | None, model: Model | None, known: moments.Gaussian | None, runtime: Runtime,
     watch: Watch,
 ) -> Scoring:  # fmt: skip
     """Return the scoring of the model or images, ready to use."""
@@ -109,7 +107,8 @@ def _scoring(
     settings = Settings(
         metrics_named(cfg.metrics, cfg.trust), source, cfg.split,
         lambda: config.instantiate(node, Features, trust=cfg.trust),
-        batch_size=batch_size, device=device, n=cfg.n, floor=cfg.floor, known=known, watch=watch,
+        batch_size=batch_size, device=runtime.device, n=cfg.n, floor=cfg.floor, known=known, watch=watch,
+        precision=runtime.dtype, autocast=runtime.autocast,
     )  # fmt: skip
     return kind(model, settings, cfg.images or f"the {type(model).__name__} of {cfg.ckpt}")
 
@@ -152,13 +151,15 @@ def _write_curve(curve: list[tuple[Origin, Sampling, Result]], option: str | Non
     log.info("-> %s and .png", file)
 
 
-def _checkpoints(cfg: Any, saved: Checkpoint, device: torch.device) -> Iterator[Origin]:
+def _checkpoints(cfg: Any, saved: Checkpoint, runtime: Runtime) -> Iterator[Origin]:
     """Yield the checkpoints that ``cfg.which`` names, oldest first; each is loaded when it is needed."""
     run = checkpoint.run_dir(saved.path)
     for path in _paths(cfg.which, saved.path, run):
         each = saved if path == saved.path else checkpoint.load(path)
+        model = checkpoint.rebuild(each, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+        runtime.place(model)
         yield Origin(
-            checkpoint.rebuild(each, ema=cfg.ema, device=device, trust=cfg.trust),
+            model,
             weights(seed=cfg.seed, repeats=cfg.repeats, ema=cfg.ema, checkpoint_sha256=sha256_file(each.path)),
             {"checkpoint": str(each.path.resolve()), "images_seen": each.images},
             inside(run, "eval"),

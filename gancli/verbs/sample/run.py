@@ -33,31 +33,33 @@ def sample(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+    runtime.place(model)
     config.set_sampling(model, saved.config.model, cfg.sampling)
     view = choice.build(cfg.view or model.own_views()[0], trust=cfg.trust)
     choice.check_suits(view, model, trust=cfg.trust)
     run = checkpoint.run_dir(saved.path)
-    out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view)}")
+    out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view, runtime)}")
     check_empty(out)
-    pictures.check_amount(out, view.amount(cfg.n or USUAL), model.spec, cfg.format)
+    pictures.check_amount(out, *view.amount(cfg.n or USUAL), model.spec, cfg.format)
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     if cfg.n is not None:
         view.check_number(cfg.n, data)
-    drawn = view.draw(model, data, n=cfg.n or USUAL, seed=cfg.seed, batch_size=cfg.batch_size)
+    with runtime.autocast():
+        drawn = view.draw(model, data, n=cfg.n or USUAL, seed=cfg.seed, batch_size=cfg.batch_size)
     pictures.check_format(drawn, cfg.format)
     pictures.check_names(out, drawn)
-    with filling(out) as folder:
+    with filling(out) as folder, runtime.autocast():  # most images are drawn as they are written
         count = pictures.write(folder, drawn, cfg.format)
     log.info("%d images of %s at %s images -> %s", count, saved.path, f"{saved.images:,}", out)
     return {"n": count}
 
 
-def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View) -> str:
+def _name(cfg: Any, saved: checkpoint.Checkpoint, view: View, runtime: Runtime) -> str:
     """Return a folder name that describes the request."""
     usual = inspect.signature(type(view)).parameters
     asked = {key: value for key, value in (cfg.view or {}).items() if key in usual and value != usual[key].default}
     name = f"{saved.images:012d}-{type(view).__name__.lower()}-{cfg.format}-seed{cfg.seed}-n{cfg.n or USUAL}"
-    name += "" if cfg.ema else "-raw"
+    name += ("" if cfg.ema else "-raw") + ("" if runtime.precision == "fp32" else f"-{runtime.precision}")
     asked |= {key: value for key, value in cfg.sampling.items() if value is not None}
     return name + "".join(f"-{key}{_word(value)}" for key, value in asked.items())
 

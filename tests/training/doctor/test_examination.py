@@ -13,6 +13,7 @@ from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.history import History
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.loop import train
+from gancli.training.runtime import Runtime
 from gancli.training.step import Step
 
 OFTEN = ["images=64", "log.every=64", "doctor.every=16", "checkpoint.every=16", "samples.every=0"]
@@ -49,7 +50,8 @@ def test_a_measurement_that_raises_is_left_out_and_changes_nothing(tmp_path, mon
 def test_what_is_no_number_is_said_once_for_each_measurement(caplog, monkeypatch):
     monkeypatch.setattr("gancli.console.log.propagate", True)
     values = iter([{"doctor/a": 1.0, "doctor/b": torch.inf}, {"doctor/a": torch.nan, "doctor/b": torch.nan}])
-    examine = Examination(lambda: lambda progress: {key: torch.tensor(value) for key, value in next(values).items()})
+    measure = lambda progress: {key: torch.tensor(value) for key, value in next(values).items()}  # noqa: E731
+    examine = Examination(lambda: measure, Runtime(torch.device("cpu")))
     assert examine(0.1) == {"doctor/a": 1.0} and examine(0.2) == {}
     assert [message.split()[-1] for message in dict.fromkeys(caplog.messages)] == ["b", "a"]
 

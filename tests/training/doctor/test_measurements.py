@@ -16,7 +16,6 @@ from gancli.losses.adversarial import LSGAN, Hinge, Minimax, NonSaturating, Wass
 from gancli.losses.fgan import DIVERGENCES, FGAN
 from gancli.losses.relativistic import Relativistic
 from gancli.models.base import Adversarial
-from gancli.training import runtime
 from gancli.training.build import build
 from gancli.training.doctor import measurements as module
 from gancli.training.doctor.measurements import Measurements, N, ahead, flat, steepness
@@ -261,6 +260,6 @@ def test_off_costs_nothing_and_on_costs_no_step_anything(monkeypatch):
 
 def test_the_generators_state_is_the_trainings_own():
     parts = build(compose("train", overrides("mlp_gan")))
-    before = runtime.rng_state()["cpu"].clone()
+    before = parts.runtime.rng_state()["cpu"].clone()
     parts.measurements.measure(0.0)
-    assert torch.equal(runtime.rng_state()["cpu"], before)
+    assert torch.equal(parts.runtime.rng_state()["cpu"], before)

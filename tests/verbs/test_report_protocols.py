@@ -1,0 +1,68 @@
+"""Evaluations of different protocols: what is refused, what is only told, and what stands side by side when asked."""
+
+import re
+
+import pytest
+from written_runs import read, reported, score
+
+from gancli.errors import UsageError
+from gancli.metrics.registry import METRICS
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"images_generated": 500}, "images_generated: 1000 | 500"),
+        ({"features": {"name": "inception"}}, "features.name: classifier | inception"),
+        ({"seed": 1}, "seed: 0 | 1"),
+        ({"ema": False}, "ema: true | false"),
+        ({"is_splits": 5}, "is_splits: 10 | 5"),
+        ({"reference_statistics": "abc"}, "reference_statistics: null | abc"),
+    ],
+)
+def test_rows_of_different_protocols_are_refused_and_the_key_is_named(sweep, change, key) -> None:
+    score(sweep / "07", 3000, 1.0, **change)
+    with pytest.raises(UsageError, match=re.escape(key)) as error:
+        reported(runs=sweep)
+    assert "protocols=mixed" in str(error.value) and "only." in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_changes_no_printed_digit_is_only_told(sweep, capsys) -> None:
+    score(sweep / "07", 3000, 1.0, device="NVIDIA H200", versions={"torch": "2.16"})
+    score(sweep / "08", 3000, 1.0, metrics=["kid", "fid", "is"], kid_subsets=100)  # another metric's setting
+    reported(runs=sweep)
+    printed = capsys.readouterr().out
+    assert "device differs between evaluations: cpu | NVIDIA H200" in printed and "versions.torch differs" in printed
+
+
+@pytest.mark.parametrize("others", [{}, {"labels": None}])
+def test_conditional_models_are_compared_with_others_and_it_is_said(sweep, capsys, others) -> None:
+    score(sweep / "03", 3000, 1.0, labels="as frequent as in the split", **{})
+    score(sweep / "04", 3000, 2.0, **others)
+    reported(runs=sweep)
+    printed = capsys.readouterr().out
+    assert "both are scored as sets of images" in printed and "do not compare" not in printed
+    reported("only.labels='as frequent as in the split'", runs=sweep)
+    assert "scored as sets" not in capsys.readouterr().out
+
+
+def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
+    for i in range(12):
+        score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", images_generated=50)
+    reported("protocols=mixed", runs=sweep)
+    table = read(sweep)
+    assert len(table) == 8 and [row["images_generated"] for row in table] == ["1000", "50"] * 4
+    assert float(table[1]["fid_last_mean"]) == 91 and table[1]["fid_best_mean"] == ""
+    assert "**" not in (sweep / "report" / "table.md").read_text()
+    reported("only.images_generated=50", runs=sweep)
+    assert [float(row["fid_last_mean"]) for row in read(sweep)] == [91, 94, 97, 100]
+    with pytest.raises(UsageError, match=r"only.n: no evaluation has this key.*images_generated"):
+        reported("only.n=50", runs=sweep)
+
+
+def test_settings_of_a_metric_are_named_after_it() -> None:
+    """What a protocol may leave out where the metric was not asked for is told by its name."""
+    for metric in METRICS.values():
+        assert all(key.startswith(f"{metric.name}_") for key in metric.constants)
