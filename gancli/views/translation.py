@@ -206,15 +206,15 @@ def _pictures(model: Translation, source: str, direction: str, bits: int | None)
         for entry in entries:
             try:
                 with quiet():
-                    array = _read(entry, channels, Depth(bits))
+                    array = read_entry(entry, channels, Depth(bits))
             except Unreadable as error:  # it was changed in the meantime
                 raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
             yield scaled(torch.from_numpy(array[None]).to(model.device))
 
-    return _names(entries), read()
+    return result_names(entries), read()
 
 
-def _read(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
+def read_entry(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
     with entry.picture() as image:
         return to_array(depth.flatten(image, channels))
 
@@ -224,7 +224,7 @@ def _check_all(model: Translation, entries: Sequence[Entry], channels: int, sour
 
     def wrong(entry: Entry) -> str | None:
         try:
-            check_size(model, *_read(entry, channels, depth).shape[1:])
+            check_size(model, *read_entry(entry, channels, depth).shape[1:])
         except (Unreadable, UsageError) as error:
             return f"{shown(entry.name)}: {error}"
         return None
@@ -242,7 +242,7 @@ def _check_all(model: Translation, entries: Sequence[Entry], channels: int, sour
         log.warning("source=%s: %s", source, text)
 
 
-def _names(entries: Sequence[Entry]) -> list[str]:
+def result_names(entries: Sequence[Entry]) -> list[str]:
     """Return the names of the results: those of the pictures without their endings, which are kept where a.jpg and
     a.png would become one file, and where a.jpg is another one's name without its ending.
     """
