@@ -71,7 +71,7 @@ class VAE(GaussianLatents):
                 last.bias.copy_(start.flatten())
 
     def features(self, image: Tensor, code: Tensor | None) -> Tensor:
-        x = image.flatten(1)
+        x = (image.flatten(1) + 1) / 2  # black pixels are zero, as in the papers
         return self.encoder(x if code is None else torch.cat([x, code], 1))
 
 
