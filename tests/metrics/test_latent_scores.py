@@ -70,7 +70,9 @@ def test_training_and_eval_agree_and_the_card_says_that_it_is_a_bound(trained):
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     curve = [row["eval/nll_bound"] for row in rows if "eval/nll_bound" in row]
     assert len(curve) == 2 and curve[1] < curve[0] and not any("eval/nll" in row for row in rows)
-    assert score(trained, "metrics=[nll]", "split=validation", "batch_size=8")["nll_bound"] == pytest.approx(curve[-1], rel=1e-6)
+    assert score(trained, "metrics=[nll]", "split=validation", "batch_size=8")["nll_bound"] == pytest.approx(
+        curve[-1], rel=1e-6
+    )
     (file,) = (trained / "eval").glob("*320-pixels.json")
     said = json.loads(file.read_text())["protocol"]["likelihood"]
     assert said["kind"] == "bound" and said["how"].startswith("ELBO of one code per image")
