@@ -175,8 +175,9 @@ class LatentVariable(Model):
         also = {
             "elbo": seeded(self.parts),
             "iwae": seeded(lambda image, label, codes: self.bound(image, label, k, codes)),
-            "latents": seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"]),
         }
+        if self.groups:
+            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
         nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
         how = f"ELBO of one code per image; iwae: k={k}"
         return HeldOut(nats, "bound", levels, levels if self.spec.dequantised else 0, how, also, k)

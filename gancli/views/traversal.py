@@ -64,7 +64,7 @@ class Traversal(View):
         z = traversed(model.code(image, label)[0], chosen, values)
         labels = None if label is None else label.expand(len(z))
         images = torch.cat([quantise(model.picture(*part)).cpu() for part in parts(batch_size, z, labels)])
-        names = [f"z{j + 1}: {kl[j]:.2f} nats" for j in chosen]
+        names = [f"{j:02d}: {kl[j]:.2f} nats" for j in chosen]  # numbered as doctor/kl_00
         heads = [f"{value:g}" for value in values.cpu().double().round(decimals=2).tolist()]
         grid = make_grid(images, self.steps, names=names, heads=heads)
         return {"": Picture(grid, images, None if labels is None else labels.cpu())}
