@@ -151,7 +151,9 @@ def test_a_density_is_bounded_with_noise_within_the_levels():
     held = model.held_out()
     assert (held.kind, held.levels, held.spread) == ("bound", 4, 4)
     image = model.likelihood.value(torch.randint(0, 4, (8, 1, 4, 4)).float())
-    assert not torch.equal(held.nats(image, None), held.nats(image, None))  # another draw of the noise
+    first, again = (held.ask("latents", image, None) for _ in range(2))  # a function of the image that is seen
+    assert not torch.equal(first, again) and not torch.equal(first, model.code(image))
+    assert torch.equal(first, model.held_out().ask("latents", image, None))
 
 
 @pytest.mark.parametrize("kind", [VAE, VAEConv])
@@ -170,6 +172,12 @@ def test_colours_and_classes(kind, likelihood, dequantised):
     pictures = model.picture(z, torch.arange(3))
     assert pictures.shape == (3, 3, 8, 12) and not torch.equal(pictures[0], pictures[1])
     assert not torch.equal(model.code(image[:1], label[:1]), model.code(image[:1], label[1:2]))
+
+
+def test_black_pixels_are_zero_to_the_perceptron():
+    model = tiny()
+    black = torch.full((1, 1, 3, 3), -1.0, dtype=torch.float64)
+    assert torch.equal(model.features(black, None), model.encoder(torch.zeros(1, 9, dtype=torch.float64)))
 
 
 def test_the_decoder_starts_at_the_mean_image():

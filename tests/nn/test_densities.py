@@ -53,6 +53,7 @@ def test_samples_follow_the_density_and_start_has_the_mean(likelihood):
     drawn = likelihood.sample(given, noise)
     density = torch.exp(-likelihood.nll(given.expand(len(GRID), -1, -1, -1), GRID)) / len(GRID)
     inside = (drawn > -1) & (drawn < 1)
+    assert (drawn.flatten()[noise.flatten().argsort()].diff() >= 0).all()  # larger noise, brighter pixel
     for threshold in (-0.3, 0.0, 0.2):
         expected = density[GRID.flatten() < threshold].sum().item() + (drawn == -1).double().mean().item()
         assert (drawn < threshold).double().mean().item() == pytest.approx(expected, abs=0.006)
