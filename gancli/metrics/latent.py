@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gancli.metrics.base import MODEL, Batch, Metric, SetInfo, Statistic, Statistics
+from gancli.models.latent import ACTIVE
 
 
 class Sums(Statistic):
@@ -114,10 +115,10 @@ class ActiveUnits(Metric):
     name = "active_units"
     needs = {MODEL: (Latents,)}
     values = {"active_units": None, "latents": None}
-    constants = {"active_units_threshold": 0.01}
+    constants = {"active_units_threshold": ACTIVE}
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
         """Return how many latents are active, and how many there are."""
         variance = sets[MODEL][Latents].variance()
-        active = variance > self.constants["active_units_threshold"]
+        active = variance > ACTIVE
         return {"active_units": float(active.sum()), "latents": float(active.numel())}

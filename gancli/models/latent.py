@@ -22,6 +22,7 @@ from gancli.nn.likelihoods import Likelihood, wide
 from gancli.ranges import Positive, Units
 
 ROWS = 4096  # codes that are decoded at a time
+ACTIVE = 0.01  # variance of a posterior mean over images from which a latent is active, as in the code of Burda et al.
 
 
 class Posterior(NamedTuple):
@@ -252,9 +253,9 @@ def log_weights(posterior: Posterior, reconstruction: Tensor) -> Tensor:
     return -reconstruction - (posterior.cost if posterior.log_ratio is None else posterior.log_ratio)
 
 
-def active(means: Tensor, threshold: float = 0.01) -> Tensor:
+def active(means: Tensor, threshold: float = ACTIVE) -> Tensor:
     """Return which latents are active: the variance of their posterior means over images exceeds the threshold.
 
-    Burda et al. 2016, section 5.2, and the threshold of their release. (N, d) -> (d,) bool.
+    Burda et al. 2016, section 5.2. (N, d) -> (d,) bool.
     """
     return means.var(0, correction=0) > threshold
