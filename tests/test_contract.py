@@ -10,6 +10,7 @@ from gancli.errors import UsageError
 from gancli.losses.base import Loss
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.base import Model
+from gancli.models.latent import LatentVariable
 from gancli.models.pixel_sampling import Given
 from gancli.training import checkpoint
 from gancli.training.build import build
@@ -55,6 +56,22 @@ def test_all_samplers_of_a_model_of_pixels_in_order_draw_the_same_images(model):
         net.temperature = temperature
         naive, *others = (net.from_noise(noise, label, sampler=s, given=known) for s in net.SAMPLERS)
         assert len(naive.unique(dim=0)) == 3 and all(torch.equal(naive, each) for each in others)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", [name for name in MODELS if issubclass(CLASSES[name], LatentVariable)])
+def test_bounds_grow_with_the_codes_and_samples_are_decoded_from_the_prior(model):
+    parts = build(compose("train", overrides(model)))
+    net, batch = parts.model, parts.loader.next()
+    label, n = (batch.label if net.conditional else None), len(batch.image)
+    posterior = net.encode(batch.image, label, 2)
+    assert posterior.cost.shape == (n,) and torch.allclose(posterior.stats["groups"].sum(1), posterior.cost)
+    torch.nn.init.normal_(net.decoder[0].weight, std=3)  # a fresh decoder hardly looks at its code
+    elbo = torch.stack([net.bound(batch.image, label) for _ in range(200)]).mean()
+    few, many = (torch.stack([net.bound(batch.image, label, k) for _ in range(200)]).mean() for k in (8, 64))
+    assert elbo < few < many <= 0
+    drawn = net.sample(3, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(drawn, net.picture(net.prior(3, torch.Generator().manual_seed(5))))
 
 
 @pytest.mark.parametrize("model", TRAINED)

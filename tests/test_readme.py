@@ -39,6 +39,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "model=cdcgan": ["model.width=8"],
     "model=dcgan": ["model.width=8"],
     "model=gated_pixelcnn": ["model.blocks=2"],
+    "model=vae_conv": ["model.width=4"],
     "seed=1,2,3": ["seed=1"],  # a sweep of two models is one, too
 }
 
@@ -60,7 +61,7 @@ def smoke(words: list[str]) -> list[str]:
     if "resume=latest" in words:
         return ["images=32"]
     extra = [*SMOKE[words[0]], *(more for word in words for more in SMALLER.get(word, []))]
-    if any(word.startswith("source=") for word in words):  # all of them are translated
+    if any(word.startswith(("source=", "view=reconstruction")) for word in words):  # all of them, or those there are
         extra = [each for each in extra if not each.startswith("n=")]
     if {"data=folder", "model=toy_gan"} & set(words):
         return [word for word in extra if not word.startswith("features.")]

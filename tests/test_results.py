@@ -87,6 +87,18 @@ def test_the_likelihoods_are_what_was_measured() -> None:
         assert (nats, error) == (f"{result['values']['nll']:.2f}", f"{result['values']['nll_se']:.2f}"), model
 
 
+def test_the_bounds_of_the_autoencoder_are_what_was_measured() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    one, many = card("mnist-vae-600k"), card("mnist-vae-600k-iwae")
+    values = one["values"]
+    assert f"an ELBO of {values['elbo']:.2f} nats (standard error {values['elbo_se']:.2f})" in told
+    assert f"reconstruction {values['reconstruction']:.2f} plus KL {values['kl']:.2f}" in told
+    assert f"{values['active_units']:.0f} of {values['latents']:.0f} latents active" in told
+    assert f"k={many['values']['iwae_k']:.0f}`, by {many['values']['iwae']:.2f}" in told
+    for each in (one, many):
+        assert each["protocol"]["likelihood"]["kind"] == "bound" and each["protocol"]["split"] == "test"
+
+
 def rows(columns: int) -> list[list[str]]:
     """Return the cells of the rows with as many columns in the tables of translations."""
     lines = re.findall(r"^\| (.*) \|$", section("Image to image"), re.MULTILINE)

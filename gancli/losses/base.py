@@ -74,3 +74,7 @@ class Loss(nn.Module, ABC):
     def nats(self, model: Any, batch: Batch) -> Tensor | None:
         """Return the negative log-likelihood per image, (N,) nats, or None if the loss is not based on one."""
         return None
+
+    def measurements(self, model: Any, batch: Batch) -> dict[str, Callable[[], Tensor]]:
+        """Return what the doctor measures besides, by name: scalars of a fixed batch of training images."""
+        return {}

@@ -6,7 +6,7 @@ floor is the same metric applied to two halves of the real images.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
@@ -31,6 +31,7 @@ class Batch:
     nats: Tensor | None = None  # (N,) -log p(x), for the set MODEL
     likelihood: HeldOut | None = None  # where the nats come from
     steps: Mapping[str, Tensor] | None = None  # (N,) squared distances of features by kind of path, for the set PATHS
+    also: Mapping[str, Tensor] = field(default_factory=dict)  # what else the model says, by the names in HeldOut.also
 
     def rows(self, index: Tensor) -> "Batch":
         """Return the images at an index, (M,) int64."""
@@ -69,6 +70,7 @@ class Statistic(ABC):
 
     network: ClassVar[bool] = True  # whether it uses features or logits
     labelled: ClassVar[bool] = False  # whether it needs labels
+    asks: ClassVar[str] = "nats"  # of the set MODEL: what the model is asked of each image, see HeldOut.ask()
 
     @classmethod
     @abstractmethod

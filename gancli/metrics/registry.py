@@ -13,6 +13,7 @@ from gancli.metrics.fid_infinity import FIDInfinity
 from gancli.metrics.fid_per_class import FIDPerClass
 from gancli.metrics.inception_score import IS
 from gancli.metrics.kid import KID
+from gancli.metrics.latent import ELBO, IWAE, ActiveUnits
 from gancli.metrics.memorisation import Memorisation
 from gancli.metrics.modes import Modes
 from gancli.metrics.nll import NLL
@@ -22,7 +23,7 @@ from gancli.metrics.precision_recall import PrecisionRecall
 
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
-    Memorisation(), Parzen(), Modes(), NLL(), PathLength(),
+    Memorisation(), Parzen(), Modes(), NLL(), ELBO(), IWAE(), ActiveUnits(), PathLength(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 

@@ -19,6 +19,7 @@ from gancli import __version__, structure
 from gancli.config.legacy import renewed_protocol
 from gancli.files import digest, inside, replacing
 from gancli.metrics import moments
+from gancli.metrics.base import MODEL
 from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
 from gancli.metrics.scorer import Scorer
@@ -166,7 +167,7 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     of = f"{real} of {facts['dataset']} {facts['split']}"
     if facts["images_generated"]:
         print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}{drawn(facts)}")
-    if "nll" in facts["metrics"]:
+    if any(MODEL in METRICS[name].needs for name in facts["metrics"] if name in METRICS):
         kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""
         print(f"nats per image over all {of}, {facts['levels']}{kind}")
     if floor:

@@ -109,10 +109,18 @@ class Scorer:
         if not self.asks:
             return
         levels = self.reference.spec.levels
-        if likelihood is None:
-            raise UsageError(
-                f"metrics: nll needs a model with a likelihood, but {what} has none (parzen estimates one)"
-            )
+        for metric in self.metrics:
+            asked = {each.asks for each in metric.needs.get(MODEL, ())}
+            if asked == {"nats"} and likelihood is None:
+                raise UsageError(
+                    f"metrics: {metric.name} needs a model with a likelihood, but {what} has none "
+                    "(parzen estimates one)"
+                )
+            if asked - {"nats", *(likelihood.also if likelihood else ())}:
+                raise UsageError(
+                    f"metrics: {metric.name} needs a latent-variable model, such as model=vae, but {what} is none"
+                )
+        assert likelihood is not None, "a metric asks for it, and would have been refused"
         if self.reference.spec.dequantised and not likelihood.spread:
             raise UsageError(
                 f"{what} does not support data.dequantise=uniform: use data.dequantise=null, or train a density "
@@ -164,8 +172,8 @@ class Scorer:
             image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
             label = None if labels is None else labels.to(self._device)
             assert likelihood is not None, "check() has refused models without one"
-            nats = likelihood.nats(image, label)
-            batch = Batch(pixels, None, None, labels, nats, likelihood)
+            said = {name: likelihood.ask(name, image, label) for name in sorted({each.asks for each in found})}
+            batch = Batch(pixels, None, None, labels, said.pop("nats", None), likelihood, said)
             for statistic in found.values():
                 statistic.add(batch)
             self.watch("likelihood of images", stop, len(self.reference))

@@ -1,6 +1,7 @@
 """A model's negative log-likelihood of held-out images, and which kind of number it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -25,6 +26,9 @@ class HeldOut(NamedTuple):
             the probability of the levels (Theis et al. 2016, arXiv 1511.01844, section 3.1); 0: the pixels stay as they
             are.
         how: how the number is computed, for the protocol: ``IWAE, k=5000``.
+        also: what else the model says of images, by name, like ``nats``; of latent-variable models ``elbo``, (N, 2):
+            reconstruction and KL; ``iwae``, (N,): the bound with k codes; ``latents``, (N, d): their means.
+        k: codes per image of ``iwae``.
     """
 
     nats: Callable[[Tensor, Tensor | None], Tensor]
@@ -32,3 +36,9 @@ class HeldOut(NamedTuple):
     levels: int
     spread: int = 0
     how: str = ""
+    also: Mapping[str, Callable[[Tensor, Tensor | None], Tensor]] = MappingProxyType({})
+    k: int = 0
+
+    def ask(self, name: str, image: Tensor, label: Tensor | None) -> Tensor:
+        """Return ``nats``, or something of ``also``, of images (N, C, H, W) with labels (N,) or None."""
+        return (self.nats if name == "nats" else self.also[name])(image, label)

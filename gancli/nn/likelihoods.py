@@ -53,6 +53,10 @@ class Likelihood(ABC):
     def mean(self, params: Tensor, c: int) -> Tensor:
         """Return the expected image of c channels, (N, c, ...) in [-1, 1], which need not lie on the grid."""
 
+    def start(self, mean: Tensor) -> Tensor | None:
+        """Return parameters of pixels with these means, (c, ...) in [-1, 1] -> (channels(c), ...); None: unknown."""
+        return None
+
     def tempered(self, params: Tensor, temperature: float) -> Tensor:
         """Return parameters of a distribution that is narrower for temperatures below 1, wider above: p^(1/T) here."""
         return params / temperature
@@ -90,13 +94,17 @@ class Bernoulli(Likelihood):
 
     def nll(self, params: Tensor, image: Tensor) -> Tensor:
         # -log sigma(z) for a one, -log sigma(-z) for a zero.
-        return softplus(-_wide(params) * self.snap(image)).flatten(1).sum(1)
+        return softplus(-wide(params) * self.snap(image)).flatten(1).sum(1)
 
     def mean(self, params: Tensor, c: int) -> Tensor:
-        return _wide(params).sigmoid() * 2 - 1
+        return wide(params).sigmoid() * 2 - 1
+
+    def start(self, mean: Tensor) -> Tensor:
+        """Return the logits of means that are clipped to [0.001, 0.999], as in the code of Burda et al. 2016."""
+        return ((mean + 1) / 2).clamp(1e-3, 1 - 1e-3).logit()
 
     def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        return torch.where(noise < _wide(params).sigmoid(), 1.0, -1.0).to(noise.dtype)
+        return torch.where(noise < wide(params).sigmoid(), 1.0, -1.0).to(noise.dtype)
 
 
 class Categorical(Likelihood):
@@ -124,7 +132,7 @@ class Categorical(Likelihood):
         return self.value(level.to(noise.dtype))
 
     def _split(self, params: Tensor) -> Tensor:
-        return _wide(params).unflatten(1, (-1, self.levels))
+        return wide(params).unflatten(1, (-1, self.levels))
 
 
 class DiscretizedLogisticMixture(Likelihood):
@@ -161,7 +169,7 @@ class DiscretizedLogisticMixture(Likelihood):
         return 1 + c  # one for the component, then one per channel
 
     def nll(self, params: Tensor, image: Tensor) -> Tensor:
-        x = self.snap(image.to(_wide(params).dtype))
+        x = self.snap(image.to(wide(params).dtype))
         weights, means, log_scales, coefficients = self._split(params, image.shape[1])
         mu = torch.stack([_mean(means, coefficients, x, i) for i in range(x.shape[1])], 1)  # (N, C, K, ...)
         log_p = self._log_bin(x.unsqueeze(2), mu, log_scales).sum(1)  # (N, K, ...)
@@ -216,7 +224,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
     def _split(self, params: Tensor, c: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weights (N, K, ...), means and log-scales (N, C, K, ...) and coefficients (N, C(C-1)/2, K, ...)."""
-        parts = _wide(params).unflatten(1, (-1, self.components))
+        parts = wide(params).unflatten(1, (-1, self.components))
         weights, means, log_scales, coefficients = parts.split([1, c, c, c * (c - 1) // 2], 1)
         return weights[:, 0], means, log_scales.clamp(*self.LOG_SCALE), coefficients.tanh()
 
@@ -227,6 +235,6 @@ def _mean(means: Tensor, coefficients: Tensor, x: Tensor, i: int) -> Tensor:
     return means[:, i] + sum(coefficients[:, first + j] * x[:, j].unsqueeze(1) for j in range(i))
 
 
-def _wide(params: Tensor) -> Tensor:
+def wide(params: Tensor) -> Tensor:
     """Convert to float32, but leave float64 unchanged."""
     return params.to(torch.promote_types(params.dtype, torch.float32))

@@ -205,7 +205,7 @@ def _pictures(model: Translation, source: str, direction: str, bits: int | None)
         for entry in entries:
             try:
                 with quiet():
-                    array = _read(entry, channels, Depth(bits))
+                    array = read_entry(entry, channels, Depth(bits))
             except Unreadable as error:  # it was changed in the meantime
                 raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
             yield scaled(torch.from_numpy(array[None]).to(model.device))
@@ -213,7 +213,7 @@ def _pictures(model: Translation, source: str, direction: str, bits: int | None)
     return file_names(entries), read()
 
 
-def _read(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
+def read_entry(entry: Entry, channels: int, depth: Depth) -> np.ndarray:
     with entry.picture() as image:
         return to_array(depth.flatten(image, channels))
 
@@ -223,7 +223,7 @@ def _check_all(model: Translation, entries: Sequence[Entry], channels: int, sour
 
     def wrong(entry: Entry) -> str | None:
         try:
-            check_size(model, *_read(entry, channels, depth).shape[1:])
+            check_size(model, *read_entry(entry, channels, depth).shape[1:])
         except (Unreadable, UsageError) as error:
             return f"{shown(entry.name)}: {error}"
         return None

@@ -30,17 +30,25 @@ FAMILIES = {
     "autoregressive": ("pixelcnn", [*N_TEST, "data.validation=12", *LABELLED]),
     "density": ("kde", [*N_TEST, *LABELLED]),
     "style": ("stylegan2", [*N_TEST, *LABELLED]),
+    "latent": ("vae", [*N_TEST, "data.validation=12", *LABELLED]),
     "cyclic": ("cyclegan", [*SIDES, *LABELLED]),
     "paired": ("pix2pix", [*SIDES, *LABELLED]),
     "domains": ("stargan", ["data.num_classes=2", "data.n_test=60", *LABELLED]),
 }
-EXPLICIT = ("autoregressive", "density")
+EXPLICIT = {"autoregressive": "nll", "density": "nll_density", "latent": "nll_bound"}  # and what their nll is called
+OF_LATENTS = ("elbo", "iwae", "active_units")
 CLASSES = "needs the class of each image"
 # (family, metric) -> what gancli says to it; every other pair is scored.
 REFUSED = {
     **{(family, "nll"): "needs a model with a likelihood" for family in FAMILIES if family not in EXPLICIT},
+    **{
+        (family, metric): "needs a latent-variable model, such as model=vae"
+        for family in FAMILIES
+        if family != "latent"
+        for metric in OF_LATENTS
+    },
     **{(family, "modes"): "modes" for family in FAMILIES if family != "points"},
-    **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "autoregressive", "density", "style")},
+    **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "style", *EXPLICIT)},
     **{(family, "path_length"): "needs a style-based model" for family in FAMILIES if family != "style"},
     ("points", "fid_per_class"): "fid_per_class",
     ("points", "parzen"): "parzen needs 8-bit pixels",
@@ -65,7 +73,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory):
             made[family] = tmp_path_factory.mktemp(family)
             model, words = FAMILIES[family]
             metric = "nll" if family in EXPLICIT else "precision_recall"
-            best = "nll" if family == "autoregressive" else "nll_density" if family == "density" else "recall"
+            best = EXPLICIT.get(family, "recall")
             settings = ["images=32", "checkpoint.every=16", "samples.every=0", "doctor.every=0", "eval.every=16",
                         f"eval.metrics=[{metric}]", f"eval.best={best}", "eval.n=12", "eval.split=test"]  # fmt: skip
             own = [f"model={model}"] if family == "points" else overrides(model)
@@ -125,11 +133,13 @@ def test_every_metric_of_what_someone_else_made(what, metric, tmp_path, monkeypa
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
     if what == "points":
         np.savez(tmp_path / "given.npz", points=np.random.RandomState(0).randn(40, 2).astype(np.float32))
-        data, refused = ["data=grid25", "features=modes"], ("fid_per_class", "parzen", "classes", "nll", "path_length")
+        of_models = ("nll", "path_length", *OF_LATENTS)
+        data, refused = ["data=grid25", "features=modes"], ("fid_per_class", "parzen", "classes", *of_models)
     else:
         images = np.random.RandomState(0).randint(0, 255, (40, 8, 8, 1), np.uint8)
         np.savez(tmp_path / "given.npz", images=images, labels=np.arange(40) % 10)
-        data, refused = [*SMALL[:3], "data.n=60", "data.n_test=40", *LABELLED], ("modes", "nll", "path_length")
+        of_models = ("nll", "path_length", *OF_LATENTS)
+        data, refused = [*SMALL[:3], "data.n=60", "data.n_test=40", *LABELLED], ("modes", *of_models)
     words = [f"images={tmp_path / 'given.npz'}", f"metrics=[{metric}]", "bootstrap=4", *data]
     if metric in refused:
         with pytest.raises(UsageError, match=metric):

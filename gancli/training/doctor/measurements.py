@@ -144,14 +144,14 @@ class Measurements:
         return found
 
     def _likelihood(self) -> Measured:
-        """Return the mean negative log-likelihood of training and held-out images in nats, if the loss defines one."""
+        """Return what the loss measures, and the mean nats of training and held-out images if it defines them."""
         found: Measured = {}
         for name, batch in (("nats", self.real), ("nats_held_out", self.held_out)):
             if batch is not None:
                 nats = Attempt(partial(self._nats, batch))
                 if nats.error is not None or nats() is not None:
                     found[name] = cast("Attempt[Tensor]", nats)
-        return found
+        return found | self.loss.measurements(self.model, self.real)
 
     def _nats(self, batch: Batch) -> Tensor | None:
         with self.machine.autocast():

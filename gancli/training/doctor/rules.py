@@ -228,6 +228,21 @@ def overfitting(history: Readings) -> Sign | None:
     )
 
 
+def posterior_collapse(history: Readings) -> Sign | None:
+    """The latents of an autoencoder say nothing of the image: their KL is below one nat, or none of them is active.
+
+    A latent is active if its posterior mean varies over images (Burda et al. 2016, section 5.2).
+    """
+    found = history.now("kl", "active_units")
+    if found is None or (found[0] >= 1 and found[1] >= 1):
+        return None
+    return Sign(
+        f"the latents carry {found[0]:.2g} nats and {found[1]:.0f} of them are active: the decoder ignores them",
+        {"kl": found[0], "active_units": found[1]},
+        "'loss.beta={from: 0, to: 1, until: 0.2}', loss.free_bits=0.1, or a smaller decoder",
+    )
+
+
 RULES = (
     Rule("explosion", "explosion", explosion, 2),
     Rule("vanishing", "vanishing gradient", vanishing, 3),
@@ -236,4 +251,5 @@ RULES = (
     Rule("discriminator_wins", "the discriminator wins", discriminator_wins, 3),
     Rule("memorisation", "memorisation", memorisation, 3),
     Rule("overfitting", "overfitting", overfitting, 3),
+    Rule("posterior_collapse", "posterior collapse", posterior_collapse, 3),
 )

@@ -11,7 +11,9 @@ from gancli.verbs.report.table import BEST, BEST_SEED, Table
 
 NAMES = {
     "fid": "FID", "is": "IS", "kid": "KID", "fid_infinity": "FID∞", "auth_pct": "AuthPct, %", "mode_jsd": "mode JSD",
-    "parzen": "Parzen, nats", "nats": "NLL, nats", "bits_per_dim": "bits/dim",
+    "parzen": "Parzen, nats", "nats": "NLL, nats", "nll_bound": "NLL bound, nats",
+    "elbo": "ELBO, nats", "iwae": "IWAE bound, nats", "iwae_k": "k of IWAE", "kl": "KL, nats",
+    "reconstruction": "reconstruction, nats", "bits_per_dim": "bits/dim",
 }  # fmt: skip
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 LISTED = 3  # runs listed per warning

@@ -29,6 +29,7 @@ TROUBLES = {
     "collapse": {"duplicates": 0.9, "nearest": 0.05, "spread": 0.5},
     "memorisation": {"copies": 0.6, "distance": 0.1},
     "overfitting": {"known": 0.97},
+    "posterior_collapse": {"kl": 0.3, "active_units": 2.0},
 }
 # Other ways to the same alarm.
 VARIANTS = [
@@ -38,6 +39,7 @@ VARIANTS = [
     ("collapse", {"spread": 0.3, "nearest": 0.3}),  # was 0.98
     ("collapse", {"spread": 0.005, "nearest": 0.005}),
     ("collapse", {"classes": 0.2}),  # was 0.86
+    ("posterior_collapse", {"kl": 3.0, "active_units": 0.0}),
 ]
 
 
@@ -80,6 +82,7 @@ def test_each_trouble_raises_its_alarm_and_no_other(name, changes):
         {"grad_norm/discriminator": 1e-4, "surprise": 0.1},  # little to learn: a small gradient
         {"copies": 0.2},
         {"known": 0.8},
+        {"kl": 1.5, "active_units": 1.0},
         {"loss/generator": 300.0},  # large, and not out of proportion to what matters
     ],
 )
@@ -183,7 +186,7 @@ def test_what_is_advised_can_be_typed(name, changes):
     words = re.findall(r"[a-z_.]+=[\w.+-]+", advice)
     assert words, advice
     for word in words:
-        compose("train", ["model=dcgan", word])
+        compose("train", ["model=vae" if name == "posterior_collapse" else "model=dcgan", word])
     assert "lr=2.5e-05" in advice or "discriminator.lr" not in advice  # a quarter of 1e-4
 
 

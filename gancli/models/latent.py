@@ -1,0 +1,261 @@
+"""The family of latent-variable models: an encoder q(z|x), a decoder p(x|z) and a prior p(z); bounds in nats.
+
+Whatever is estimated of log p(x) here is a lower bound of it, in expectation, and is called one. ``losses/elbo.py``
+trains the family; its scores are ``metrics=[elbo]`` and ``metrics=[iwae]``.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gancli.data.spec import ImageSpec, dequantised
+from gancli.errors import UsageError
+from gancli.models.base import Model
+from gancli.models.held_out import HeldOut
+from gancli.nn import gaussian
+from gancli.nn.labels import one_hot
+from gancli.nn.likelihoods import Likelihood, wide
+from gancli.ranges import Positive, Units
+
+ROWS = 4096  # codes that are decoded at a time
+ACTIVE = 0.01  # variance of a posterior mean over images from which a latent is active, as in the code of Burda et al.
+
+
+class Posterior(NamedTuple):
+    """What an encoder says of N images.
+
+    Args:
+        z: k codes of each image, (k N, ...): one code of every image, then another one of every image, and so on; for a
+            model with several layers of latents a tuple of such tensors.
+        cost: nats of the code of each image, (N,): KL(q(z|x) || p(z)), or -log p(z) of a code that is certain.
+        stats: more about it; ``groups``, (N, G): the cost by group of latents, whose sum it is; ``mean``, (N, d): the
+            means of the latents.
+        log_ratio: log q(z|x) - log p(z) of each code, (k, N); None: the code is certain, and this is the cost.
+    """
+
+    z: Any
+    cost: Tensor
+    stats: Mapping[str, Tensor]
+    log_ratio: Tensor | None = None
+
+
+class LatentVariable(Model):
+    """A model of images by codes that are not observed.
+
+    sample() returns means of p(x|z), not samples of it, unless ``draw=sample`` is asked for: of independent pixels,
+    samples are means with noise.
+
+    Args:
+        spec: shape and levels of the images.
+        likelihood: called with ``levels=`` to build the likelihood p(x|z), whose pixels are independent given z.
+        conditional: encoder, decoder and prior may depend on the class; for labelled data.
+
+    Raises:
+        UsageError: the model is conditional and the data has no classes, or the likelihood is one of levels and the
+            data is dequantised, or the other way round.
+    """
+
+    sampled = ("encoder", "decoder")  # an averaged decoder goes with an averaged encoder
+    views = ("grid", "reconstruction")
+    groups: int = 0  # of latents in Posterior.stats["groups"]; 0: there are none
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], conditional: bool = False) -> None:
+        self.conditional = conditional
+        super().__init__(spec)
+        self.likelihood = likelihood(levels=spec.levels)
+        name = type(self.likelihood).__name__
+        if spec.dequantised and not self.likelihood.density:
+            raise UsageError(
+                f"likelihood {name} gives probabilities to levels, but data.dequantise=uniform makes them continuous: "
+                "use data.dequantise=null, or likelihood@model.likelihood=gaussian"
+            )
+        if self.likelihood.density and not spec.dequantised:
+            raise UsageError(
+                f"likelihood {name} is a density, which grows without bound at the levels of this data: add "
+                "data.dequantise=uniform data.binarise=null, or choose likelihood@model.likelihood=logistic_mixture"
+            )
+        self.draw, self.k = "mean", 50
+
+    def set_sampling(self, draw: Literal["mean", "sample"] = "mean", k: Positive = 50) -> None:
+        """Set the options of sample() and of the bounds.
+
+        Args:
+            draw: mean: images are the means of p(x|z); sample: they are drawn from it, pixel by pixel.
+            k: codes per image of metrics=[iwae].
+        """
+        self.draw, self.k = draw, k
+
+    @abstractmethod
+    def encode(
+        self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
+    ) -> Posterior:
+        """Return the posterior of images (N, C, H, W) in [-1, 1], with k codes of each."""
+
+    @abstractmethod
+    def decode(self, z: Any, label: Tensor | None = None) -> Tensor:
+        """Map codes (N, ...) to parameters of the pixels, (N, likelihood.channels(C), H, W)."""
+
+    @abstractmethod
+    def prior(self, n: int, generator: Generator | None = None) -> Any:
+        """Draw n codes from the prior, (n, ...)."""
+
+    @abstractmethod
+    def code(self, image: Tensor, label: Tensor | None = None) -> Any:
+        """Return the most likely code of each image, (N, ...), without noise: that of its reconstruction."""
+
+    def picture(self, z: Any, label: Tensor | None = None) -> Tensor:
+        """Return the means of p(x|z), (N, C, H, W) in [-1, 1]."""
+        return self.likelihood.mean(self.decode(z, label), self.spec.channels)
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
+        z = self.prior(n, generator)
+        if self.draw == "mean":
+            return self.picture(z, label)
+        shape = n, self.likelihood.noise_channels(self.spec.channels), self.spec.height, self.spec.width
+        noise = torch.rand(shape, device=self.device, generator=generator)
+        return self.likelihood.sample(self.decode(z, label), noise)
+
+    def reconstruction(self, z: Any, image: Tensor, label: Tensor | None = None, k: int = 1) -> Tensor:
+        """Return -log p(x|z) of N images and k codes of each, as in Posterior: (k N, ...) -> (k, N) nats."""
+        label = None if label is None else label.repeat(k)
+        return self.likelihood.nll(self.decode(z, label), image.repeat(k, 1, 1, 1)).view(k, len(image))
+
+    def log_weights(self, image: Tensor, label: Tensor | None, k: int, generator: Generator | None = None) -> Tensor:
+        """Return log p(x, z) - log q(z|x) of k codes of each image, (k, N) nats."""
+        posterior = self.encode(image, label, k, generator)
+        return log_weights(posterior, self.reconstruction(posterior.z, image, label, k))
+
+    def bound(
+        self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        """Return a lower bound of log p(x), (N,) nats, in expectation over the codes.
+
+        Args:
+            image: (N, C, H, W) in [-1, 1].
+            label: (N,) int64, for a conditional model.
+            k: number of codes. 1: the ELBO, with the exact KL; more: log 1/k sum_i p(x, z_i) / q(z_i|x), which grows
+                with k towards log p(x) (Burda et al. 2016, Importance Weighted Autoencoders, theorem 1).
+            generator: of the codes.
+        """
+        if k == 1:
+            return -self.parts(image, label, generator).sum(1)
+        chunk, found = max(1, ROWS // len(image)), []
+        for start in range(0, k, chunk):
+            found.append(self.log_weights(image, label, min(chunk, k - start), generator))
+        return torch.cat(found).logsumexp(0) - math.log(k)
+
+    def parts(self, image: Tensor, label: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Return -log p(x|z) for one code of each image and the cost of the code: (N, 2) nats, the ELBO's two parts."""
+        posterior = self.encode(image, label, 1, generator)
+        return torch.stack([self.reconstruction(posterior.z, image, label)[0], posterior.cost], 1)
+
+    def held_out(self) -> HeldOut:
+        """Return the bounds; every one has random numbers of its own, from a fixed seed, and dequantised data the same
+        noise as for other models.
+        """
+        levels, k = self.spec.levels, self.k
+
+        def seeded(ask: Callable[[Tensor, Tensor | None, Generator], Tensor]) -> Callable[..., Tensor]:
+            codes, noise = (Generator(self.device).manual_seed(0) for _ in range(2))
+
+            def answer(image: Tensor, label: Tensor | None) -> Tensor:
+                image = dequantised(image, levels, noise) if self.spec.dequantised else image
+                return ask(image, label if self.conditional else None, codes)
+
+            return answer
+
+        also = {
+            "elbo": seeded(self.parts),
+            "iwae": seeded(lambda image, label, codes: self.bound(image, label, k, codes)),
+        }
+        if self.groups:
+            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
+        nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
+        how = f"ELBO of one code per image; iwae: k={k}"
+        return HeldOut(nats, "bound", levels, levels if self.spec.dequantised else 0, how, also, k)
+
+
+class GaussianLatents(LatentVariable):
+    """A normal posterior with a diagonal covariance and a standard normal prior (Kingma & Welling 2014, section 3).
+
+    ``encoder`` returns 2 d numbers per image, d means and d logs of variances; ``decoder`` takes d latents, and the
+    one-hot class after them if the model is conditional.
+
+    Args:
+        spec: shape and levels of the images.
+        likelihood: see LatentVariable.
+        latent_dim: number d of latents.
+        conditional: see LatentVariable.
+    """
+
+    def __init__(
+        self, spec: ImageSpec, likelihood: Callable[..., Likelihood], latent_dim: Units, conditional: bool = False
+    ) -> None:
+        super().__init__(spec, likelihood, conditional)
+        self.latent_dim = self.groups = latent_dim
+        self.classes = spec.num_classes if conditional else 0
+
+    def own_views(self) -> tuple[str, ...]:
+        """Two latents are drawn as a manifold, too."""
+        return (*super().own_views(), "manifold") if self.latent_dim == 2 else super().own_views()
+
+    @abstractmethod
+    def features(self, image: Tensor, code: Tensor | None) -> Tensor:
+        """Return the encoder's 2 d outputs; ``code`` is the one-hot class, (N, classes), or None."""
+
+    def infer(self, image: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return means and logs of the variances of q(z|x), (N, d) each, float32 or wider."""
+        mean, log_var = wide(self.features(image, self._one_hot(label, image))).chunk(2, 1)
+        return mean, log_var
+
+    def encode(
+        self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
+    ) -> Posterior:
+        mean, log_var = self.infer(image, label)
+        noise = torch.randn(k, *mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+        z = mean + (log_var / 2).exp() * noise  # the reparametrisation, eq. 10
+        groups = gaussian.kl(mean, log_var)
+        ratio = gaussian.log_ratio(z, mean, log_var).sum(2)
+        return Posterior(z.flatten(0, 1), groups.sum(1), {"groups": groups, "mean": mean}, ratio)
+
+    def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.infer(image, label)[0]
+
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        code = self._one_hot(label, z)
+        return self.decoder(z if code is None else torch.cat([z, code], 1))
+
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
+
+    def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+        """Interpolate between draws of the prior at its variance, as NormalPrior does."""
+        return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+
+    def _one_hot(self, label: Tensor | None, like: Tensor) -> Tensor | None:
+        if not self.conditional:
+            return None
+        assert label is not None, "a conditional model is given labels"
+        return one_hot(label, self.classes).to(like.dtype)
+
+
+def log_weights(posterior: Posterior, reconstruction: Tensor) -> Tensor:
+    """Return log p(x, z) - log q(z|x) of a posterior's codes, whose -log p(x|z) are given: (k, N) nats."""
+    return -reconstruction - (posterior.cost if posterior.log_ratio is None else posterior.log_ratio)
+
+
+def active(means: Tensor, threshold: float = ACTIVE) -> Tensor:
+    """Return which latents are active: the variance of their posterior means over images exceeds the threshold.
+
+    Burda et al. 2016, section 5.2. (N, d) -> (d,) bool.
+    """
+    return means.var(0, correction=0) > threshold
