@@ -16,7 +16,7 @@ from gancli.metrics import moments
 from gancli.metrics.base import GENERATED, MODEL, PATHS, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 from gancli.metrics.registry import check_metrics, metrics_named
-from gancli.metrics.regrouped import Stream, regrouped
+from gancli.metrics.regrouped import Stream, regrouped, slice_of, within
 from gancli.metrics.resampling import deviations
 from gancli.models.held_out import HeldOut
 
@@ -168,12 +168,12 @@ class Scorer:
         found = {each: each.of(self._about(len(self.reference))) for each in _union(self.metrics, MODEL)}
         for start in range(0, len(self.reference), self._batch_size) if found else ():
             stop = min(len(self.reference), start + self._batch_size)
-            pixels, labels = _part(self.reference, start, stop)
+            pixels, labels = slice_of(self.reference, start, stop)
             image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
             label = None if labels is None else labels.to(self._device)
             assert likelihood is not None, "check() has refused models without one"
             said = {name: likelihood.ask(name, image, label) for name in sorted({each.asks for each in found})}
-            batch = Batch(pixels, None, None, labels, said.pop("nats", None), likelihood, said)
+            batch = Batch(pixels, None, None, labels, said.pop("nats", None), likelihood, also=said)
             for statistic in found.values():
                 statistic.add(batch)
             self.watch("likelihood of images", stop, len(self.reference))
@@ -203,7 +203,7 @@ class Scorer:
 
     @property
     def has_floor(self) -> bool:
-        """Whether floor() has values, which this tells without collecting anything."""
+        """Whether floor() has values, told without collecting anything."""
         return bool(self._floored())
 
     @cached_property
@@ -245,9 +245,9 @@ class Scorer:
         collected = [statistic for each in missing.values() for statistic in each.values()]
         for start in range(0, len(images), self._features_batch) if collected else ():
             stop = min(len(images), start + self._features_batch)
-            batch = self._seen(*_part(images, start, stop), collected)
+            batch = self._seen(*slice_of(images, start, stop), collected)
             for name, statistics in missing.items():
-                part = batch if name not in rows else _rows(batch, rows[name], start, stop)
+                part = batch if name not in rows else within(batch, rows[name], start, stop)
                 for statistic in statistics.values() if len(part.pixels) else ():
                     statistic.add(part)
             self.watch(what, stop, len(images))
@@ -293,15 +293,3 @@ class Scorer:
 def _union(metrics: Iterable[Metric], name: str) -> list[type[Statistic]]:
     """Return the statistics of one set that the metrics need, each once."""
     return list(dict.fromkeys(each for metric in metrics for each in metric.needs.get(name, ())))
-
-
-def _part(images: Images, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
-    """Return images start .. stop - 1, uint8 (N, C, H, W), and their labels."""
-    labels = None if images.labels is None else torch.from_numpy(np.asarray(images.labels[start:stop]))
-    return torch.from_numpy(np.asarray(images.pixels[start:stop])), labels
-
-
-def _rows(batch: Batch, rows: np.ndarray, start: int, stop: int) -> Batch:
-    """Return the part of images start .. stop - 1 that lies in sorted rows."""
-    low, high = np.searchsorted(rows, (start, stop))
-    return batch.rows(torch.from_numpy(rows[low:high] - start))
