@@ -35,9 +35,9 @@ def fault(file: Path) -> str | None:
 
 @cache
 def _fault(file: Path, modified: int, size: int) -> str | None:
-    if not zipfile.is_zipfile(file):  # a bare pickle is never opened
-        return "it is truncated, or gancli did not write it"
     try:
+        if not zipfile.is_zipfile(file):  # a bare pickle is never opened
+            return "it is truncated, or gancli did not write it"
         with zipfile.ZipFile(file) as archive:
             if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
                 return "it is compressed, which gancli's checkpoints are not"
@@ -75,6 +75,10 @@ def check_state(state: dict[str, Any]) -> None:
     for name, values in state.get("pending", {}).items():
         if values.ndim != 1 or not values.is_floating_point():
             raise Misshapen(f"pending.{name}: expected a list of numbers")
+    for name, mean in state["ema"].items():  # it is sampled from in place of the weights, which nobody would look at
+        own = state["model"].get(name)
+        if own is None or (own.shape, own.dtype) != (mean.shape, mean.dtype):
+            raise Misshapen(f"ema.{name}: expected the size and type of model.{name}")
     known = {key.removesuffix("?") for key in SPEC}
     if unknown := state["spec"].keys() - known:
         raise Misshapen(f"spec.{min(unknown)}: no such key")

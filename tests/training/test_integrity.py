@@ -135,10 +135,12 @@ def test_what_training_alone_reads_is_checked_when_it_resumes(path, value, folde
 @pytest.mark.parametrize("convert", [torch.Tensor.half, torch.Tensor.double, lambda x: x + 1j, torch.Tensor.int])
 def test_weights_of_another_type_are_refused(convert, trained, tmp_path):
     state = checkpoint.load(trained).state
-    for part in ("model", "ema"):
-        each = {part: {k: convert(v) if v.is_floating_point() else v for k, v in state[part].items()}}
-        checkpoint.save(tmp_path / "x.pt", {k: v for k, v in (state | each).items() if k != "format"})
-        assert "and the model's is torch.float32" in refused(tmp_path / "x.pt")
+    parts = {
+        part: {k: convert(v) if v.is_floating_point() else v for k, v in state[part].items()}
+        for part in ("model", "ema")
+    }
+    checkpoint.save(tmp_path / "x.pt", {k: v for k, v in (state | parts).items() if k != "format"})
+    assert "and the model's is torch.float32" in refused(tmp_path / "x.pt")
 
 
 def test_a_model_larger_than_its_weights_is_refused_before_memory_is_asked_for(trained, tmp_path):
@@ -164,3 +166,24 @@ def test_a_fault_is_looked_for_once(folder, monkeypatch):
     file = checkpoint.find(folder)
     monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: pytest.fail("looked again"))
     assert integrity.fault(file) is None
+
+
+def test_averaged_weights_hide_no_weights_of_another_kind(trained, tmp_path):
+    """Sampling takes the average, and so nobody would notice what the weights beside it are."""
+    state = {key: value for key, value in checkpoint.load(trained).state.items() if key != "format"}
+    name = next(key for key in state["ema"] if state["ema"][key].ndim > 1)
+    for odd in (torch.zeros(2, dtype=torch.complex64), state["model"][name].half(), state["model"][name][:1]):
+        checkpoint.save(tmp_path / "x.pt", state | {"model": state["model"] | {name: odd}})
+        assert f"ema.{name}: expected the size and type of model.{name}" in refused(tmp_path / "x.pt")
+    checkpoint.save(tmp_path / "x.pt", state | {"ema": state["ema"] | {"generator.unknown": torch.zeros(2)}})
+    assert "ema.generator.unknown" in refused(tmp_path / "x.pt")
+
+
+def test_an_archive_of_several_disks_is_refused(folder):
+    """Python's zipfile raises that already where it is asked whether a file is an archive."""
+    file = checkpoint.find(folder)
+    locator = b"PK\x06\x07" + bytes(12) + (2).to_bytes(4, "little")  # of ZIP64: two disks
+    data = file.read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    file.write_bytes(data[:end] + locator + data[end:])
+    assert "multiple disks" in refused(file)

@@ -138,3 +138,12 @@ def test_what_holds_no_run_is_skipped_and_counted(sweep, tmp_path, caplog) -> No
     for wrong, words in ((named[1:], "holds no run"), ([named[0], "/no/such"], "matches nothing")):
         with pytest.raises(UsageError, match=words):
             runs.find(wrong)
+
+
+@pytest.mark.parametrize("odd", ["a word", 3, [1], None])
+def test_a_config_of_odd_structure_is_read_all_the_same(tmp_path, odd) -> None:
+    folder = make_run(tmp_path / "run", model="dcgan", seed=0)
+    cfg = json.loads(json.dumps({"eval": odd, "model": {"_target_": "gancli.models.dcgan.DCGAN"}, "data": odd}))
+    (folder / "config.yaml").write_text(json.dumps(cfg), encoding="utf-8")
+    found = runs.read(folder)
+    assert (found.eval_split, found.eval_best) == ("", "")
