@@ -26,8 +26,10 @@ from gancli.metrics.features import Features
 from gancli.metrics.inception import Inception
 from gancli.metrics.kept import Hashes, KeptPixels
 from gancli.metrics.points import Coordinates, NearestMode
+from gancli.metrics.raw import RawPixels
 from gancli.metrics.registry import METRICS
 from gancli.metrics.stacked import StackedClassifier
+from gancli.models.held_out import HeldOut
 from gancli.training.build import build
 from gancli.training.run import Run
 
@@ -134,7 +136,11 @@ def test_every_statistic_takes_a_batch_of_the_gpu() -> None:
     images = torch.zeros(32, 1, SIZE, SIZE, dtype=torch.uint8)
     labels, nats = torch.zeros(32, dtype=torch.int64), torch.zeros(32)
     tensors = (images, torch.zeros(32, SIZE * SIZE), torch.zeros(32, CLASSES), labels, nats)
-    batch = Scored(*map(fake.tensor, tensors))
+    likelihood = HeldOut(lambda image, label: nats, kind="bound", levels=256, k=1)
+    said = {"elbo": torch.zeros(32, 2), "iwae": nats, "latents": torch.zeros(32, 4)}
+    said = {name: fake.tensor(each) for name, each in said.items()}
+    steps = {"w": fake.tensor(nats), "z": fake.tensor(nats)}
+    batch = Scored(*map(fake.tensor, tensors), likelihood, steps, said)
     assert kinds > TO_HOST
     for kind in sorted(kinds - TO_HOST, key=lambda each: each.__name__):
         with fake.running(strict=False):
@@ -152,6 +158,12 @@ def coordinates(fake: FakeCuda, kind: type[Coordinates]) -> Features:
 def classifying(fake: FakeCuda) -> Classifier:
     features = Classifier()
     features._net, features._device = fake.module(classifier.network(REAL.spec, 0)).eval(), CUDA
+    return features
+
+
+def raw(fake: FakeCuda) -> Features:
+    features = RawPixels()
+    features.dim, features.classes, features._device = SIZE * SIZE, 0, CUDA
     return features
 
 
@@ -175,6 +187,7 @@ EXTRACTORS = {
     "points": (lambda fake: coordinates(fake, Coordinates), torch.zeros(6, 2, 1, 1)),
     "modes": (lambda fake: coordinates(fake, NearestMode), torch.zeros(6, 2, 1, 1)),
     "classifier": (classifying, torch.zeros(6, 1, SIZE, SIZE, dtype=torch.uint8)),
+    "pixels": (raw, torch.zeros(6, 1, SIZE, SIZE, dtype=torch.uint8)),
     "stacked": (stacked, torch.zeros(6, 3, SIZE, SIZE, dtype=torch.uint8)),
     "inception": (lambda fake: looking(fake, "pytorch_fid"), torch.zeros(6, 1, 8, 8, dtype=torch.uint8)),
     "inception of TensorFlow": (lambda fake: looking(fake, "tf"), torch.zeros(6, 1, 8, 8, dtype=torch.uint8)),

@@ -143,13 +143,14 @@ def read(folder: Path) -> Run:
     cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
     status = told(folder, read_json(folder / STATUS, structure.STATUS)) or {}
     machines = read_json(folder / MACHINE, structure.MACHINES) or []
-    settings = config.flat(cfg)
+    evaluated = config.plain(cfg).get("eval")
+    evaluated = evaluated if isinstance(evaluated, dict) else {}
     choices = renewed_choices(status.get("choices", {}))
     damaged: list[str] = []
     devices = list(dict.fromkeys(each["device"] for each in machines))
     return Run(
         folder=folder,
-        settings=settings,
+        settings=config.flat(cfg),
         choices={k: _word(v) for k, v in choices.items() if k.partition("/")[0] not in FOLLOWING},
         typed=tuple(word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())),
         state=status.get("state", "unknown"),
@@ -157,8 +158,8 @@ def read(folder: Path) -> Run:
         device=", then ".join(devices) or None,
         history=tuple(read_rows(folder / HISTORY)),
         cards=tuple(_cards(folder / "eval", damaged)),
-        eval_split=str(settings.get("eval.split", "")),
-        eval_best=str(settings.get("eval.best", "")),
+        eval_split=str(evaluated.get("split", "")),
+        eval_best=str(evaluated.get("best", "")),
         wall=status.get("seconds") or None,
         job=status.get("job") or 0,
         damaged=tuple(damaged),
