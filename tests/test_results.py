@@ -57,6 +57,11 @@ def test_the_two_gans_are_what_was_measured() -> None:
     told, longer, values = " ".join(PAGE.split()), card("mnist-dcgan-900k"), card("mnist-cgan-600k")["values"]
     assert f"FID {values['fid']:.2f}, and {100 * values['accuracy']:.1f} % of the digits" in told
     assert f"900k images gave FID {longer['values']['fid']:.2f}" in told
+    best = card("mnist-best-300k")["values"]
+    assert f"FID {best['fid']:.2f} after 300k images" in PAGE
+    assert f"precision {best['precision']:.3f} and recall {best['recall']:.3f}".replace("0.", ".") in " ".join(
+        PAGE.split()
+    )
     dense = card("mnist-dcgan-500k")
     assert f"FID {dense['values']['fid']:.2f} by" in told
     assert f"{dense['floor']['values']['fid']:.2f} to each other" in PAGE

@@ -31,7 +31,8 @@ class EMA:
     RAMP = 0.05
 
     def __init__(self, model: Model, half_life: float | Annealed) -> None:
-        self.half_life, self.on, self.images = half_life, bounds(half_life)[1] > 0, 0
+        # Without networks to average, as in kernel density estimation, a copy would keep what resuming replaces.
+        self.half_life, self.on, self.images = half_life, bounds(half_life)[1] > 0 and bool(model.sampled), 0
         shared = {id(child): child for name, child in model.named_children() if name not in model.sampled}
         self.model = copy.deepcopy(model, memo=shared) if self.on else model
         trained, averaged = ([m.get_submodule(n) for n in model.sampled] for m in (model, self.model))

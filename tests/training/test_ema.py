@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancli.data.spec import ImageSpec
 from gancli.models.dcgan import DCGAN
+from gancli.models.kde import KDE
 from gancli.nn.spectral import spectral_
 from gancli.training import checkpoint
 from gancli.training.ema import EMA
@@ -133,3 +134,12 @@ def test_all_counters_are_copied_by_one_operation():
     with Recorded():
         ema.update(10)
     assert calls.count("aten::_foreach_copy_") == 1 and "aten::copy_" not in calls
+
+
+def test_a_model_without_networks_to_average_is_its_own_average():
+    """Resuming replaces the buffers of a kernel density; a copy of the model would go on with the empty ones."""
+    net = KDE(ImageSpec(1, 2, 2))
+    ema = EMA(net, half_life=1000)
+    assert ema.model is net and ema.state_dict() == {}
+    with ema.sampling() as sampled:
+        assert sampled is net
