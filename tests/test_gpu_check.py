@@ -10,14 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-STAGES = [
-    "environment",
-    "waits",
-    "speed",
-    "samplers",
-    "evaluation",
-    "trace",
-]  # without those that start pytest or train
+STAGES = ["environment", "speed", "samplers", "evaluation"]  # neither those that start pytest or train, nor the slowest
 
 
 @pytest.fixture
