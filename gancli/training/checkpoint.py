@@ -72,9 +72,18 @@ def numbered(run: Path) -> list[Path]:
     return sorted(p for p in (run / FOLDER).glob("*.pt") if p.stem.isdigit())
 
 
-def prune(run: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints, and temporary files of killed saves."""
-    for path in numbered(run)[:-keep]:
+def prune(run: Path, keep: int, every: int = 0) -> None:
+    """Remove all but the newest ``keep`` checkpoints, and temporary files of killed saves.
+
+    Those of a stop, between two that are due ``every`` so many images, go first: a run that was interrupted ends with
+    the files of one that was not. The newest always stays.
+    """
+    paths, due, interval = numbered(run), [], 0
+    for path in paths:
+        before, interval = interval, int(path.stem) // every if every else -1
+        if path == paths[-1] or not every or interval > before:
+            due.append(path)
+    for path in sorted({*paths} - {*due[-keep:]}):
         path.unlink()
     for path in (run / FOLDER).glob(f".*{TEMPORARY}"):
         path.unlink()

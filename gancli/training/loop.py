@@ -167,7 +167,7 @@ def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
     run.pending = tracker.state_dict()
     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
     if run.runtime.is_main:
-        checkpoint.prune(run_dir, run.cfg.checkpoint.keep)
+        checkpoint.prune(run_dir, run.cfg.checkpoint.keep, run.cfg.checkpoint.every)
 
 
 def _examined(run: Run) -> dict[str, float] | None:

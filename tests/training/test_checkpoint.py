@@ -184,3 +184,17 @@ def test_bytes_changed_at_random_end_in_one_line_or_in_the_same_checkpoint(tmp_p
             refused += 1
             assert "\n" not in str(error)
     assert refused > 20
+
+
+def test_what_a_stop_saved_between_two_checkpoints_goes_first(tmp_path):
+    def left(*images: int) -> list[int]:
+        folder = tmp_path / "-".join(map(str, images)) / checkpoint.FOLDER
+        folder.mkdir(parents=True)
+        for each in images:
+            (folder / checkpoint.name(each)).touch()
+        checkpoint.prune(folder.parent, 2, 48)
+        return sorted(int(path.stem) for path in folder.iterdir())
+
+    assert left(48, 56, 96) == [48, 96] == left(20, 48, 96)
+    assert left(48, 56) == [48, 56] and left(20) == [20]  # the newest is the run's state
+    assert left(48, 96, 144) == [96, 144] == left(48, 96, 100, 144)
