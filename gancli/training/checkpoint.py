@@ -73,17 +73,19 @@ def numbered(run: Path) -> list[Path]:
 
 
 def prune(run: Path, keep: int, every: int = 0) -> None:
-    """Remove all but the newest ``keep`` checkpoints, and temporary files of killed saves.
+    """Keep ``keep`` checkpoints, and remove the others and temporary files of killed saves.
 
-    Those of a stop, between two that are due ``every`` so many images, go first: a run that was interrupted ends with
-    the files of one that was not. The newest always stays.
+    Where there are too many, those of a stop, between two that are due ``every`` so many images, go first and then the
+    oldest: a run that was interrupted ends with the files of one that was not. The newest always stays.
     """
-    paths, due, interval = numbered(run), [], 0
-    for path in paths:
-        before, interval = interval, int(path.stem) // every if every else -1
-        if path == paths[-1] or not every or interval > before:
-            due.append(path)
-    for path in sorted({*paths} - {*due[-keep:]}):
+    paths = numbered(run)
+    before = [0, *(int(path.stem) for path in paths)]
+    stopped = [
+        path
+        for path, last in zip(paths[:-1], before, strict=False)
+        if every and last // every == int(path.stem) // every
+    ]
+    for path in [*stopped, *(path for path in paths if path not in stopped)][: max(0, len(paths) - keep)]:
         path.unlink()
     for path in (run / FOLDER).glob(f".*{TEMPORARY}"):
         path.unlink()

@@ -197,4 +197,5 @@ def test_what_a_stop_saved_between_two_checkpoints_goes_first(tmp_path):
 
     assert left(48, 56, 96) == [48, 96] == left(20, 48, 96)
     assert left(48, 56) == [48, 56] and left(20) == [20]  # the newest is the run's state
+    assert left(16, 24) == [16, 24] and left(8, 16, 24) == [16, 24]  # nothing goes without need
     assert left(48, 96, 144) == [96, 144] == left(48, 96, 100, 144)
