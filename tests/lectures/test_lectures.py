@@ -23,6 +23,7 @@ SMALL = {
     "r1_r2": ["images=256", "model.width=8", "lecture.points=50"],
     "progressive": ["images=96", "model.width=2", "model.max_width=4", "lecture.looks=3", "lecture.n=16"],
     "spectral_norm": ["images=64", "batch_size=32", "model.width=4", "lecture.looks=2"],
+    "truncation": ["images=32", "batch_size=16", "model.width=4", "lecture.n=40", "features.epochs=1"],
     "vanishing_gradient": [
         "lecture.freezes=[32,64]", "lecture.updates=2", "lecture.latents=8", "model.width=4", "batch_size=32",
     ],
