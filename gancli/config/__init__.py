@@ -90,7 +90,8 @@ def _dotted(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def digest(cfg: DictConfig) -> str:
     """Return a short hash of the exact values of a config."""
-    return sha1(to_yaml(cfg).encode()).hexdigest()[:16]
+    text = OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))  # letter for letter as in the sweeps of earlier releases
+    return sha1(text.encode()).hexdigest()[:16]
 
 
 def check(cfg: DictConfig) -> DictConfig:
@@ -116,7 +117,7 @@ def check(cfg: DictConfig) -> DictConfig:
 
 def to_yaml(cfg: DictConfig) -> str:
     """Return the config as portable YAML text: resolved and with plain types only."""
-    return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
+    return plain_yaml.dump(plain(cfg))
 
 
 def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:

@@ -10,6 +10,40 @@ from gancli.errors import UsageError
 LARGEST = 2**20  # characters; a config has a few thousand
 DEEPEST = 30  # mappings and lists inside each other
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_BOOLS = {
+    each
+    for word in ("y", "n", "yes", "no", "on", "off", "true", "false")
+    for each in (word, word.title(), word.upper())
+}
+
+
+class _Dumper(_SafeDumper):
+    """Quotes the texts that OmegaConf would read as a number or a truth value."""
+
+
+def _quoted(dumper: Any, text: str) -> yaml.ScalarNode:
+    style = "'" if text in _BOOLS or _is_number(text) else None
+    return dumper.represent_scalar(yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def dump(values: dict[str, Any]) -> str:
+    """Return plain dicts, lists and scalars as YAML: as OmegaConf.to_yaml() does, in a tenth of its time.
+
+    Only what lies outside of Unicode's basic plane is escaped, and long texts in double quotes break elsewhere.
+    """
+    return yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
 def check_text(text: str) -> None:

@@ -1,8 +1,11 @@
 """Saved configs from strangers: what gancli never writes is refused, in one line and without being followed."""
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from gancli import config
+from gancli.config import plain_yaml
 from gancli.errors import UsageError
 
 BOMB = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
@@ -39,10 +42,27 @@ def test_what_gancli_never_writes_is_refused(what: str) -> None:
     assert said in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
-def test_every_composed_config_comes_back() -> None:
+def test_every_composed_config_is_written_as_omegaconf_does_and_comes_back() -> None:
     for verb in ("train", "eval", "sample"):
         cfg = config.compose(verb, {"train": [], "eval": ["ckpt=x"], "sample": ["ckpt=x"]}[verb])
-        assert config.from_yaml(config.to_yaml(cfg)) == cfg
+        assert config.to_yaml(cfg) == OmegaConf.to_yaml(cfg) and config.from_yaml(config.to_yaml(cfg)) == cfg
+
+
+HARD = [
+    "", "No", "on", "Y", "1_0", "1e5", "1e-5", "1.", ".5", "+1", "nan", "-inf", "0x10", "null", "~", "1:30",
+    "2020-01-01", "- a", "a: b", "key:", "#x", "a #b", " a", "a ", "it's", '"', "[a]", "{a}", "&a", "*a", "!a", "%a",
+    "@a", "`a", "=", "<<", "a,b", "? a", "|", ">", "a\nb", "a\n", "\n", "a\tb", "a\\b", "\x7f", "é", "日本",
+    "word " * 40, "/long/" * 30,
+]  # fmt: skip
+ESCAPED = ["😀", "\x85", 'a "quoted" line that is long enough to be broken, \n' * 3]  # where the two differ
+
+
+@pytest.mark.parametrize("text", HARD + ESCAPED)
+def test_a_text_is_written_as_omegaconf_does_and_comes_back(text: str) -> None:
+    values = {"a": text, "b": [text, {"c": text, "d": None}, 1.5, 1e-7, 3, True], "e": {}, "f": []}
+    written = plain_yaml.dump(values)
+    assert (written == OmegaConf.to_yaml(OmegaConf.create(values))) == (text not in ESCAPED)
+    assert OmegaConf.create(written) == values and yaml.safe_load(written)["a"] == text
 
 
 @pytest.mark.parametrize("text", ["model: {_target_: 3}", "a: [{b: {_target_: [x]}}]", "loss: {_target_: null}"])
