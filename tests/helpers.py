@@ -132,6 +132,27 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
+@cache
+def distinct() -> list[str]:
+    """Return the models without those that differ from another one in numbers alone, as many of the papers' do.
+
+    Two are alike if their class, the choices among their own values (a zero or null is one), and the kinds of their
+    losses, penalties and stabilizers are. What does not make a model is tested on its own: likelihoods, optimizers and
+    schedules.
+    """
+    found: dict[str, str] = {}
+    for name, node in composition.options("model").items():
+        values = OmegaConf.to_container(node, resolve=False)
+        chosen = [str(each) for each in values.pop("defaults") if re.search("loss|penalty|stabilizer", str(each))]
+        found.setdefault(str([*((key, _kind(value)) for key, value in sorted(values.items())), *chosen]), name)
+    return sorted(found.values())
+
+
+def _kind(value: Any) -> Any:
+    is_size = isinstance(value, (int, float)) and not isinstance(value, bool) and value
+    return "a size" if is_size else value
+
+
 def lecture(name: str, *more: str) -> DictConfig:
     """Compose the config of a lecture."""
     return compose("train", [f"experiment=lecture/{name}", "runtime=cpu", *more])

@@ -1,11 +1,12 @@
 """Everything that trains and scores, on a GPU that is not there: no tensor on another device, no value that is read."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
 import torch
 from fake_cuda import FakeCuda
-from helpers import compose, options, overrides
+from helpers import compose, distinct, options, overrides
 from noise import CLASSES, REAL, SIZE, Looking
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def scalars(term: Term, run: Run, batch: Batch) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", distinct())
 def test_every_model_with_its_loss(model: str) -> None:
     fake = FakeCuda()
     run = build(compose("train", overrides(model)))
@@ -78,17 +79,24 @@ def batch(game: Run) -> Batch:
 
 @pytest.mark.parametrize("name", GAMES)
 def test_every_loss_with_every_penalty_and_every_stabilizer(name: str, game: Run, batch: Batch) -> None:
+    """Each stabilizer and each penalty alone; one of the losses has all of them at once, too."""
     node, nodes = config.plain(options_of("loss")[name]), config.plain(game.cfg.loss)
-    fake, refused = FakeCuda(), []
+    fake, taken = FakeCuda(), {}
     fake.mode = batch.image.fake_mode
-    penalties = {key: config.instantiate(each, Regularizer) for key, each in nodes["penalties"].items()}
-    for stabilizer in [{}, *({key: each} for key, each in nodes["stabilizers"].items())]:
-        changing = {key: config.instantiate(each, Stabilizer) for key, each in stabilizer.items()}
-        try:
-            loss = fake.module(config.instantiate(node, Loss, penalties=penalties, stabilizers=changing))
-        except (UsageError, ValueError):  # a loss without labels, or without a threshold
-            refused += stabilizer
-            continue
+
+    def built(penalties: list[str], stabilizers: list[str]) -> Loss:
+        parts = {
+            "penalties": {key: config.instantiate(nodes["penalties"][key], Regularizer) for key in penalties},
+            "stabilizers": {key: config.instantiate(nodes["stabilizers"][key], Stabilizer) for key in stabilizers},
+        }
+        return fake.module(config.instantiate(node, Loss, **parts))
+
+    for key in nodes["stabilizers"]:
+        with contextlib.suppress(UsageError, ValueError):  # a loss without labels, or without a threshold
+            taken[key] = built([], [key])
+    assert taken and len(nodes["penalties"]) > 5
+    both = [built([*nodes["penalties"]], [*taken])] if name == "hinge" else []
+    for loss in (*taken.values(), built([*nodes["penalties"]], []), *both):
         with fake.running():
             for phase in loss.phases(game.model):  # each penalty is a term of its own
                 for term in phase.terms:
@@ -96,7 +104,6 @@ def test_every_loss_with_every_penalty_and_every_stabilizer(name: str, game: Run
                 if phase.after is not None:
                     with torch.no_grad():
                         phase.after(game.model)
-    assert len(refused) < len(nodes["stabilizers"])
 
 
 def a_cpu_tensor(score: Tensor) -> Tensor:

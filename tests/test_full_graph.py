@@ -18,7 +18,8 @@ LEFT_OUT = {
     "diagonal_bilstm_paper": "diagonal_bilstm", "gated_pixelcnn_paper": "gated_pixelcnn", "pixelcnn_paper": "pixelcnn",
     "pixelcnn_pp_paper": "pixelcnn_pp", "row_lstm_paper": "row_lstm", "toy_gan_paper": "toy_gan",
     **{f"{name}_paper": name for name in ("biggan", "lapgan", "progan", "r3gan", "stylegan", "stylegan2")},
-    "cdcgan": "acgan", "sngan": "projection", "sngan_resnet": "projection", "wgan": "dcgan",
+    "cdcgan": "acgan", "wgan": "dcgan",
+    "projection": "biggan", "sngan": "biggan", "sngan_resnet": "biggan",
     "wgan_gp_resnet": "wgan_gp",
     "kde": "",
 }  # fmt: skip

@@ -3,12 +3,14 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 from helpers import lecture, options
 
 from gancli.errors import Interrupted
 from gancli.lectures.base import FIGURE, NUMBERS, Lecture, run_lecture
 from gancli.verbs.train import train
+from gancli.views import figures
 
 LECTURES = options("experiment/lecture")
 SMALL = {
@@ -16,7 +18,7 @@ SMALL = {
     "dirac_gan": ["lecture.steps=3", "lecture.samples=4"],
     "disentanglement": ["lecture.steps=5", "lecture.batch=8", "lecture.units=4", "lecture.points=50"],
     "fgan_bounds": ["images=3000", "lecture.looks=2"],
-    "mode_collapse": ["images=256", "model.width=8", "lecture.points=50"],
+    "mode_collapse": ["images=256", "model.width=8", "lecture.points=50", "~lecture.scenes.grid25"],
     "optimal_discriminator": ["images=1000", "lecture.distances=[0,1]"],
     "parallel_lines": ["images=256", "lecture.learned=2", "lecture.points=5"],
     "pyramid": ["lecture.images=20", "lecture.shown=2"],
@@ -57,7 +59,9 @@ def test_a_lecture_is_refused_like_any_target(cli):
     assert answer.code == 2 and "refused" in answer.err
 
 
-def test_a_lecture_has_a_folder_of_its_own_and_never_writes_over_another(cli, tmp_path):
+def test_a_lecture_has_a_folder_of_its_own_and_never_writes_over_another(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda figure, path: None)  # it takes seconds
+    monkeypatch.setattr(figures, "pixels", lambda figure: np.zeros((1, 1, 3), np.uint8))
     small = ["experiment=lecture/dirac_gan", *SMALL["dirac_gan"], "runtime=cpu"]
     assert cli("train", *small).code == 0
     (folder,) = (tmp_path / "outputs" / "lecture" / "dirac_gan").iterdir()

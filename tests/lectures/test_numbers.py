@@ -119,7 +119,10 @@ def test_clipped_weights_stay_in_bounds_and_the_penalty_leaves_slopes_of_one(tmp
 
 
 def test_a_penalised_critic_near_its_optimum_is_higher_at_the_modes_than_between_them(tmp_path):
-    small = ["model.width=64", "images=400k", "~lecture.scenes.grid25", "~lecture.scenes.swiss_roll"]
+    small = [
+        "model.width=64", "images=400k", "~lecture.scenes.grid25", "~lecture.scenes.swiss_roll",
+        "~lecture.players.clipped", "lecture.titles.clipped=-",
+    ]  # fmt: skip
     found = numbers(tmp_path, "weight_clipping", *small)
     assert found["penalised"]["ring8"]["above_centre"] > 0
 

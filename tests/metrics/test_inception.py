@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import shutil
+from functools import cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -25,20 +26,20 @@ from gancli.verbs.evaluate.run import evaluate
 library = pytest.importorskip("pytorch_fid.inception")
 
 CPU = torch.device("cpu")
-N = 12  # images per folder: some of the 10 splits of IS have two
-FEW = 5  # of them for mean and covariance alone; a forward pass takes a tenth of a second per image
+N = 12, 7  # images per folder: some of the 10 splits of IS have two, and the fifth neighbour is not the last
+FEW = 3  # of them for mean and covariance alone; a forward pass takes a tenth of a second per image
 NAME = library.FID_WEIGHTS_URL.rsplit("/", 1)[-1]
 
 
-def pictures(detail: int, seed: int) -> Tensor:
-    """Smooth random colours, (N, 3, 32, 32) uint8; less detail, larger patches."""
-    noise = 255 * torch.rand(N, 3, detail, detail, generator=torch.Generator().manual_seed(seed))
+def pictures(detail: int, seed: int, n: int = 2) -> Tensor:
+    """Smooth random colours, (n, 3, 32, 32) uint8; less detail, larger patches."""
+    noise = 255 * torch.rand(n, 3, detail, detail, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(noise, size=32, mode="bicubic").clamp(0, 255).round().to(torch.uint8)
 
 
 @pytest.fixture(scope="module")
 def sets() -> tuple[Tensor, Tensor]:
-    return pictures(4, 1), pictures(9, 2)
+    return pictures(4, 1, N[0]), pictures(9, 2, N[1])
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory, sets) -> tuple[str, str]:
     return str(root / "a"), str(root / "b")
 
 
+@cache
 def prepared(weights: Path, preproc: str = "tf") -> Inception:
+    """No test changes it."""
     features = Inception(weights=str(weights), preproc=preproc)
     features.prepare(lambda: pytest.fail("looked at the data"), CPU)
     return features
@@ -131,7 +134,7 @@ def test_the_command_agrees_with_torch_fidelity_and_prdc(home, weights, folders,
         compose(
             "eval",
             [
-                f"images='{folders[0]}'", "data=folder", f"data.root='{folders[1]}'", *whole, f"batch_size={N}",
+                f"images='{folders[0]}'", "data=folder", f"data.root='{folders[1]}'", *whole, f"batch_size={max(N)}",
                 "features=inception", f"features.weights='{weights}'",
                 "metrics=[fid,is,kid,precision_recall,density_coverage]",
             ],
@@ -146,8 +149,8 @@ def test_the_command_agrees_with_torch_fidelity_and_prdc(home, weights, folders,
         for i, pixels in enumerate(ordered):
             Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / name / f"{i:03d}.png")
     theirs = torch_fidelity.calculate_metrics(
-        input1=names[0], input2=names[1], fid=True, isc=True, kid=True, kid_subset_size=N // 2, prc=True,
-        prc_neighborhood=3, batch_size=N, samples_shuffle=False, cuda=False, cache=False, verbose=False,
+        input1=names[0], input2=names[1], fid=True, isc=True, kid=True, kid_subset_size=min(N) // 2, prc=True,
+        prc_neighborhood=3, batch_size=max(N), samples_shuffle=False, cuda=False, cache=False, verbose=False,
         save_cpu_ram=True, feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
     )  # fmt: skip
     assert theirs["frechet_inception_distance"] > 10 and theirs["inception_score_mean"] > 1.001
@@ -194,7 +197,7 @@ def test_grey_is_three_equal_planes_and_batches_do_not_matter(weights) -> None:
 def test_a_run_around_it_notices_nothing(weights) -> None:
     before, loader = torch.get_rng_state(), library.load_state_dict_from_url
     with torch.autocast("cpu", torch.bfloat16):
-        features = prepared(weights)
+        features = prepared.__wrapped__(weights)
         inside, _ = features(pictures(4, 1)[:1])
     assert torch.equal(torch.get_rng_state(), before) and library.load_state_dict_from_url is loader
     assert torch.equal(inside, features(pictures(4, 1)[:1])[0]) and not inside.requires_grad
