@@ -43,6 +43,7 @@ RECIPES: dict[str, list[str]] = {
     "cdcgan": ["model=cdcgan", SMALL],
     "acgan": ["model=acgan"],
     "projection": ["model=projection", SMALL],
+    **{name: [f"model={name}"] for name in ("lapgan", "progan", "stylegan", "stylegan2", "biggan", "r3gan")},
 }
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
 METRICS = ["fid", "precision_recall"]
