@@ -103,6 +103,7 @@ class Verb:
         inherited: returns the values that the checkpoint's config provides, given that config and a function that tells
             whether a key is set on the command line.
         makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
+        extends: the verb whose keys this one's dataclass inherits; the yaml of that verb gives them their values.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Verb:
     checkpoint: str | None = None
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
     makes_runs: bool = False
+    extends: str | None = None
 
     @property
     def several(self) -> bool:
