@@ -22,7 +22,7 @@ from gancli.verbs.bench import textbook
 Way = Callable[[], int]  # trains for one step, and returns the number of images seen
 BARE, TEXTBOOK = "bare", "textbook"
 TUTORIAL = ("runtime.precision=fp32", "runtime.channels_last=false", "runtime.compile=false")
-PROCESS = ("device", "deterministic", "threads", "unpack_gib")  # keys of runtime that hold for the whole process
+PROCESS = ("device", "deterministic", "threads", "tf32", "unpack_gib")  # of runtime: they hold for the whole process
 PLAYERS = [("discriminator",), ("generator",)]
 
 
