@@ -28,7 +28,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 class Work(TorchDispatchMode):
     """Counts what operators do, backward passes included, while it is active.
 
-    - `operators`: calls of operators that compute something, so no views. A compiled function counts as none.
+    - `operators`: calls of operators that compute something, so no views.
     - `flops`: floating-point operations of products of matrices and of convolutions, 2 m n k for a product, by torch's
       own formulas (torch.utils.flop_counter).
     - `bytes`: what operators read and write if each reads its arguments once and writes its results once. What caches
