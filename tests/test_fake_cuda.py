@@ -25,7 +25,6 @@ from gancli.metrics.base import SetInfo
 from gancli.metrics.classifier import Classifier
 from gancli.metrics.features import Features
 from gancli.metrics.inception import Inception
-from gancli.metrics.kept import Hashes, KeptPixels
 from gancli.metrics.points import Coordinates, NearestMode
 from gancli.metrics.raw import RawPixels
 from gancli.metrics.registry import METRICS
@@ -38,7 +37,6 @@ CUDA = torch.device("cuda", 0)
 ADVERSARIAL = [n for n, node in options_of("loss").items() if issubclass(target_class(node, Loss), AdversarialLoss)]
 GAMES = [name for name in ADVERSARIAL if name != "acgan"]  # those whose model is a DCGAN; acgan's is in MODELS
 PARTS = [f"{group}=[{','.join(options(group))}]" for group in ("penalty", "stabilizer")]
-TO_HOST = {Hashes, KeptPixels}  # statistics that copy each batch to the host
 
 
 def faked(run: Run, fake: FakeCuda) -> Batch:
@@ -148,8 +146,8 @@ def test_every_statistic_takes_a_batch_of_the_gpu() -> None:
     said = {name: fake.tensor(each) for name, each in said.items()}
     steps = {"w": fake.tensor(nats), "z": fake.tensor(nats)}
     batch = Scored(*map(fake.tensor, tensors), likelihood, steps, said)
-    assert kinds > TO_HOST
-    for kind in sorted(kinds - TO_HOST, key=lambda each: each.__name__):
+    assert len(kinds) > 10
+    for kind in sorted(kinds, key=lambda each: each.__name__):
         with fake.running(strict=False):
             statistic = kind.of(SetInfo(64, SIZE * SIZE, CLASSES, CUDA))
             statistic.add(batch), statistic.add(batch)

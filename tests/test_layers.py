@@ -30,8 +30,14 @@ ROOMS: dict[str, set[str]] = {
 LOOSE = {"__init__", "errors", "files", "folders", "structure", "console", "ranges"}
 # Third-party package -> the only modules that may import it.
 ONLY = {
-    "hydra": {"cli", "config", "config.composition"},
-    "omegaconf": {"cli", "config", "config.composition", "api"},  # api: as the type of what it returns
+    "hydra": {"cli", "config", "config.composition", "config.variants"},
+    "omegaconf": {
+        "cli",
+        "config",
+        "config.composition",
+        "config.variants",
+        "api",
+    },  # api: its return type
     "tensorboard": {"training.tracker"},
     "torch.utils.tensorboard": {"training.tracker"},
     "torch.distributed": {"training.runtime"},

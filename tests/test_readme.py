@@ -27,6 +27,7 @@ SMOKE = {  # appended: the last value of a key wins
     "project": ["steps=3", "runtime=cpu"],
     "report": [],
     "doctor": [],
+    "bench": ["seconds=0.001", "batch_size=8", "runtime=cpu"],
     "help": [],
 }
 

@@ -107,6 +107,8 @@ def _setting(word: str, paths: Collection[str]) -> str:
     # Hydra's grammar stops at ~ ( = and others. Commas mean a sweep, unless a path with them exists.
     if _is_there(value) or not re.search(r"[,(\[]", value):
         return f"{key}={quote(value)}"
+    if re.fullmatch(r"\[[^\[\](){}'\"]*=[^\[\](){}'\"]*\]", value):  # a list without quotes of its own
+        return f"{key}=[{','.join(quote(each.strip()) for each in value[1:-1].split(','))}]"
     return word
 
 

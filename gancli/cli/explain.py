@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gancli.errors import did_you_mean
+from gancli.errors import counted, did_you_mean
 
 _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
@@ -62,8 +62,15 @@ def out_of_memory(error: BaseException, cfg: Any) -> str | None:
     size = (cfg or {}).get("batch_size")
     if not size or size < 2:
         return "out of memory; use a smaller model or data.size"
-    parts = f", or accumulate={2 * cfg['accumulate']} for the same updates" if "accumulate" in cfg else ""
-    return f"out of memory with batch_size={size}; try batch_size={size // 2}{parts}"
+    parts = cfg.get("accumulate")
+    if parts is None:
+        return f"out of memory with batch_size={size}; try batch_size={size // 2}"
+    more = [number for number in range(2 * parts, size + 1) if size % number == 0]  # it must divide the batch
+    if not more:
+        return f"out of memory with {counted(size // parts, 'image')} at a time; use a smaller model or data.size"
+    smaller = f"batch_size={size // 2}, or " if size // 2 % parts == 0 else ""
+    beside = f" accumulate={parts}" if parts > 1 else ""
+    return f"out of memory with batch_size={size}{beside}; try {smaller}accumulate={more[0]} for the same updates"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

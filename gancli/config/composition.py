@@ -155,7 +155,9 @@ def _stamp() -> str:
 def _keys(verb: str) -> str:
     """Return the root keys of a verb as its yaml explains them, for ``gancli <verb> --help``."""
     text = (conf_dir() / f"{verb}.yaml").read_text(encoding="utf-8")
-    return text.partition("\n# The keys:\n")[2].partition("\nhydra:")[0].rstrip()
+    own = text.partition("\n# The keys:\n")[2].partition("\nhydra:")[0].rstrip()
+    base = VERBS[verb].extends
+    return f"{own}\n\nThe keys of gancli {base}:\n\n{_keys(base)}" if base else own
 
 
 def _examples(verb: str) -> str:
@@ -167,10 +169,11 @@ def _examples(verb: str) -> str:
 def _groups(verb: str) -> str:
     """Return the groups that a verb accepts and their options, under a title, for ``gancli <verb> --help``."""
     loader, keys = GlobalHydra.instance().config_loader(), {each.name for each in fields(VERBS[verb].keys)}
+    trains = VERBS[verb].makes_runs or VERBS[verb].extends
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
-            if not parent and not VERBS[verb].makes_runs and name not in keys:
+            if not parent and not trains and name not in keys:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
@@ -225,7 +228,11 @@ def _store_inner(group: str, key: str, name: str) -> None:
 
 @cache
 def _store_schema(verb: str) -> None:
-    _store(verb, _schema(VERBS[verb].keys), group=SCHEMAS)
+    node = structured(VERBS[verb].keys)
+    if base := VERBS[verb].extends:
+        values = cast("DictConfig", OmegaConf.load(conf_dir() / f"{base}.yaml"))
+        node.merge_with({each.name: values[each.name] for each in fields(VERBS[base].keys) if each.name in values})
+    _store(verb, node, group=SCHEMAS)
 
 
 def _store(name: str, node: Any, **where: str) -> None:
@@ -262,7 +269,8 @@ def mended_hydra() -> Iterator[None]:
         yield
 
 
-def _schema(root: type[Any]) -> DictConfig:
+def structured(root: type[Any]) -> DictConfig:
+    """Return the typed config of a verb's dataclass of keys, most of them without a value."""
     node = OmegaConf.structured(root)
     if any(
         each.name == "optimizer" for each in fields(root)

@@ -25,7 +25,7 @@ class Memorisation(Metric):
     values = {"auth_pct": True, "copy_rate": False, "duplicate_rate": False}
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
-        hashes, seen = sets[GENERATED][Hashes].list, set(sets[TRAIN][Hashes].list)
+        hashes, seen = sets[GENERATED][Hashes].hashes(), set(sets[TRAIN][Hashes].hashes())
         return {
             "auth_pct": auth_pct(sets[GENERATED][KeptFeatures].rows(), sets[TRAIN][KeptFeatures].rows()),
             "copy_rate": sum(each in seen for each in hashes) / len(hashes),

@@ -18,6 +18,7 @@ from gancli.nn.stepper import Stepper
 log = logging.getLogger("gancli")
 
 MOST_BYTES = 256 * 2**20  # the largest pixel sampler that is kept for the next batch; a larger one captures nothing
+MOST_OF_A_GPU = 16  # on a GPU, up to this part of its memory: 5 GiB of 80
 NODES = 20_000  # of a CUDA graph, about
 
 
@@ -173,6 +174,13 @@ def fixed_point(
             return image
 
 
+def most_bytes(device: torch.device) -> int:
+    """Return the size below which a pixel sampler is kept for the next batch."""
+    if device.type != "cuda":
+        return MOST_BYTES
+    return max(MOST_BYTES, torch.cuda.get_device_properties(device).total_memory // MOST_OF_A_GPU)
+
+
 class Kept:
     """The plans and the last pixel sampler, kept for the model's next batch; copies of the model start empty."""
 
@@ -186,7 +194,7 @@ class Kept:
             return self.last[1]
         self.last = None  # free its memory before another one is made
         pixel_sampler = make()
-        if pixel_sampler.stepper.nbytes() < MOST_BYTES:
+        if pixel_sampler.stepper.nbytes() < most_bytes(pixel_sampler.noise.device):
             self.last = key, pixel_sampler
         return pixel_sampler
 

@@ -11,7 +11,7 @@ class Kernel(ABC):
     """A distribution around a point of [0, 1]^D with one bandwidth h."""
 
     density = True  # False: a probability of points of {0, 1}^D
-    grid: Tensor  # candidate bandwidths, ascending
+    grid: Tensor  # candidate bandwidths, ascending; on the CPU, whatever the default device where it is imported
 
     @abstractmethod
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Kernel(ABC):
 class Gaussian(Kernel):
     """N(y, h^2 I); its distance is the squared Euclidean one."""
 
-    grid = torch.logspace(-2, 0, 41, dtype=torch.float64)
+    grid = torch.logspace(-2, 0, 41, dtype=torch.float64, device="cpu")
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         # |x|^2 + |y|^2 - 2xy avoids an N x M x D tensor; in float64 the cancellation is negligible.
@@ -46,7 +46,8 @@ class Gaussian(Kernel):
 class Box(Kernel):
     """Uniform on the cube of side h around y (Parzen 1962); its distance is the maximum norm."""
 
-    grid = torch.logspace(-2, math.log10(2), 41, dtype=torch.float64)  # at 2, every cube contains all of [0, 1]^D
+    # At 2, every cube contains all of [0, 1]^D.
+    grid = torch.logspace(-2, math.log10(2), 41, dtype=torch.float64, device="cpu")
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y, p=math.inf)
@@ -62,7 +63,7 @@ class AitchisonAitken(Kernel):
     """Flip each bit of y with probability h < 1/2 (Aitchison & Aitken 1976); its distance is the Hamming distance."""
 
     density = False
-    grid = torch.logspace(-3, math.log10(0.49), 41, dtype=torch.float64)
+    grid = torch.logspace(-3, math.log10(0.49), 41, dtype=torch.float64, device="cpu")
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.addmm(x.sum(1, keepdim=True) + y.sum(1), x, y.T, alpha=-2)

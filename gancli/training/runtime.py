@@ -43,8 +43,11 @@ class Runtime:
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
         device = _device(cfg.device)
+        torch.backends.cudnn.allow_tf32 = cfg.tf32 != "none"
+        torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
         precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
-        return cls(device, precision, None if cfg.channels_last == "auto" else cfg.channels_last, cfg.compile)
+        formats = {"auto": None, "gpu": device.type == "cuda"}
+        return cls(device, precision, formats.get(cfg.channels_last, cfg.channels_last), cfg.compile)
 
     @property
     def is_main(self) -> bool:

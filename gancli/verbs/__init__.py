@@ -19,6 +19,7 @@ _LISTED = {
     "project": ("gancli.verbs.project.verb", "find the latents of real pictures by optimisation, for any GAN"),
     "report": ("gancli.verbs.report.verb", "compare runs in one table, with curves and samples"),
     "doctor": ("gancli.verbs.doctor", "tell what went wrong in a run, since when, and what to try"),
+    "bench": ("gancli.verbs.bench.verb", "measure how fast a config trains, and where time and memory go"),
 }
 SUMMARIES = {name: summary for name, (_, summary) in _LISTED.items()}
 

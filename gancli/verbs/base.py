@@ -15,6 +15,7 @@ MISSING: Any = "???"  # OmegaConf's marker for a value that a yaml or the comman
 
 Device = Enum("Device", ["auto", "cpu", "cuda"])
 Precision = Enum("Precision", ["auto", "fp32", "bf16"])
+Tf32 = Enum("Tf32", ["convolutions", "all", "none"])
 Split = Enum("Split", ["train", "validation", "test"])
 
 
@@ -37,7 +38,7 @@ def between(low: int, high: int) -> Range:
 
 POSITIVE = Range(lambda value: value >= 1, "must be 1 or more")
 BATCH = between(1, 2**20)  # images at a time
-SWITCH = Range(lambda value: value in (True, False, "auto"), "must be auto, true or false")
+SWITCH = Range(lambda value: value in (True, False, "auto", "gpu"), "must be auto, gpu, true or false")
 SEED = Range(lambda value: 0 <= value < 2**63, "must be from 0 to 2**63 - 1")
 
 
@@ -75,6 +76,7 @@ class Runtime:
     compile: bool = MISSING
     deterministic: bool = MISSING
     threads: int | None = key(between(1, 1024))
+    tf32: Tf32 = Tf32.convolutions
     unpack_gib: float = key(Range(lambda value: 0 < value <= 2**20, "must be above 0, in GiB"), 2.0)
 
 
@@ -103,6 +105,7 @@ class Verb:
         inherited: returns the values that the checkpoint's config provides, given that config and a function that tells
             whether a key is set on the command line.
         makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
+        extends: the verb whose keys this one's dataclass inherits; the yaml of that verb gives them their values.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Verb:
     checkpoint: str | None = None
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
     makes_runs: bool = False
+    extends: str | None = None
 
     @property
     def several(self) -> bool:

@@ -9,10 +9,11 @@ the same operations with and without it (tests/training/doctor/test_measurements
 import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from bench_loop import seconds
 
 from gancli.config import compose
 from gancli.training.build import build
@@ -21,6 +22,15 @@ from gancli.training.tracker import Tracker
 
 ROUNDS = 9
 SHAPE = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam"]
+
+
+def seconds(step: Callable[[], None], steps: int) -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def share(name: str, steps: int, *more: str) -> None:

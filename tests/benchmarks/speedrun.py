@@ -14,12 +14,10 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import textbook
 import torch
 
 import gancli
@@ -27,6 +25,8 @@ from gancli.config import compose
 from gancli.training.build import build
 from gancli.training.run import run_turn
 from gancli.training.tracker import Tracker
+from gancli.verbs.bench import textbook
+from gancli.verbs.bench.timing import interleaved
 from gancli.views import figures
 
 SMALL = "model.width=32"
@@ -59,16 +59,10 @@ def rates(names: list[str], told: Any) -> dict[str, float]:
     """Return the images/s of each recipe, the median of rounds in turns."""
     folder = told.out / "machine"
     steps = {name: _textbook_step(name, told) if name in TEXTBOOK else _step(name, told, folder) for name in names}
-    found: dict[str, list[float]] = {name: [] for name in names}
     for step in steps.values():
         for _ in range(3):
             step()
-    for _ in range(ROUNDS):
-        for name, step in steps.items():
-            start, images = time.perf_counter(), 0
-            while time.perf_counter() - start < SECONDS:
-                images += step()
-            found[name].append(images / (time.perf_counter() - start))
+    found = interleaved(steps, rounds=ROUNDS, seconds=SECONDS, wait=lambda: None)  # every step ends with a tick
     return {name: statistics.median(each) for name, each in found.items()}
 
 

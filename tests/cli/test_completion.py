@@ -38,6 +38,8 @@ def offers(cli, monkeypatch: pytest.MonkeyPatch):
         ("gancli eval ema=", {"ema=true", "ema=false"}),
         ("gancli eval ckpt=", {"ckpt=latest"}),
         ("gancli train resume=", {"resume=latest"}),
+        ("gancli bench ", {"compare=", "profile=", "model=", "model.", "batch_size="}),
+        ("gancli bench profile=", {"profile=true"}),
     ],
 )
 def test_what_is_offered(offers, line: str, some: set[str]) -> None:
@@ -49,7 +51,7 @@ def test_all_metrics_are_offered(offers, key: str) -> None:
     assert offers(f"gancli {key}=") == [f"{key.split()[1]}={name}" for name in METRICS]
 
 
-@pytest.mark.parametrize("verb", ["train", "eval", "sample", "complete", "project", "report", "doctor"])
+@pytest.mark.parametrize("verb", ["train", "eval", "sample", "complete", "project", "report", "doctor", "bench"])
 def test_no_internals_are_offered(offers, verb: str) -> None:
     hidden = [*folders.INTERNAL, "likelihood", "generator", *(["data", "experiment"] if verb == "report" else [])]
     offered = offers(f"gancli {verb} ")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gancli.cli.explain import out_of_memory
+
 WRONG = [
     # (command line, what the line must say)
     ("tran", "did you mean 'train'?"),
@@ -136,3 +138,20 @@ def test_reading_a_config_with_a_wrong_value_names_the_key(cli, tmp_path: Path) 
 def test_a_refused_run_takes_no_folder_away_in_which_the_user_stands(cli, tmp_path):
     answer = cli("train", "data=fake", "loss=nll", "hydra.run.dir=run", "runtime=cpu")
     assert answer.code == 2 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "batch, parts, says",
+    [
+        (64, None, "with batch_size=64; try batch_size=32"),
+        (64, 1, "with batch_size=64; try batch_size=32, or accumulate=2 for the same updates"),
+        (100, 4, "with batch_size=100 accumulate=4; try accumulate=10 for the same updates"),  # neither 50 / 4 nor 8
+        (64, 32, "with batch_size=64 accumulate=32; try batch_size=32, or accumulate=64 for the same updates"),
+        (64, 64, "with 1 image at a time; use a smaller model or data.size"),
+        (7, 1, "with batch_size=7; try batch_size=3, or accumulate=7 for the same updates"),
+        (1, 1, "; use a smaller model or data.size"),
+    ],
+)
+def test_what_is_proposed_when_memory_is_short_can_be_typed(batch: int, parts: int | None, says: str) -> None:
+    given = {"batch_size": batch} | ({} if parts is None else {"accumulate": parts})
+    assert out_of_memory(MemoryError(), given) == f"out of memory{says if says[0] == ';' else ' ' + says}"

@@ -26,7 +26,7 @@ def test_answers_before_verbs_import_no_hydra(argv: list[str]) -> None:
 
 def test_a_verb_is_imported_when_it_is_asked_for() -> None:
     """All of them together would take a sixth of the help's time."""
-    declared = {f"gancli.verbs.{name}" for name in ("train", "doctor", "report.verb", "evaluate.verb")}
+    declared = {f"gancli.verbs.{name}" for name in ("train", "doctor", "report.verb", "evaluate.verb", "bench.verb")}
     assert not declared & modules_after("--help")
     assert declared & modules_after("doctor", "runs=3", "--cfg", "job") == {"gancli.verbs.doctor"}
 
@@ -55,7 +55,7 @@ def test_help_and_version(cli) -> None:
     assert cli("--version").out == f"gancli {__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor"])
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor", "bench"])
 def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
     answer = cli(name, "--help")
     assert answer.code == 0

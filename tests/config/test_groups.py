@@ -55,7 +55,7 @@ def test_the_form_of_a_first_line_can_be_missed() -> None:
     assert verbs_of("The data. Read by train, eval and sample.") == {"train", "eval", "sample"}
     for wrong in ("The data.", "The data. Read by train eval.", "the data. Read by train.", "Read by train."):
         assert verbs_of(wrong) == set()
-    assert readers("data") == {"train", "eval"} and readers("internal/recipe") == {"train"}
+    assert readers("data") == {"train", "eval", "bench"} and readers("internal/recipe") == {"train", "bench"}
 
 
 def test_the_readme_and_the_help_show_the_same_lines(cli) -> None:

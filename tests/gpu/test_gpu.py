@@ -1,5 +1,7 @@
 """What only a GPU can show. `make gpu-check` runs these; without a CUDA device they skip."""
 
+import json
+
 import pytest
 import torch
 from helpers import overrides, run
@@ -69,11 +71,19 @@ def test_a_cuda_checkpoint_resumes_and_evaluates_on_the_cpu(tmp_path):
 
 
 def test_memory_is_reported(tmp_path):
-    import json
-
     run(tmp_path, "runtime=cuda", "images=32", "log.every=16")
     row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert row["runtime/memory_gib"] > 0
+
+
+def test_bench_counts_kernels_and_memory(tmp_path):
+    from gancli.verbs.bench.run import bench
+
+    words = [word for word in overrides("dcgan", "runtime=cuda", "seconds=0.1") if not word.startswith("samples.")]
+    values = bench(compose("bench", [*words, "compare=[bare,textbook]", "profile=true"]), tmp_path)
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["work"]["kernels"] > 50 and found["memory"]["kind"] == "max_memory_allocated"
+    assert 0 < values["flops_share"] < 1 and 0 < values["peak_memory_gib"] and "times/bare" in values
 
 
 def test_samplers_draw_the_same_images_and_the_cached_ones_are_one_graph():

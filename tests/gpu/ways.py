@@ -2,19 +2,19 @@
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-import textbook
-import torch
-from bench_loop import bare
 from helpers import compose
 
 from gancli.training.build import build
 from gancli.training.loop import run_turn
 from gancli.training.run import Run
+from gancli.verbs.bench import textbook
+from gancli.verbs.bench.loops import bare
+from gancli.verbs.bench.timing import interleaved
 
 PLAIN = ["penalty=[]", "optimizer=adam", "schedule=constant", "data=fake", "data.n=10000"]  # what bare() does, too
 BENCHED = {  # name: settings, batch, whether bare() is the same training
@@ -66,18 +66,11 @@ def ways(told: argparse.Namespace, name: str) -> dict[str, Step]:
     found = {"gancli": ours(told, name)}
     if is_plain:
         twin = made(told, settings, batch)
-        pixels = torch.from_numpy(np.array(twin.source.split("train").pixels))
-        step = bare(twin, pixels.to(told.device), batch, 2e-4)
-
-        def plain() -> int:
-            with twin.runtime.autocast():
-                step()
-            return batch
-
-        found["bare"] = plain
+        found["bare"] = bare(twin)
     if name == "dcgan-32":
         for workers in (0, 2):
-            training = textbook.train(pixels.numpy(), workers, told.device)
+            pixels = np.array(twin.source.split("train").pixels)
+            training = textbook.train(pixels, workers, told.device)
             found[f"textbook, {workers} workers"] = lambda each=training: next(each) and textbook.BATCH
     return found
 
@@ -85,7 +78,6 @@ def ways(told: argparse.Namespace, name: str) -> dict[str, Step]:
 def rates(steps: dict[str, Step], told: argparse.Namespace, wait: Callable[[Any], None]) -> dict[str, Any]:
     """Return images per second of each way: medians over interleaved rounds, all rounds, and what failed."""
     rounds, length, warm = (1, 0.01, 1) if told.quick else (5, 1.0, 5)
-    found: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
     for name, step in list(steps.items()):
         try:
@@ -94,16 +86,7 @@ def rates(steps: dict[str, Step], told: argparse.Namespace, wait: Callable[[Any]
         except Exception as error:  # one way that fails is a result; the others go on
             failed[name] = f"{type(error).__name__}: {error}"[:400]
             del steps[name]
-    for _ in range(rounds):
-        for name, step in steps.items():
-            wait(told)
-            start, images, turns = time.perf_counter(), 0, 0
-            while time.perf_counter() - start < length:
-                images, turns = images + step(), turns + 1
-                if turns % 20 == 0:
-                    wait(told)  # else the queue of launches would grow beyond the round
-            wait(told)
-            found.setdefault(name, []).append(images / (time.perf_counter() - start))
+    found = interleaved(steps, rounds=rounds, seconds=length, wait=partial(wait, told))
     return {
         "images_per_s": {name: round(statistics.median(each), 1) for name, each in found.items()},
         "rounds": found, "failed": failed,

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import runpy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from sklearn.neighbors import KernelDensity
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.kde import KDE
+from gancli.nn import kernels
 from gancli.training import checkpoint
 
 PLANE = ImageSpec(1, 1, 2)
@@ -156,3 +158,11 @@ def test_one_image_needs_a_number():
     with pytest.raises(UsageError, match="needs 2 images"):
         fitted(pixels=points(1))
     assert fitted(pixels=points(1), bandwidth=0.1).log_prob(as_image(torch.rand(1, 2))).isfinite()
+
+
+def test_the_grid_is_there_also_if_its_file_is_imported_where_nothing_is_allocated():
+    """As by a checkpoint of the model, whose size is found out on the device meta."""
+    with torch.device("meta"):
+        found = runpy.run_path(kernels.__file__)
+    for name in ("Gaussian", "Box", "AitchisonAitken"):
+        assert torch.equal(found[name].grid, getattr(kernels, name).grid)

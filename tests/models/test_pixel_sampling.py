@@ -1,6 +1,7 @@
 """Samplers of pixel models on any device: which precision they compute in, and how their steps become graphs."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,3 +52,19 @@ def test_the_steps_of_a_sampler_are_split_into_graphs_of_a_limited_size(monkeypa
                 sampler._draw(part)
             assert torch.equal(sampler.stepper.images(), model.from_noise(noise, sampler="naive"))
     assert drawn[0] == 1 < drawn[1] < drawn[2] == len(sampler.rows[0])
+
+
+def test_a_large_gpu_keeps_larger_samplers(monkeypatch):
+    """Else a sampler of many images would capture nothing, since only a kept one draws a second batch."""
+    memory = 80 * 2**30
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
+    assert pixel_sampling.most_bytes(torch.device("cuda")) == memory // pixel_sampling.MOST_OF_A_GPU
+    memory = 2**30
+    assert pixel_sampling.most_bytes(torch.device("cuda")) == pixel_sampling.MOST_BYTES
+    assert pixel_sampling.most_bytes(torch.device("cpu")) == pixel_sampling.MOST_BYTES
+    model = make(SMALL, ImageSpec(1, 5, 5, levels=2), Bernoulli)
+    for most, kept in ((10**9, True), (1, False)):
+        monkeypatch.setattr(pixel_sampling, "MOST_BYTES", most)
+        model._kept.last = None
+        model.from_noise(model.noise(2), sampler="wavefront")
+        assert (model._kept.last is not None) == kept

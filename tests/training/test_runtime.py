@@ -22,6 +22,7 @@ def settings(**changes):
         "compile": False,
         "deterministic": False,
         "threads": None,
+        "tf32": "convolutions",
         "unpack_gib": 2.0,
     }
     return SimpleNamespace(**plain | changes)
@@ -76,6 +77,19 @@ def test_automatic_values_follow_the_chip_and_the_network(monkeypatch):
     nets[1].channels_last_pays = True
     formats = [runtime.place(net).weight.is_contiguous(memory_format=torch.channels_last) for net in nets]
     assert formats == [False, True]
+
+
+def test_a_gpu_has_its_own_default_of_the_memory_format(monkeypatch):
+    assert Runtime.from_config(settings(channels_last="gpu")).channels_last is False
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Runtime.from_config(settings(channels_last="gpu", device="auto")).channels_last is True
+
+
+@pytest.mark.parametrize("tf32", ["none", "all", "convolutions"])  # torch's own is the last
+def test_tf32_is_set_for_the_process(tf32):
+    Runtime.from_config(settings(tf32=tf32))
+    assert torch.backends.cudnn.allow_tf32 is (tf32 != "none")
+    assert torch.backends.cuda.matmul.allow_tf32 is (tf32 == "all")
 
 
 def test_what_is_drawn_undisturbed_changes_nothing():
