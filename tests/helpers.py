@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancli.config import check, composition, conf_dir
+from gancli.config import check, composition, conf_dir, groups
 from gancli.losses.penalties import PenaltyInputs
 from gancli.models.base import Model
 from gancli.models.translation import Translation
@@ -141,7 +141,7 @@ def distinct() -> list[str]:
     schedules.
     """
     found: dict[str, str] = {}
-    for name, node in composition.options("model").items():
+    for name, node in groups.options("model").items():
         values = OmegaConf.to_container(node, resolve=False)
         chosen = [str(each) for each in values.pop("defaults") if re.search("loss|penalty|stabilizer", str(each))]
         found.setdefault(str([*((key, _kind(value)) for key, value in sorted(values.items())), *chosen]), name)

@@ -35,6 +35,7 @@ ONLY = {
         "cli",
         "config",
         "config.composition",
+        "config.groups",
         "config.variants",
         "api",
     },  # api: its return type

@@ -15,11 +15,12 @@ from yaml import YAMLError
 from gancli.config import composition, kinds, plain_yaml, schema, targets
 from gancli.config.annotations import anneals
 from gancli.config.check import check_keys, check_nodes, check_target, check_used
-from gancli.config.composition import conf_dir, options
+from gancli.config.groups import options
 from gancli.config.legacy import renewed
 from gancli.config.sampling import check_sampling, offering
 from gancli.config.schema import parse_count
 from gancli.errors import UsageError
+from gancli.folders import conf_dir
 from gancli.nn import annealed
 from gancli.verbs import VERBS
 from gancli.verbs.base import Runtime

@@ -184,19 +184,6 @@ def _groups(verb: str) -> str:
     return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
 
 
-def options(group: str) -> dict[str, DictConfig]:
-    """Return the options of a group by name: the shipped yaml files and the user's own."""
-    files = [file for folder in (conf_dir(), *user_folders()) for file in sorted((folder / group).glob("*.yaml"))]
-    parsed = {file.stem: _parsed(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files}
-    return {name: cast("DictConfig", OmegaConf.create(values)) for name, values in parsed.items()}
-
-
-@cache  # a training asks for all views again and again
-def _parsed(file: Path, changed: int, size: int) -> Any:
-    """Return the plain content of a yaml file, which is read again where it changed."""
-    return OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-
-
 def setup(verb: str) -> None:
     """Register a verb's schema, and the resolvers and the search path, with Hydra; idempotent."""
     # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.

@@ -5,7 +5,7 @@ from typing import Any
 
 from gancli.config import targets
 from gancli.config.check import check_arguments
-from gancli.config.composition import options
+from gancli.config.groups import options
 from gancli.errors import UsageError
 
 
