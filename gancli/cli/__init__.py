@@ -149,6 +149,8 @@ def once(job: Job, flags: list[str], settings: list[str]) -> int:
         try:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
             code = 0
+        except composition.Refused as refused:
+            raise refused.error from None
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if code and not job.called:  # Hydra itself refused the command line

@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gancli.config import naming
+from gancli.errors import UsageError
 from gancli.folders import INTERNAL, conf_dir, outputs, user_folders
 from gancli.verbs import VERBS
 from gancli.verbs.base import leaves
@@ -48,6 +49,14 @@ class UserConf(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in user_folders():
             search_path.append("gancli-user", f"file://{folder}")
+
+
+class Refused(BaseException):
+    """A sweep cannot begin. Of an Exception in a callback Hydra would make a warning, and go on."""
+
+    def __init__(self, error: UsageError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class SweepFolder(Callback):
@@ -78,7 +87,10 @@ class SweepFolder(Callback):
         SweepFolder.name = naming.newest(outputs() / "sweep", name, new=SweepFolder.new)
         folder = Path(config.hydra.sweep.dir).resolve()
         if SweepFolder.opens is not None:
-            SweepFolder.opens(config, folder)
+            try:
+                SweepFolder.opens(config, folder)
+            except UsageError as error:
+                raise Refused(error) from error
         SweepFolder.folder = folder
 
 

@@ -72,14 +72,15 @@ class Drawn(Lines):
 def table(running: Sequence[Child], told: str, now: float) -> "Table":
     """Return a table with a line per running job: its name, its time, and what it said last."""
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, caption=told, caption_justify="left")
-    for head in ("job", "time"):
-        drawn.add_column(head, no_wrap=True)
-    drawn.add_column("", no_wrap=True, overflow="ellipsis")
+    drawn = Table(box=None, pad_edge=False, expand=True, caption=told, caption_justify="left")
+    drawn.add_column("job", no_wrap=True, min_width=max((len(child.name) for child in running), default=1))
+    drawn.add_column("time", no_wrap=True, min_width=len("time") + 2)
+    drawn.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     for child in sorted(running, key=lambda each: each.slot):
         spent = int(now - child.started)
-        drawn.add_row(child.name, f"{spent // 60}:{spent % 60:02}", child.line)
+        drawn.add_row(Text(child.name), f"{spent // 60}:{spent % 60:02}", Text(child.line))
     return drawn
 
 
