@@ -33,6 +33,9 @@ Groups, chosen by group=option:
 
 {groups}
 
+A sweep: gancli train -m model=dcgan,wgan seed=1,2,3. The same command again goes on with it: jobs that are done
+stay, half-done ones resume, the others run; sweep=new begins another one. launcher.slots=4 runs four jobs at a
+time; auto, as many as there are GPUs, or cores.
 gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
 Your own options lie in conf/ here, or in the folders of GANCLI_CONF; settings of this machine in
 conf/local/default.yaml, such as runtime: {{device: cpu, threads: 4}}. Runs go into outputs/, or GANCLI_OUTPUTS.

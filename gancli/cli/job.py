@@ -101,7 +101,7 @@ class Job:
             print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
             return None
         if self.handed:
-            return record.values
+            return record.values | {"config": digest}
         if sweeps:
             begun = VERBS[self.verb].makes_runs and record.is_half_done(digest)
             if begun:

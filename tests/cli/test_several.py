@@ -116,6 +116,8 @@ def test_names_that_hold_no_run(cli, sweep: Path) -> None:
     assert answer.code == 2 and "no checkpoint or run folder at nowhere" in answer.err
     answer = cli("eval", "nowhere/*", *QUICK)
     assert answer.code == 2 and "nowhere/*: no run there" in answer.err
+    answer = cli("sample", "ckpt=outputs/sweep/s", "n=1")
+    assert answer.code == 2 and "holds 4 runs; name one of them, such as outputs/sweep/s/seed-0+mod" in answer.err
     answer = cli("eval", "-m", "outputs/sweep/s", "seed=0,1", *QUICK)
     assert answer.code == 2 and "4 checkpoints" in answer.err
     for file in sweep.glob("seed-0*/checkpoints/*.pt"):

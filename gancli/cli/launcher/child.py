@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-GRACE = 3.0  # seconds that an orphan has to finish its step and to save
+GRACE = 2.0  # seconds that an orphan has to finish its step and to save
 
 # sys.path is that of the launcher: its first entry is not always the folder that a process is started in.
 PROGRAM = (

@@ -90,7 +90,8 @@ class Child:
             self.process.stdin.close()
         code = self.process.returncode
         code, own = self.process.returncode, status.read(self.folder)
-        if own is None or code < 0 or 0 < code <= 128:
+        done = own is not None and (own["state"], own.get("config")) == ("done", self.facts["config"])
+        if own is None or not done and (code < 0 or 0 < code <= 128):  # else it was killed after its last word
             own = {**self.facts, "config": (own or {}).get("config", "")}  # that of its checkpoints
             own |= {"state": "interrupted" if stopped else "failed", "error": died(code, self.output)}
             status.write(self.folder, own | {"seconds": round(time.monotonic() - self.started, 3)})

@@ -93,6 +93,15 @@ def test_a_job_that_dies_takes_nobody_with_it_and_its_status_says_why(launch, tm
         assert heard.ends[name] == ("failed", found["error"])
 
 
+def test_a_job_that_is_killed_after_its_last_word_is_done(launch, tmp_path) -> None:
+    """One that was done with other settings, and is killed before it begins, is not."""
+    died = "write('done'); os.kill(os.getpid(), signal.SIGKILL)"
+    heard = Heard()
+    launch({"done": died, "other": "facts['config'] = 'old'; " + died}, Slots(2, 1), heard)
+    assert heard.ends["done"] == ("done", None) and heard.ends["other"][0] == "failed"
+    assert status.read(tmp_path / "other")["state"] == "failed"
+
+
 def test_a_killed_job_keeps_the_config_of_its_checkpoints(launch, tmp_path) -> None:
     source = "facts['config'] = 'abc'; write('running'); os.kill(os.getpid(), signal.SIGKILL)"
     launch({"killed": source}, Slots(1, 1), Heard())
