@@ -86,6 +86,12 @@ class Sweep:
             time.sleep(PAUSE)
         return self.launcher.poll() is None
 
+    def until_half_done(self) -> None:
+        """Watch until a running job has a checkpoint; type the command again if it has ended."""
+        while not any(self.newest.get(name) for name in self.running()):
+            if not self.wait(time.monotonic() + PAUSE):
+                self.start()
+
 
 def kill(sweep: Sweep, chance: random.Random, *, whole: bool) -> str:
     """Kill the launcher or a job, and return what happened; after the launcher's death its jobs have to go."""
@@ -115,8 +121,10 @@ def refused(sweep: Sweep) -> list[str]:
     name = next(name for name in sweep.running() if sweep.newest.get(name))
     folder = next(folder for folder in sweep.folders() if folder.name == name)
     wrong = []
-    for words in (sweep.words, ["train", f"resume={folder}"]):
+    for words in (["train", f"resume={folder}"], sweep.words):
         answer = subprocess.run([*GANCLI, *words], cwd=sweep.place, capture_output=True, text=True)
+        if "has completed its" in answer.stderr:  # the job was faster than the command
+            continue
         if answer.returncode != 2 or "is writing into" not in answer.stderr:
             wrong.append(f"gancli {' '.join(words[:2])}: not refused: {answer.returncode} {answer.stderr[-300:]}")
     return wrong
@@ -159,15 +167,11 @@ def main() -> int:
         sweep.start()
         wholes = [i % 2 == 0 for i in range(given.kills)]
         chance.shuffle(wholes)
-        for i, whole in enumerate(wholes):
-            while not any(sweep.newest.get(name) for name in sweep.running()):  # there is something half done
-                if not sweep.wait(time.monotonic() + PAUSE):
-                    sweep.start()
-            if i == 0:
-                sweep.wrong += refused(sweep)
-            sweep.wait(time.monotonic() + chance.uniform(0, 10))
-            if not sweep.running():
-                continue
+        sweep.until_half_done()
+        sweep.wrong += refused(sweep)
+        for whole in wholes:
+            sweep.wait(time.monotonic() + chance.uniform(0, 20))
+            sweep.until_half_done()
             print(f"{len(sweep.done):3} done  {kill(sweep, chance, whole=whole)}", flush=True)
         codes = []
         while not codes or (codes[-1] and len(codes) < 3):
