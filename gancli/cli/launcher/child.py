@@ -5,11 +5,10 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-GRACE = 2.0  # seconds that an orphan has to finish its step and to save
+GRACE = 2  # seconds that an orphan has to finish its step and to save
 
 # sys.path is that of the launcher: its first entry is not always the folder that a process is started in.
 PROGRAM = (
@@ -33,19 +32,27 @@ class Task(NamedTuple):
 
 
 def main() -> None:
-    """Run the task on the standard input; exit with 0 once its end is recorded, with 128 + n after a signal."""
+    """Run the task on the standard input; exit with 0 once its end is recorded, with 128 + n after a signal.
+
+    By then all that the job opened is closed, and the interpreter is left at once: to clear up after torch takes it as
+    long as a small job.
+    """
     task: Task = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_follow, args=(sys.stdin.fileno(),), daemon=True).start()
     sys.argv = task.argv
     from gancli.cli.launcher import plugin  # imports Hydra, while the launcher is watched already
 
-    plugin.run(task)
+    code = plugin.run(task)
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
 
 
 def _follow(pipe: int) -> None:
-    """Wait until the launcher's end of the pipe is closed, which the kernel does for a killed one, and end then."""
+    """Wait until the launcher's end of the pipe is closed, which the kernel does for a killed one, and end then.
+
+    The alarm is the kernel's, as well: a thread would wait for its turn while another one imports or saves.
+    """
     while os.read(pipe, 4096):
         pass
+    signal.alarm(GRACE)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os.kill(os.getpid(), signal.SIGKILL)

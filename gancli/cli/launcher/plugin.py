@@ -89,13 +89,17 @@ class SlotLauncher(Launcher):
         return found
 
 
-def run(task: Task) -> None:
-    """Run a job in its own process. Raises SystemExit after a signal; an error of the job is recorded by then."""
+def run(task: Task) -> int:
+    """Run a job in its own process; return 0, or 128 + n after a signal. An error of the job is recorded by then."""
     setup_globals()
     from hydra._internal.callbacks import Callbacks
 
     context = HydraContext(config_loader=cast(ConfigLoader, None), callbacks=Callbacks(task.config))  # is composed
-    run_job(hydra_context=context, task_function=cast(TaskFunction, task.job), config=task.config, **_WHERE)
+    try:
+        run_job(hydra_context=context, task_function=cast(TaskFunction, task.job), config=task.config, **_WHERE)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
 
 
 def store() -> None:

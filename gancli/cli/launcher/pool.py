@@ -47,12 +47,13 @@ class Child:
         self.line = ""  # the last that it said
         self.started = time.monotonic()
         self.output = folder / OUTPUT
-        self.read = self.output.stat().st_size if self.output.exists() else 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, task: Task, environment: Mapping[str, str]) -> None:
         """Start the process; its output goes into a file, so that it outlives this process without a broken pipe."""
         with self.output.open("ab") as output:
+            self.reader = self.output.open("rb")  # once: the folder may be moved while the job runs
+            self.reader.seek(0, os.SEEK_END)
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, self.name], stdin=subprocess.PIPE, stdout=output, stderr=output,
                 env=dict(environment), start_new_session=True,  # a terminal's Ctrl-C reaches it once, through us
@@ -64,11 +65,9 @@ class Child:
 
     def lines(self) -> Iterator[str]:
         """Yield the whole lines that were written since the last call."""
-        with self.output.open("rb") as file:
-            file.seek(self.read)
-            data = file.read()
+        data = self.reader.read()
         whole = data[: data.rfind(b"\n") + 1]
-        self.read += len(whole)
+        self.reader.seek(len(whole) - len(data), os.SEEK_CUR)
         for line in whole.decode(errors="replace").splitlines():
             self.line = line.strip() or self.line
             yield line
@@ -86,26 +85,29 @@ class Child:
     def end(self, *, stopped: bool) -> tuple[str, str | None]:
         """Record the end of a process that could not do it itself; return the job's state and its error."""
         assert self.process is not None and self.process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError), self.reader:
             self.process.stdin.close()
-        code = self.process.returncode
+            self.reader.seek(-min(self.reader.tell(), _TAIL), os.SEEK_CUR)
+            last = self.reader.read().decode(errors="replace").strip().rpartition("\n")[2]
         code, own = self.process.returncode, status.read(self.folder)
         done = own is not None and (own["state"], own.get("config")) == ("done", self.facts["config"])
         if own is None or not done and (code < 0 or 0 < code <= 128):  # else it was killed after its last word
             own = {**self.facts, "config": (own or {}).get("config", "")}  # that of its checkpoints
-            own |= {"state": "interrupted" if stopped else "failed", "error": died(code, self.output)}
+            own |= {"state": "interrupted" if stopped else "failed", "error": died(code, last)}
             status.write(self.folder, own | {"seconds": round(time.monotonic() - self.started, 3)})
         return own["state"], own["error"]
 
 
-def died(code: int, output: Path) -> str:
-    """Return in one line why a process ended with an exit code, minus a signal, without recording it."""
+def died(code: int, last: str) -> str:
+    """Return in one line why a process ended with an exit code, minus a signal, without recording it.
+
+    Args:
+        code: the exit code.
+        last: the last line that it wrote.
+    """
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"its process was killed by {name}" + (": out of memory?" if code == -signal.SIGKILL else "")
-    with output.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-        last = file.read().decode(errors="replace").strip().rpartition("\n")[2]
     return f"its process ended with exit code {code}: {last or 'it said nothing'}"
 
 

@@ -93,6 +93,14 @@ def test_a_job_that_dies_takes_nobody_with_it_and_its_status_says_why(launch, tm
         assert heard.ends[name] == ("failed", found["error"])
 
 
+def test_a_job_whose_folder_is_removed_takes_nobody_with_it(launch, tmp_path) -> None:
+    removes = "import shutil; print('going', flush=True); shutil.rmtree(os.getcwd())"
+    heard = Heard()
+    launch({"gone": removes, "good": "time.sleep(.1); write('done')"}, Slots(2, 1), heard)
+    assert heard.ends["good"] == ("done", None)
+    assert heard.ends["gone"] == ("failed", "its process ended with exit code 0: going")
+
+
 def test_a_job_that_is_killed_after_its_last_word_is_done(launch, tmp_path) -> None:
     """One that was done with other settings, and is killed before it begins, is not."""
     died = "write('done'); os.kill(os.getpid(), signal.SIGKILL)"
@@ -132,7 +140,7 @@ def test_no_job_outlives_its_launcher(tmp_path) -> None:
     """One that ends when it is asked to, and one that is deaf and has to be killed."""
     program = (
         "import os, pickle, signal, sys, threading, time; pickle.load(sys.stdin.buffer)\n"
-        "from gancli.cli.launcher import child; name = pickle.load(sys.stdin.buffer); child.GRACE = 0.2\n"
+        "from gancli.cli.launcher import child; name = pickle.load(sys.stdin.buffer); child.GRACE = 1\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN if name == 'deaf' else lambda *_: os._exit(143))\n"
         "threading.Thread(target=child._follow, args=(0,), daemon=True).start()\n"
         "print(os.getpid(), flush=True)\nwhile True: time.sleep(.01)"
