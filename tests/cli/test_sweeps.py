@@ -15,6 +15,7 @@ from histories import told
 from stand_ins import replace_verbs
 
 from gancli.errors import Interrupted
+from gancli.files import TEMPORARY
 from gancli.training import checkpoint
 
 # Sweeps
@@ -161,6 +162,7 @@ def test_a_job_killed_before_its_first_checkpoint_begins_anew_with_one_series_of
     interrupted(job)
     for path in checkpoint.numbered(job):
         path.unlink()
+    (job / f".08eaa66f0b008e49{TEMPORARY}").touch()  # it was just writing
     again = cli(*line)
     assert again.code == 0 and "goes on" not in again.out.partition("job 0")[2] and told(job) == before
 
