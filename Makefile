@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench speedrun gpu-check mutants fuzz kills lint clean
+.PHONY: help setup train test bench speedrun gpu-check mutants fuzz kills kill-sweeps lint clean
 
 help:       ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## install gancli and what its tests need into .venv
 
@@ -44,6 +44,9 @@ fuzz: $(STAMP)  ## throw damaged and hostile input at every command: make fuzz N
 
 kills: $(STAMP)  ## kill runs at random moments and compare their ends: make kills N=100 SEED=0
 	$(BIN)/python tests/kills.py --n $(or $(N),100) --seed $(or $(SEED),0)
+
+kill-sweeps: $(STAMP)  ## kill the launcher of a sweep and its jobs, and repeat its command: make kill-sweeps JOBS=24 KILLS=5 SEED=0
+	PYTHONPATH=. $(BIN)/python tests/kill_sweeps.py --jobs $(or $(JOBS),24) --kills $(or $(KILLS),5) --seed $(or $(SEED),0)
 
 lint: $(STAMP)  ## look for errors of style and of types
 	$(BIN)/ruff check --quiet gancli tests

@@ -30,7 +30,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests out of the user's caches, outputs and configs."""
+    """Keep tests out of the user's caches, outputs and configs, and the jobs of sweeps in the test's own process."""
+    monkeypatch.setattr("gancli.cli.launcher.slots.cores", lambda: 1)
     for name in ("GANCLI_CONF", "GANCLI_OUTPUTS", "GANCLI_INCEPTION", "GANCLI_TRACEBACK", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GANCLI_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

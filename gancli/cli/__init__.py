@@ -3,21 +3,18 @@
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from functools import partial
 
 from gancli import __version__
 from gancli.cli import arguments, options
-from gancli.cli.explain import explain, out_of_memory
-from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError, did_you_mean
+from gancli.cli.job import Job, report, verdict
+from gancli.errors import UsageError, did_you_mean
 from gancli.verbs import SUMMARIES, VERBS
 
-if TYPE_CHECKING:
-    from gancli.cli import status
+__all__ = ["Job", "main", "once", "report", "run", "split", "verdict"]
 
 HELP = """\
 gancli {version}: train, evaluate and sample generative image models.
@@ -36,6 +33,9 @@ Groups, chosen by group=option:
 
 {groups}
 
+A sweep: gancli train -m model=dcgan,wgan seed=1,2,3. The same command again goes on with it: jobs that are done
+stay, half-done ones resume, the others run; sweep=new begins another one. launcher.slots=4 runs four jobs at a
+time; auto, as many as there are GPUs, or cores.
 gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
 Your own options lie in conf/ here, or in the folders of GANCLI_CONF; settings of this machine in
 conf/local/default.yaml, such as runtime: {{device: cpu, threads: 4}}. Runs go into outputs/, or GANCLI_OUTPUTS.
@@ -119,11 +119,12 @@ def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return arguments.split(list(argv), bare=own.bare, paths=own.paths(), keys=keys)
 
 
-def once(job: "Job", flags: list[str], settings: list[str]) -> int:
+def once(job: Job, flags: list[str], settings: list[str]) -> int:
     """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
     import hydra
 
     from gancli.cli import saved, shown, sweep
+    from gancli.cli.launcher import plugin
     from gancli.config import composition
 
     verb = job.verb
@@ -136,7 +137,10 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
         if code:
             return code
     typed = [verb, *("-m" if flag == "--multirun" else flag for flag in flags), *settings]
-    composition.SweepFolder.folder, composition.SweepFolder.swept = None, ()
+    settings, new = sweep.own_words(settings, multirun="--multirun" in flags)
+    held = contextlib.ExitStack()
+    composition.SweepFolder.reset(new=new, opens=partial(plugin.opened, verb=VERBS[verb], held=held))
+    plugin.store()
     name = verb
     if "--help" in flags or "--shell-completion" in flags:
         composition.setup(verb)
@@ -148,11 +152,14 @@ def once(job: "Job", flags: list[str], settings: list[str]) -> int:
         try:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
             code = 0
+        except composition.Refused as refused:
+            raise refused.error from None
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if code and not job.called:  # Hydra itself refused the command line
                 code = 2
         finally:
+            held.close()
             folder = composition.SweepFolder.folder
             any_job = folder is not None and sweep.keep(folder)
     if job.shown and job.called:
@@ -177,121 +184,3 @@ def _hydra_process(argv: list[str]) -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
-
-
-@dataclass
-class Job:
-    """The function that Hydra calls with a composed config, once per job of a sweep; launchers may pickle it."""
-
-    verb: str
-    resumed: Any = None  # config of the run that is resumed
-    called: bool = False
-    error: BaseException | None = None  # what ended it
-    metrics: dict[str, float] = field(default_factory=dict)  # what the verb returned
-    folder: Path = field(default_factory=Path)  # of the job
-    config: Any = None  # checked
-    quiet: bool = False  # errors are not printed
-    only_config: bool = False  # the verb is not run
-    shown: Any = None  # what is shown of the config instead: cli.shown.Shown
-
-    def __getstate__(self) -> dict[str, Any]:
-        from gancli.config import composition
-
-        return self.__dict__ | {"swept": composition.SweepFolder.swept}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        from gancli.config import composition
-
-        composition.setup(state["verb"])  # a parallel launcher's worker process has not called it yet
-        composition.SweepFolder.swept = state.pop("swept")
-        self.__dict__.update(state)
-
-    def __call__(self, cfg: Any) -> None:
-        """Check the config, run the verb, update status.json and report errors; only a signal ends a sweep early."""
-        from gancli.cli import status
-        from gancli.config import composition
-        from gancli.training import guard
-
-        self.called = True
-        job = composition.JobInfo.current()
-        self.folder = job.folder
-        sweeps = job.number is not None
-        facts: dict[str, Any] = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices}
-        facts |= {"job": job.number, "swept": job.swept, "version": __version__}
-        record = status.Record(job.folder, facts, kept=VERBS[self.verb].makes_runs or sweeps)
-        try:
-            with guard.terminable():
-                self._run(cfg, job, record)
-        except (Exception, KeyboardInterrupt) as error:
-            code, self.error = verdict(error, cfg)[1] if self.quiet else report(error, cfg), error
-            # A resumed run that ran out of memory had begun; one with wrong settings had not.
-            began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
-            if began or not record.withdraw():
-                state = "interrupted" if code > 128 else "failed"
-                record.end(state, error=_told(error))
-            if not sweeps or code > 128:  # a failed job does not end its sweep
-                raise SystemExit(code) from error
-
-    def _run(self, cfg: Any, job: Any, record: "status.Record") -> None:
-        from gancli import config
-        from gancli.cli import saved
-
-        sweeps = job.number is not None
-        if record.before and record.kept and not sweeps and self.resumed is None:
-            raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
-        if self.shown:
-            print(f"# job {job.number}: {' '.join(job.overrides)}", flush=True)
-        checked = self.config = config.check(cfg)
-        if self.resumed is not None:
-            saved.check_resumed(checked, self.resumed)
-            record.values["choices"] = (record.before or {}).get("choices", {})
-        config.check_used(job.overrides, VERBS[self.verb].unused(checked))
-        if self.shown:
-            print(self.shown.text(cfg), flush=True)
-        if self.only_config or self.shown:
-            record.withdraw()
-            return
-        digest = config.digest(checked)
-        if sweeps and record.is_done(digest):
-            print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
-            return
-        if sweeps:
-            print(f"gancli: job {job.number}: {' '.join(job.overrides)}", flush=True)
-        record.begin(digest)
-        gc.enable()
-        metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
-        self.metrics = {key: float(value) for key, value in metrics.items()}
-        record.end("done", metrics=self.metrics)
-
-
-def _told(error: BaseException) -> str:
-    """Return an error as status.json holds it, in one line; the state says already that a run was interrupted."""
-    kind = "" if isinstance(error, Interrupted) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error}".split())
-
-
-def report(error: BaseException, cfg: Any = None) -> int:
-    """Print one line for an error that can be explained, else its traceback, and return the exit code."""
-    line, code = verdict(error, cfg)
-    if line is None or os.environ.get("GANCLI_TRACEBACK"):
-        import traceback
-
-        traceback.print_exception(error)
-    if line is not None:
-        print(f"gancli: {line}", file=sys.stderr, flush=True)
-    return code
-
-
-def verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
-    if isinstance(error, UsageError):
-        return str(error), 2
-    if isinstance(error, TrainingDiverged):
-        return str(error), 3
-    if isinstance(error, Interrupted):
-        return str(error), 128 + error.signum
-    if isinstance(error, Terminated):
-        return f"interrupted: {error}", 128 + error.signum
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted", 128 + signal.SIGINT
-    line = out_of_memory(error, cfg) or explain(error)
-    return line, 1 if line is None else 2

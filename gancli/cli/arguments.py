@@ -16,7 +16,7 @@ _SHORT = {
 _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _PATHS = (  # keys of paths, in addition to a verb's own
-    "features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root",
+    "hydra.run.dir", "hydra.sweep.dir", "features.weights", "data.root", "data.a.root", "data.b.root", "data.of.root",
     "source", "view.source", "view.image", "view.mask",
 )  # fmt: skip
 _SAFE = re.compile(r"[\w./:@%+-]*", re.ASCII)  # what Hydra reads as one word; anything else needs quotes

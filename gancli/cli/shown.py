@@ -48,6 +48,7 @@ def of_jobs(flags: Sequence[str]) -> Shown | None:
 def elsewhere(settings: Sequence[str]) -> Iterator[list[str]]:
     """Yield the settings of a sweep with a folder that is removed, so that they touch no sweep that is there."""
     with tempfile.TemporaryDirectory() as place:
-        own = {sweep.FOLDER: place, "hydra/launcher": "basic"}
-        kept = [word for word in settings if word.partition("=")[0] not in own]
+        own = {sweep.FOLDER: place, sweep.LAUNCHER: "basic"}
+        launching = ("sweep=", "launcher.", "hydra.launcher.")
+        kept = [word for word in settings if word.partition("=")[0] not in own and not word.startswith(launching)]
         yield [*kept, *(f"{key}={value}" for key, value in own.items())]

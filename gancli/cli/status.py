@@ -10,6 +10,7 @@ from gancli.errors import UsageError
 from gancli.files import replacing
 from gancli.folders import outputs
 from gancli.structure import STATUS, read_json
+from gancli.training import checkpoint
 from gancli.training.guard import check_in_place, locked, told
 
 NAME = "status.json"
@@ -48,6 +49,27 @@ class Record:
         """Tell whether an earlier command has completed a job with the same config."""
         before = self.before or {}
         return before.get("state") == "done" and before.get("config") == config
+
+    def is_half_done(self, config: str) -> bool:
+        """Tell whether an earlier command has begun a job with the same config and left a checkpoint to go on from."""
+        before = self.before or {}
+        if before.get("state") == "done" or before.get("config") != config:
+            return False
+        try:
+            return checkpoint.find(self.folder).exists()
+        except UsageError:  # killed before its first checkpoint, or all are damaged
+            return False
+
+    def go_on(self) -> None:
+        """Keep what the folder's run says of its beginning: its overrides, below those typed now, and its sweep."""
+        if self.before is None:
+            self.values["choices"] = {}
+            return
+        typed = [*self.before.get("overrides", ()), *self.values["overrides"]]
+        given = {word.lstrip("+").partition("=")[0]: word for word in typed}
+        self.values["overrides"] = [word for key, word in given.items() if key != "resume"]
+        self.values |= {key: self.before[key] for key in ("job", "swept") if key in self.before}
+        self.values["choices"] = self.before.get("choices", {})
 
     def begin(self, config: str) -> None:
         """Record that the job is running; ``config`` is the digest of its config.

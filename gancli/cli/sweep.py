@@ -1,17 +1,44 @@
-"""The table at the end of a sweep, from the status.json files of its jobs."""
+"""A sweep from its words to its folder, and the table at its end, from the status.json files of its jobs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gancli.cli import status
-from gancli.cli.arguments import is_plain, quote
-from gancli.errors import command, counted
+from gancli.errors import UsageError, command, counted
 from gancli.files import replacing
 
 NAME = "results.csv"
 FOLDER = "hydra.sweep.dir"
+LAUNCHER = "hydra/launcher"
+OWN = "gancli"  # the option of hydra/launcher that is gancli's own
+ANEW = "sweep=new"
+_RECORD = "multirun.yaml"  # written by Hydra's sweepers
 _WIDEST = 50  # characters of a cell on the terminal
+
+
+def own_words(settings: Sequence[str], *, multirun: bool) -> tuple[list[str], bool]:
+    """Return the settings with ``launcher.slots=4`` as Hydra knows it, and whether ``sweep=new`` begins a new sweep.
+
+    Raises:
+        UsageError: one of these words has another value, or there is no sweep.
+    """
+    own = [word for word in settings if word.partition("=")[0] == "sweep" or word.startswith("launcher.")]
+    if own and not multirun:
+        raise UsageError(f"{own[0]}: only a sweep takes this; add -m, or omit it")
+    for word in own:
+        if word.startswith("sweep=") and word != ANEW:
+            raise UsageError(f"{word}: only {ANEW} is known; name the sweep's folder with {FOLDER}=...")
+    words = [f"hydra.{word}" if word.startswith("launcher.") else word for word in settings if word != ANEW]
+    chosen = any(word.startswith(f"{LAUNCHER}=") for word in words)
+    if not chosen and any(word.startswith("hydra.launcher.") for word in words):
+        words.append(f"{LAUNCHER}={OWN}")
+    return words, ANEW in settings
+
+
+def is_begun(folder: Path) -> bool:
+    """Tell whether a folder holds a sweep."""
+    return (folder / _RECORD).is_file()
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -41,7 +68,7 @@ def keep(folder: Path) -> bool:
     """Tell whether any job of the sweep began; if none did, remove what Hydra had already written."""
     if any(folder.glob(f"**/{status.NAME}")):
         return True
-    (folder / "multirun.yaml").unlink(missing_ok=True)
+    (folder / _RECORD).unlink(missing_ok=True)
     status.remove_if_empty(folder)
     return False
 
@@ -68,19 +95,19 @@ def report(folder: Path, words: list[str], *, stopped: bool = False) -> int:
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    failed = sum(row["state"] == "failed" for row in table)
+    lost = sum(row["state"] != "done" for row in table)
+    failed = sum(row["state"] == "failed" for row in table) if stopped else lost
     note = f"; {failed} failed" if failed else ""
     print(f"{counted(len(table), 'job')}{note}; table: {folder / NAME}")
-    if failed or stopped:
+    if lost or stopped:
         rest = "go on with the rest; jobs that are done are left out" if stopped else "run only those that failed"
-        print(f"to {rest}:\n{again(folder, words)}", flush=True)
+        print(f"to {rest}:\n{again(words)}", flush=True)
     return int(failed > 0)
 
 
-def again(folder: Path, words: list[str]) -> str:
-    """Return the command that runs the jobs of a sweep which are not done, in the same folder."""
-    place = str(folder) if is_plain(str(folder)) else quote(str(folder))
-    return command(*(word for word in words if not word.startswith(f"{FOLDER}=")), f"{FOLDER}={place}")
+def again(words: Sequence[str]) -> str:
+    """Return the command that runs the jobs of a sweep which are not done; it finds the folder by its words."""
+    return command(*(word for word in words if word != ANEW))
 
 
 def _cell(value: Any) -> str:

@@ -90,8 +90,9 @@ def _dotted(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def digest(cfg: DictConfig) -> str:
-    """Return a short hash of the exact values of a config."""
-    return sha1(to_yaml(cfg).encode()).hexdigest()[:16]
+    """Return a short hash of the exact values of a config, whether its run is resumed or not."""
+    begun = OmegaConf.create(plain(cfg) | ({"resume": None} if "resume" in cfg else {}))
+    return sha1(to_yaml(begun).encode()).hexdigest()[:16]
 
 
 def check(cfg: DictConfig) -> DictConfig:

@@ -2,12 +2,11 @@
 
 import re
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from hashlib import sha1
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +26,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.folders import INTERNAL, conf_dir, user_folders
+from gancli.config import naming
+from gancli.errors import UsageError
+from gancli.folders import INTERNAL, conf_dir, outputs, user_folders
 from gancli.verbs import VERBS
 from gancli.verbs.base import leaves
 
@@ -37,8 +38,6 @@ VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
 MAIN: dict[str, Any] = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
 SCHEMAS = "hydra/gancli_schema"  # Hydra hides groups below hydra/ from --help
 BASES = "hydra/gancli_base"  # values from a checkpoint's own config
-LONGEST = 96  # characters of a folder name
-WHOLE = 240  # and at most of one that tells what a sweep varies; file systems allow 255 bytes
 LISTS = (list[str], list[str] | None, list[Any] | None)  # types of keys for which one word is a list of it
 FREE = ("runtime", "features", "schedule")  # groups that a resumed run may change
 INNER = {"data": ("a", "b", "of"), "loss": ("adversarial",)}  # keys that take an option of the same group: data/a=mnist
@@ -52,21 +51,47 @@ class UserConf(SearchPathPlugin):
             search_path.append("gancli-user", f"file://{folder}")
 
 
+class Refused(BaseException):
+    """A sweep cannot begin. Of an Exception in a callback Hydra would make a warning, and go on."""
+
+    def __init__(self, error: UsageError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class SweepFolder(Callback):
     """Remembers a sweep's folder; its jobs may run in other processes, so their results are read from there.
 
-    It also remembers the keys that are swept over, which come first in the names of the jobs' folders.
+    It also remembers the keys that are swept over, which name the jobs' folders, and the name of the sweep, by which
+    the same command finds its folder again.
     """
 
     folder: Path | None = None
     swept: tuple[str, ...] = ()
+    name: str = "sweep"
+    new: bool = False  # another sweep is begun although there is one of the same command
+    opens: Callable[[DictConfig, Path], None] | None = None  # is called before the first job
+
+    @staticmethod
+    def reset(*, new: bool = False, opens: Callable[[DictConfig, Path], None] | None = None) -> None:
+        """Forget the sweep of an earlier command line."""
+        SweepFolder.folder, SweepFolder.swept, SweepFolder.name = None, (), "sweep"
+        SweepFolder.new, SweepFolder.opens = new, opens
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        SweepFolder.folder = Path(config.hydra.sweep.dir).resolve()
         own = config.hydra.sweeper.get("params") or {}  # what a yaml sweeps over
         words = [*_words(config.hydra.overrides.task), *(f"{key}={value}" for key, value in own.items())]
         parsed = OverridesParser.create().parse_overrides(words)
-        SweepFolder.swept = tuple(key_of(each.input_line or "") for each in parsed if each.is_sweep_override())
+        SweepFolder.swept = tuple(naming.key_of(each.input_line or "") for each in parsed if each.is_sweep_override())
+        name = naming.of_sweep(config.hydra.job.config_name, words, SweepFolder.swept)
+        SweepFolder.name = naming.newest(outputs() / "sweep", name, new=SweepFolder.new)
+        folder = Path(config.hydra.sweep.dir).resolve()
+        if SweepFolder.opens is not None:
+            try:
+                SweepFolder.opens(config, folder)
+            except UsageError as error:
+                raise Refused(error) from error
+        SweepFolder.folder = folder
 
 
 @dataclass(frozen=True)
@@ -111,11 +136,6 @@ def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> l
     return [mended(word) for word in overrides]
 
 
-def key_of(word: str) -> str:
-    """Return the key of an override: ``+model.width=4`` has ``model.width``."""
-    return word.partition("=")[0].lstrip("+")
-
-
 def words_of(setting: str) -> list[str]:
     """Return the values of one setting of the command line, ``key=value`` or ``key=[value,value]``, as texts.
 
@@ -128,24 +148,8 @@ def words_of(setting: str) -> list[str]:
 
 
 def slug(value: str | ListConfig) -> str:
-    """Return a safe, readable folder name of limited length for a list of overrides (or one word).
-
-    The overrides that a sweep varies come first and are cut only where file systems would refuse the name.
-    """
-    words = [value] if isinstance(value, str) else sorted(_words(value))
-    swept = [word for key in SweepFolder.swept for word in words if key_of(word) == key and not isinstance(value, str)]
-    text, first = (",".join(each) for each in ([*swept, *(word for word in words if word not in swept)], swept))
-    safe = _safe(text)
-    if safe in ("", ".", ".."):
-        safe = "default"
-    longest = min(max(LONGEST, len(_safe(first))), WHOLE)
-    if safe == text and len(safe) <= longest:
-        return safe
-    return f"{safe[:longest]}-{sha1(text.encode()).hexdigest()[:8]}"  # two lists must not share a folder
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^\w.,=+-]+", "_", text).strip("_")
+    """Return the name of a folder: of a text, or of a job by its overrides."""
+    return naming.of_text(value) if isinstance(value, str) else naming.of_job(_words(value), SweepFolder.swept)
 
 
 def _stamp() -> str:
@@ -190,6 +194,7 @@ def setup(verb: str) -> None:
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
+    register("gancli.sweep", lambda: SweepFolder.name, use_cache=True, replace=True)
     register("gancli.examples", _examples, replace=True)
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
@@ -225,6 +230,11 @@ def _store_schema(verb: str) -> None:
 def _store(name: str, node: Any, **where: str) -> None:
     replace: dict[str, Any] = {} if HYDRA_1_3 else {"replace": True}
     ConfigStore.instance().store(name, node, **where, **replace)
+
+
+def store_launcher(name: str, node: Mapping[str, Any]) -> None:
+    """Make a launcher an option of ``hydra/launcher``."""
+    _store(name, dict(node), group="hydra/launcher")
 
 
 @contextmanager

@@ -122,6 +122,8 @@ def find(path: str | Path) -> Path:
         if (wrong := fault(file)) is None:
             return file
         _tell(f"{file} is damaged ({wrong}); taking the checkpoint before it")
+    if inner := sorted(file.parent.parent for file in folder.glob(f"*/{FOLDER}/*.pt")):
+        raise UsageError(f"{path} holds {len(set(inner))} runs; name one of them, such as {inner[0]}")
     raise UsageError(f"no checkpoint in {folder / FOLDER}; a run writes its first one after checkpoint.every images")
 
 

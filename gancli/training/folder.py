@@ -11,7 +11,7 @@ from typing import Any
 from gancli import config
 from gancli.console import setup_logging
 from gancli.errors import command
-from gancli.files import replacing
+from gancli.files import TEMPORARY, replacing
 from gancli.structure import MACHINES, read_json
 from gancli.training import checkpoint, integrity
 from gancli.training.run import Run
@@ -24,8 +24,10 @@ SUMMARIES = ("run*.gif", "curve-*")  # what is made of several of them
 
 
 def open_folder(cfg: Any, run_dir: Path) -> None:
-    """Make the folder of a run, write its config, and start logging into it."""
+    """Make the folder of a run, write its config, and start logging into it; what a killed writer left goes."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    for left in run_dir.glob(f".*{TEMPORARY}"):  # the run's own: others write into folders below
+        left.unlink()
     with replacing(run_dir / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml(cfg), encoding="utf-8")
     setup_logging(run_dir / "log.txt")

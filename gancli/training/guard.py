@@ -27,14 +27,14 @@ _TRIES, _PAUSE = 5, 0.05  # seconds; readers of a lock hold it for a moment
 _held: dict[Path, int] = {}  # folder that this process writes into -> its descriptor
 
 
-def _asking() -> list[signal.Signals]:
+def asking() -> list[signal.Signals]:
     """Return the signals that ask to stop: Ctrl-C, kill, a lost terminal (not under nohup), a cluster's warnings."""
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     return [each for each in names if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
 
 
 @contextmanager
-def _handling(signals: list[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handling(signals: list[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Handle signals inside; Python delivers them to the main thread alone, so others change nothing."""
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -57,7 +57,7 @@ def terminable() -> Iterator[None]:
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise Terminated(signum)
 
-    with _handling([each for each in _asking() if each != signal.SIGINT], terminate):
+    with handling([each for each in asking() if each != signal.SIGINT], terminate):
         yield
 
 
@@ -79,7 +79,7 @@ class StopSignal:
         self.interrupts = False  # whether a signal ends what is done now
 
     def __enter__(self) -> "StopSignal":
-        self.handling = _handling(_asking(), self._caught)
+        self.handling = handling(asking(), self._caught)
         self.handling.__enter__()
         StopSignal.active = self
         return self

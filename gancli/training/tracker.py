@@ -43,7 +43,8 @@ class Tracker:
         if main:
             for row in _truncate(self.path, images, again):
                 self.last |= {key: value for key, value in row.items() if key != "images"}
-            self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else None)
+            abandoned = any(run_dir.glob("events.out.tfevents.*"))  # of a run killed before its first checkpoint
+            self.writer = SummaryWriter(run_dir, purge_step=images + 1 if images else 0 if abandoned else None)
             self.file = self.path.open("a", encoding="utf-8")
         self.pending: dict[str, list[Tensor]] = defaultdict(list)
         self.packed: dict[str, list[Tensor]] = defaultdict(list)

@@ -1,0 +1,148 @@
+"""One job of a command line: from a composed config to a verb, its status.json, and its errors in one line."""
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gancli import __version__
+from gancli.cli.explain import explain, out_of_memory
+from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError
+from gancli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from gancli.cli import status
+
+
+@dataclass
+class Job:
+    """The function that Hydra calls with a composed config, once per job of a sweep; launchers may pickle it."""
+
+    verb: str
+    resumed: Any = None  # config of the run that is resumed
+    called: bool = False
+    error: BaseException | None = None  # what ended it
+    metrics: dict[str, float] = field(default_factory=dict)  # what the verb returned
+    folder: Path = field(default_factory=Path)  # of the job
+    config: Any = None  # checked
+    quiet: bool = False  # errors are not printed
+    only_config: bool = False  # the verb is not run
+    shown: Any = None  # what is shown of the config instead: cli.shown.Shown
+    handed: bool = False  # a job of a sweep is run by another process; here it is only found out whether it has to be
+
+    def __getstate__(self) -> dict[str, Any]:
+        from gancli.config import composition
+
+        return self.__dict__ | {"swept": composition.SweepFolder.swept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from gancli.config import composition
+
+        composition.setup(state["verb"])  # a parallel launcher's worker process has not called it yet
+        composition.SweepFolder.swept = state.pop("swept")
+        self.__dict__.update(state)
+
+    def __call__(self, cfg: Any) -> dict[str, Any] | None:
+        """Check the config, run the verb, update status.json and report errors; only a signal ends a sweep early.
+
+        Returns:
+            The status of a job that another process is to run; None for all others.
+        """
+        from gancli.cli import status
+        from gancli.config import composition
+        from gancli.training import guard
+
+        self.called = True
+        job = composition.JobInfo.current()
+        self.folder = job.folder
+        sweeps = job.number is not None
+        facts: dict[str, Any] = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices}
+        facts |= {"job": job.number, "swept": job.swept, "version": __version__}
+        record = status.Record(job.folder, facts, kept=VERBS[self.verb].makes_runs or sweeps)
+        try:
+            with contextlib.nullcontext() if self.handed else guard.terminable():  # who hands it on catches signals
+                return self._run(cfg, job, record)
+        except (Exception, KeyboardInterrupt) as error:
+            code, self.error = verdict(error, cfg)[1] if self.quiet else report(error, cfg), error
+            # A resumed run that ran out of memory had begun; one with wrong settings had not.
+            began = sweeps or code != 2 or (record.before is not None and not isinstance(error, UsageError))
+            if began or not record.withdraw():
+                state = "interrupted" if code > 128 else "failed"
+                record.end(state, error=_told(error))
+            if not sweeps or code > 128:  # a failed job does not end its sweep
+                raise SystemExit(code) from error
+            return None
+
+    def _run(self, cfg: Any, job: Any, record: "status.Record") -> dict[str, Any] | None:
+        from gancli import config
+        from gancli.cli import saved
+
+        sweeps = job.number is not None
+        if record.before and record.kept and not sweeps and self.resumed is None:
+            raise UsageError(f"{job.folder} already holds a run; continue it with resume=, or choose another folder")
+        if self.shown:
+            print(f"# job {job.number}: {' '.join(job.overrides)}", flush=True)
+        checked = self.config = config.check(cfg)
+        if self.resumed is not None:
+            saved.check_resumed(checked, self.resumed)
+            record.go_on()
+        config.check_used(job.overrides, VERBS[self.verb].unused(checked))
+        if self.shown:
+            print(self.shown.text(cfg), flush=True)
+        if self.only_config or self.shown:
+            record.withdraw()
+            return None
+        digest = config.digest(checked)
+        if sweeps and record.is_done(digest):
+            print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
+            return None
+        if self.handed:
+            return record.values | {"config": digest}
+        if sweeps:
+            begun = VERBS[self.verb].makes_runs and record.is_half_done(digest)
+            if begun:
+                checked.resume = str(job.folder)
+            print(f"gancli: job {job.number}{' goes on' * begun}: {' '.join(job.overrides)}", flush=True)
+        record.begin(digest)
+        gc.enable()
+        metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
+        self.metrics = {key: float(value) for key, value in metrics.items()}
+        record.end("done", metrics=self.metrics)
+        return None
+
+
+def _told(error: BaseException) -> str:
+    """Return an error as status.json holds it, in one line; the state says already that a run was interrupted."""
+    kind = "" if isinstance(error, Interrupted) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())
+
+
+def report(error: BaseException, cfg: Any = None) -> int:
+    """Print one line for an error that can be explained, else its traceback, and return the exit code."""
+    line, code = verdict(error, cfg)
+    if line is None or os.environ.get("GANCLI_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error)
+    if line is not None:
+        print(f"gancli: {line}", file=sys.stderr, flush=True)
+    return code
+
+
+def verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
+    if isinstance(error, UsageError):
+        return str(error), 2
+    if isinstance(error, TrainingDiverged):
+        return str(error), 3
+    if isinstance(error, Interrupted):
+        return str(error), 128 + error.signum
+    if isinstance(error, Terminated):
+        return f"interrupted: {error}", 128 + error.signum
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 128 + signal.SIGINT
+    line = out_of_memory(error, cfg) or explain(error)
+    return line, 1 if line is None else 2

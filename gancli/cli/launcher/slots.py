@@ -1,0 +1,88 @@
+"""How many jobs run at once on this machine, and what each of them may use: a GPU, or a share of the cores."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from gancli.errors import UsageError
+
+AUTO = "auto"
+GIB = 2  # of memory for a job on the CPU, for `auto`: a process with torch and a small model takes less than one
+
+
+class Slots(NamedTuple):
+    """What the jobs of a sweep may use at a time.
+
+    Args:
+        number: jobs that run at once.
+        threads: CPU threads of each.
+        gpus: names of the GPUs as CUDA_VISIBLE_DEVICES has them, which the slots take in turn; empty: none is used.
+    """
+
+    number: int
+    threads: int
+    gpus: tuple[str, ...] = ()
+
+    def environment(self, slot: int, typed: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a job in a slot, given that of this process, whose own choice of threads stays."""
+        own = {} if typed.get("OMP_NUM_THREADS") else {"OMP_NUM_THREADS": str(self.threads)}
+        if self.gpus:
+            own["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        return {**typed, **own}
+
+    def told(self) -> str:
+        """Return how the jobs run, for the user."""
+        each = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        where = f", on {len(self.gpus)} GPU{'s' * (len(self.gpus) > 1)}" if self.gpus else ""
+        return f"{self.number} at a time{where}, {each} each"
+
+
+def plan(asked: int | str = AUTO, *, device: str = "auto", threads: int | None = None) -> Slots:
+    """Share this machine among jobs.
+
+    Args:
+        asked: number of slots; ``auto``: one per GPU, else one per core, or fewer where jobs have several threads each
+            or there is little memory.
+        device: that of the jobs, ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads of each job, if the user has chosen them: ``runtime.threads``, or OMP_NUM_THREADS.
+
+    Raises:
+        UsageError: ``asked`` is neither ``auto`` nor a number of 1 or more.
+    """
+    if asked != AUTO and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+        raise UsageError(f"launcher.slots={asked}: must be auto, or 1 or more")
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    threads = threads or (int(told) if told.isdigit() and int(told) else None)
+    gpus = () if device == "cpu" else visible_gpus()
+    number = asked if isinstance(asked, int) else len(gpus) or min(cores() // (threads or 1), memory_gib() // GIB)
+    number = max(number, 1)
+    return Slots(number, threads or max(cores() // number, 1), gpus)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gib() -> int:
+    """Return the free memory in GiB; a large number where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 2**20
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] // 2**20 if found else 2**20
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs that this process sees; where there is no driver, torch is not imported to find that out."""
+    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+        return ()
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+    return tuple((named or list(map(str, range(count))))[:count])
