@@ -54,11 +54,11 @@ class VQVAE(DiscreteLatents):
         likelihood: Callable[..., Likelihood],
         quantiser: Quantiser,
         prior: Callable[..., Explicit],
-        width: Units = 64,
+        width: Units = 32,
         blocks: Extra = 2,
-        residual: Units = 32,
+        residual: Units = 16,
         conditional: bool | None = None,
-        autoencoder: Begun = 0.5,
+        autoencoder: Begun = 0.4,
     ) -> None:
         if spec.height % 4 or spec.width % 4:
             raise UsageError(

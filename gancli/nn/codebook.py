@@ -148,7 +148,7 @@ def rotated(code: Tensor, z: Tensor) -> Tensor:
     w = u + q
     w = w / w.norm(dim=1, keepdim=True).clamp(min=1e-6)
     turned = z - 2 * w * (w * z).sum(1, keepdim=True) + 2 * q * (u * z).sum(1, keepdim=True)
-    return turned * (length / size)
+    return straight_through(code, turned * (length / size))  # equal to the code already, up to rounding
 
 
 def _rows(z: Tensor) -> Tensor:

@@ -266,7 +266,7 @@ def useless_prior(history: Readings) -> Sign | None:
     return Sign(
         f"the prior spends {found[0]:.4g} nats on the codes of an image, and a uniform one {found[1]:.4g}",
         {"code_nats": found[0], "uniform_nats": found[1]},
-        f"{history.lower('prior_network', 4)}, or a smaller prior",
+        f"{history.lower('prior_network', 4)}, or model.prior.width=16",
     )
 
 
