@@ -104,7 +104,8 @@ def test_the_guard_against_waiting_can_fail(waits):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
-    run(tmp_path, "images=32", "optimizer=adam", "optimizer.lr=0.1", model=model)  # fast enough for the average to lag
+    fast = ["optimizer=adam", "optimizer.lr=0.1", "ema.half_life=10k"]  # fast enough for the average to lag
+    run(tmp_path, "images=32", *fast, model=model)
     saved = checkpoint.load(tmp_path)
     ema, raw = (checkpoint.rebuild(tmp_path, ema=flag) for flag in (True, False))
     for net, key in ((ema, "ema"), (raw, "model")):
