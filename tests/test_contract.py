@@ -147,7 +147,8 @@ def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
 @pytest.mark.parametrize("name", options("loss"))
 def test_every_loss_trains_a_model_of_its_family(name, tmp_path):
     family = target_class(options_of("loss")[name], Loss).family
-    model = next(name for name in TRAINED if issubclass(CLASSES[name], family))
+    fitting = [name for name in TRAINED if issubclass(CLASSES[name], family)]
+    model = min(fitting, key=lambda each: getattr(CLASSES[each], "certain", False))  # elbo is for codes that are drawn
     values = run(tmp_path, f"loss={name}", "images=32", model=model)
     assert any(key.startswith("loss/") for key in values)
 

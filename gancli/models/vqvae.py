@@ -60,30 +60,12 @@ class VQVAE(DiscreteLatents):
         conditional: bool | None = None,
         autoencoder: Begun = 0.4,
     ) -> None:
-        if spec.height % 4 or spec.width % 4:
-            raise UsageError(
-                f"VQVAE halves images twice, but {spec.height}x{spec.width} does not divide by 4: set data.size to "
-                "28 or 32"
-            )
+        check_sides(spec, "VQVAE")
         codes = quantiser.levels, spec.height // 4, spec.width // 4
         super().__init__(spec, likelihood, prior, codes, conditional, autoencoder)
         self.quantiser = quantiser
-        half = max(width // 2, 1)
-        self.encoder = nn.Sequential(
-            nn.Conv2d(spec.channels, half, 4, 2, 1), nn.ReLU(),
-            nn.Conv2d(half, width, 4, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1),
-            *(Residual(width, residual) for _ in range(blocks)),
-            nn.ReLU(), nn.Conv2d(width, quantiser.dim, 1),
-        )  # fmt: skip
-        for module in self.encoder.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.decoder = nn.Sequential(
-            nn.Conv2d(quantiser.dim, width, 3, padding=1),
-            *(Residual(width, residual) for _ in range(blocks)),
-            nn.ReLU(), nn.ConvTranspose2d(width, half, 4, 2, 1),
-            nn.ReLU(), nn.ConvTranspose2d(half, self.likelihood.channels(spec.channels), 4, 2, 1),
-        )  # fmt: skip
+        self.encoder = encoder(spec.channels, width, blocks, residual, quantiser.dim)
+        self.decoder = decoder(quantiser.dim, width, blocks, residual, self.likelihood.channels(spec.channels))
 
     @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
@@ -102,6 +84,41 @@ class VQVAE(DiscreteLatents):
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.decoder(z)
+
+
+def check_sides(spec: ImageSpec, name: str) -> None:
+    """Refuse images that cannot be halved twice. Raises UsageError."""
+    if spec.height % 4 or spec.width % 4:
+        raise UsageError(
+            f"{name} halves images twice, but {spec.height}x{spec.width} does not divide by 4: set data.size to 28 or "
+            "32"
+        )
+
+
+def encoder(channels: int, width: int, blocks: int, residual: int, outputs: int) -> nn.Sequential:
+    """Return a network from images (N, channels, H, W) to (N, outputs, H / 4, W / 4)."""
+    half = max(width // 2, 1)
+    net = nn.Sequential(
+        nn.Conv2d(channels, half, 4, 2, 1), nn.ReLU(),
+        nn.Conv2d(half, width, 4, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1),
+        *(Residual(width, residual) for _ in range(blocks)),
+        nn.ReLU(), nn.Conv2d(width, outputs, 1),
+    )  # fmt: skip
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return net
+
+
+def decoder(inputs: int, width: int, blocks: int, residual: int, outputs: int) -> nn.Sequential:
+    """Return a network from (N, inputs, h, w) to (N, outputs, 4 h, 4 w)."""
+    half = max(width // 2, 1)
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 3, padding=1),
+        *(Residual(width, residual) for _ in range(blocks)),
+        nn.ReLU(), nn.ConvTranspose2d(width, half, 4, 2, 1),
+        nn.ReLU(), nn.ConvTranspose2d(half, outputs, 4, 2, 1),
+    )  # fmt: skip
 
 
 class Residual(nn.Module):
