@@ -20,6 +20,7 @@ from gancli.nn.quantisers import FSQ
 from gancli.training import checkpoint
 from gancli.training.build import build
 from gancli.training.run import run_turn
+from gancli.training.runtime import Runtime
 
 TINY = partial(GatedPixelCNN, width=4, blocks=2, head=4, kernel=3)
 PLAIN = partial(PixelCNN, width=4, blocks=1, head=4, kernel=3)
@@ -188,3 +189,21 @@ def test_a_codebook_and_the_decoder_start_at_the_data():
     assert model.decoder[-1].bias.sigmoid().item() == pytest.approx(0.5, abs=1e-6)
     z = model.encoder(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(-1, 1, 8, 8)).movedim(1, 3).flatten(0, 2)
     assert torch.cdist(model.quantiser.codebook, z).amin(1).min() < 1e-5
+
+
+def test_what_a_codebook_follows_is_the_mean_over_processes(monkeypatch):
+    """A stand-in for the others makes every statistic that of vectors at ten."""
+    parts, messages = (
+        build(compose("train", [*WORDS, *VECTORS, "model.quantiser.restart=0", "model.quantiser.decay=0"])),
+        [],
+    )
+
+    def mean(self, tensors):
+        messages.append(len(tensors))
+        if len(tensors) == 3:
+            tensors[0].fill_(1), tensors[1].fill_(10)
+
+    monkeypatch.setattr(Runtime, "all_reduce", mean)
+    parts.steps[0](parts.loader.next())
+    assert messages == [len([*parts.model.encoder.parameters(), *parts.model.decoder.parameters()]), 3]
+    assert torch.allclose(parts.model.quantiser.codebook, torch.tensor(10.0), rtol=1e-3)
