@@ -70,6 +70,11 @@ SIZES = {
 }
 
 
+CODES = ["model.width=4", "model.blocks=1", "model.residual=2"]
+CODES += ["model.prior.width=4", "model.prior.blocks=2", "model.prior.head=4"]
+SIZES |= {"vqvae": [*CODES, "model.quantiser.sizes=[3,4]"]}
+SIZES |= {"dvae": [*CODES, "model.codes=5"]}
+SIZES |= {"vqvae_paper": [*CODES, "model.quantiser.codes=5", "model.quantiser.dim=3"]}
 TINY = ["model.width=4", "model.discriminator_width=4"]
 # Of a run of a translation between shapes of two colours.
 SHAPES = ["data=unpaired", "data/a=shapes", "data/b=shapes", "data.a.colours=[red]", "data.b.colours=[blue]",

@@ -67,11 +67,13 @@ def test_bounds_grow_with_the_codes_and_samples_are_decoded_from_the_prior(model
     net, batch = parts.model, parts.loader.next()
     label, n = (batch.label if net.conditional else None), len(batch.image)
     posterior = net.encode(batch.image, label, 2)
-    assert posterior.cost.shape == (n,) and torch.allclose(posterior.stats["groups"].sum(1), posterior.cost)
+    assert posterior.cost.shape == (n,) and len(posterior.z) == 2 * n
+    assert not net.groups or torch.allclose(posterior.stats["groups"].sum(1), posterior.cost)
     torch.nn.init.normal_(net.decoder[0].weight, std=3)  # a fresh decoder hardly looks at its code
-    elbo = torch.stack([net.bound(batch.image, label) for _ in range(200)]).mean()
-    few, many = (torch.stack([net.bound(batch.image, label, k) for _ in range(200)]).mean() for k in (8, 64))
-    assert elbo < few < many <= 0
+    codes = 1 if net.certain else 200
+    elbo = torch.stack([net.bound(batch.image, label) for _ in range(codes)]).mean()
+    few, many = (torch.stack([net.bound(batch.image, label, k) for _ in range(codes)]).mean() for k in (8, 64))
+    assert (elbo == few == many < 0) if net.certain else (elbo < few < many <= 0)
     drawn = net.sample(3, generator=torch.Generator().manual_seed(5))
     assert torch.equal(drawn, net.picture(net.prior(3, torch.Generator().manual_seed(5))))
 
@@ -103,7 +105,8 @@ def test_the_guard_against_waiting_can_fail(waits):
 
 @pytest.mark.parametrize("model", distinct())
 def test_a_checkpoint_rebuilds_the_model_that_was_saved(model, tmp_path):
-    run(tmp_path, "images=32", "optimizer=adam", "optimizer.lr=0.1", model=model)  # fast enough for the average to lag
+    fast = ["optimizer=adam", "optimizer.lr=0.1", "ema.half_life=10k"]  # fast enough for the average to lag
+    run(tmp_path, "images=32", *fast, model=model)
     saved = checkpoint.load(tmp_path)
     ema, raw = (checkpoint.rebuild(tmp_path, ema=flag) for flag in (True, False))
     for net, key in ((ema, "ema"), (raw, "model")):
@@ -141,7 +144,8 @@ def test_stopping_and_resuming_equals_one_run_bit_for_bit(model, tmp_path):
 @pytest.mark.parametrize("name", options("loss"))
 def test_every_loss_trains_a_model_of_its_family(name, tmp_path):
     family = target_class(options_of("loss")[name], Loss).family
-    model = next(name for name in TRAINED if issubclass(CLASSES[name], family))
+    fitting = [name for name in TRAINED if issubclass(CLASSES[name], family)]
+    model = min(fitting, key=lambda each: getattr(CLASSES[each], "certain", False))  # elbo is for codes that are drawn
     values = run(tmp_path, f"loss={name}", "images=32", model=model)
     assert any(key.startswith("loss/") for key in values)
 

@@ -43,6 +43,8 @@ SMALLER = {  # a word of a command -> what it takes besides
     "model=dcgan": ["model.width=8"],
     "model=gated_pixelcnn": ["model.blocks=2"],
     "model=vae_conv": ["model.width=4"],
+    "model=dvae": ["model.width=8", "model.prior.width=8"],
+    "model=vqvae": ["model.width=8", "model.prior.width=8"],
     "seed=1,2,3": ["seed=1"],  # a sweep of two models is one, too
 }
 

@@ -37,6 +37,8 @@ class Phase(NamedTuple):
     # Updates per turn (n_critic), each on a fresh batch: a number or a function of the moment, which may return 0.
     repeat: int | Callable[[Moment], int] = 1
     after: Callable[[Model], None] | None = None  # projects the weights after every update
+    # What terms have left for after() in buffers, of which it is to see the mean over several processes.
+    statistics: Callable[[Model], list[Tensor]] | None = None
 
     def updates(self, moment: Moment) -> int:
         """Return the number of updates in the turn that begins at this moment, 0 or more."""

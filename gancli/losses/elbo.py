@@ -59,6 +59,8 @@ class ELBO(Loss):
         return [Phase("elbo", model.sampled, (Term(self.term),))]
 
     def check(self, model: LatentVariable) -> None:
+        if model.certain:
+            raise UsageError(f"loss=elbo: {type(model).__name__} learns its codes, then their prior; omit loss=")
         if self.free_bits and not model.groups:
             raise UsageError(f"loss.free_bits={self.free_bits}: {type(model).__name__} has no KL; set it to 0")
 

@@ -17,6 +17,7 @@ from gancli.models.held_out import HeldOut
 
 GENERATED, REAL, TRAIN, VALIDATION = "generated", "real", "train", "validation"  # the sets a metric may look at
 MODEL = "model"  # the real images again, with the model's likelihood of each
+RECONSTRUCTED = "reconstructed"  # the model's reconstructions of the real images
 PATHS = "paths"  # pairs of images that the model draws a small step apart from each other
 
 
@@ -71,6 +72,7 @@ class Statistic(ABC):
     network: ClassVar[bool] = True  # whether it uses features or logits
     labelled: ClassVar[bool] = False  # whether it needs labels
     asks: ClassVar[str] = "nats"  # of the set MODEL: what the model is asked of each image, see HeldOut.ask()
+    asked_of: ClassVar[str] = "a latent-variable model, such as model=vae"  # the models that answer, for messages
 
     @classmethod
     @abstractmethod

@@ -70,6 +70,7 @@ class Weighted(Sums):
     """The importance-weighted bound."""
 
     asks = "iwae"
+    asked_of = f"{Sums.asked_of}, whose codes are drawn"
 
     @staticmethod
     def columns(said: Tensor) -> Tensor:
@@ -80,6 +81,7 @@ class Latents(Sums):
     """Posterior means."""
 
     asks = "latents"
+    asked_of = f"{Sums.asked_of}, whose codes are drawn"
 
 
 class ELBO(Metric):

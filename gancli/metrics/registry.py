@@ -6,6 +6,7 @@ from gancli import config
 from gancli.errors import UsageError, did_you_mean
 from gancli.metrics.base import Metric
 from gancli.metrics.class_balance import ClassBalance
+from gancli.metrics.codes import Perplexity
 from gancli.metrics.density_coverage import DensityCoverage
 from gancli.metrics.features import Features, Images, Pixels
 from gancli.metrics.fid import FID
@@ -20,10 +21,12 @@ from gancli.metrics.nll import NLL
 from gancli.metrics.parzen import Parzen
 from gancli.metrics.path_length import PathLength
 from gancli.metrics.precision_recall import PrecisionRecall
+from gancli.metrics.reconstruction import PSNR, RFID
 
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
     Memorisation(), Parzen(), Modes(), NLL(), ELBO(), IWAE(), ActiveUnits(), PathLength(),
+    Perplexity(), PSNR(), RFID(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 

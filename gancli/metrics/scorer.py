@@ -12,7 +12,7 @@ from torch import Tensor
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import cache_dir, digest
-from gancli.metrics import moments
+from gancli.metrics import asked, moments
 from gancli.metrics.base import GENERATED, MODEL, PATHS, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
 from gancli.metrics.registry import check_metrics, metrics_named
@@ -91,7 +91,7 @@ class Scorer:
     @property
     def asks(self) -> bool:
         """Whether any metric uses the model's likelihood."""
-        return any(MODEL in metric.needs for metric in self.metrics)
+        return any(set(asked.SETS) & metric.needs.keys() for metric in self.metrics)
 
     def check(self, likelihood: HeldOut | None, what: str, *, labelled: bool, styled: bool = False) -> None:
         """Refuse ``what`` if it lacks required labels or a required likelihood of these images. Raises UsageError.
@@ -110,16 +110,12 @@ class Scorer:
             return
         levels = self.reference.spec.levels
         for metric in self.metrics:
-            asked = {each.asks for each in metric.needs.get(MODEL, ())}
-            if asked == {"nats"} and likelihood is None:
+            if {each.asks for each in metric.needs.get(MODEL, ())} == {"nats"} and likelihood is None:
                 raise UsageError(
                     f"metrics: {metric.name} needs a model with a likelihood, but {what} has none "
                     "(parzen estimates one)"
                 )
-            if asked - {"nats", *(likelihood.also if likelihood else ())}:
-                raise UsageError(
-                    f"metrics: {metric.name} needs a latent-variable model, such as model=vae, but {what} is none"
-                )
+            asked.check(metric, likelihood, what)
         assert likelihood is not None, "a metric asks for it, and would have been refused"
         if self.reference.spec.dequantised and not likelihood.spread:
             raise UsageError(
@@ -152,7 +148,7 @@ class Scorer:
                 kept.append(batch)
             done += len(pixels)
             self.watch("generated images", done, self.n)
-        sets = {GENERATED: found, MODEL: self._asked(likelihood), PATHS: self._walked(paths), **others}
+        sets = {GENERATED: found, **self._asked(likelihood), PATHS: self._walked(paths), **others}
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
         for text in warnings - self._warned:  # warn once, although training scores many times
             log.warning("%s", text)
@@ -163,21 +159,15 @@ class Scorer:
             deviations(self.metrics, Batch.joined(kept), others, self._about, halves) if kept else {},
         )
 
-    def _asked(self, likelihood: HeldOut | None) -> Statistics:
-        """Compute the model's likelihood of every reference image."""
-        found = {each: each.of(self._about(len(self.reference))) for each in _union(self.metrics, MODEL)}
-        for start in range(0, len(self.reference), self._batch_size) if found else ():
-            stop = min(len(self.reference), start + self._batch_size)
-            pixels, labels = slice_of(self.reference, start, stop)
-            image = pixels.to(self._device).float().div_(127.5).sub_(1.0)
-            label = None if labels is None else labels.to(self._device)
+    def _asked(self, likelihood: HeldOut | None) -> dict[str, Statistics]:
+        """Collect what the model says of every reference image, and its reconstructions."""
+        about = self._about(len(self.reference))
+        found = {name: {each: each.of(about) for each in _union(self.metrics, name)} for name in asked.SETS}
+        if any(found.values()):
             assert likelihood is not None, "check() has refused models without one"
-            said = {name: likelihood.ask(name, image, label) for name in sorted({each.asks for each in found})}
-            batch = Batch(pixels, None, None, labels, said.pop("nats", None), likelihood, also=said)
-            for statistic in found.values():
-                statistic.add(batch)
-            self.watch("likelihood of images", stop, len(self.reference))
-        return found
+            size, device = self._batch_size, self._device
+            asked.ask(likelihood, self.reference, found, self._seen, batch_size=size, device=device, watch=self.watch)
+        return dict(found)
 
     def _walked(self, paths: Iterable[Batch]) -> Statistics:
         """Collect the statistics of steps along paths."""
@@ -227,7 +217,7 @@ class Scorer:
         else:
             both = {REAL: wanted.get(REAL, []), **halves}
             found = self._look(self.reference, both, rows, "reference images")
-        for name in wanted.keys() - {GENERATED, REAL, MODEL, PATHS}:
+        for name in wanted.keys() - {GENERATED, REAL, PATHS, *asked.SETS}:
             found |= self._look(self._splits(name), {name: wanted[name]}, {}, f"{name} images")
         return found
 

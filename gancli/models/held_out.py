@@ -27,7 +27,9 @@ class HeldOut(NamedTuple):
             are.
         how: how the number is computed, for the protocol: ``IWAE, k=5000``.
         also: what else the model says of images, by name, like ``nats``; of latent-variable models ``elbo``, (N, 2):
-            reconstruction and KL; ``iwae``, (N,): the bound with k codes; ``latents``, (N, d): their means.
+            reconstruction and KL; ``iwae``, (N,): the bound with k codes; ``latents``, (N, d): their means;
+            ``pictures``, (N, C, H, W) in [-1, 1]: the reconstructions; ``errors``, (N, 2): their absolute errors and
+            PSNR; ``codes``, (N, K): how often each code occurs.
         k: codes per image of ``iwae``.
     """
 

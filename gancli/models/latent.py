@@ -7,7 +7,7 @@ trains the family; its scores are ``metrics=[elbo]`` and ``metrics=[iwae]``.
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -59,8 +59,9 @@ class LatentVariable(Model):
             data is dequantised, or the other way round.
     """
 
-    sampled = ("encoder", "decoder")  # an averaged decoder goes with an averaged encoder
-    views = ("grid", "reconstruction")
+    sampled: ClassVar[tuple[str, ...]] = ("encoder", "decoder")  # an averaged decoder goes with an averaged encoder
+    views: ClassVar[tuple[str, ...]] = ("grid", "reconstruction")
+    certain: ClassVar[bool] = False  # whether an image has one code, so that more codes make no better bound
     groups: int = 0  # of latents in Posterior.stats["groups"]; 0: there are none
     encoder: nn.Module
     decoder: nn.Module
@@ -102,8 +103,8 @@ class LatentVariable(Model):
         """Map codes (N, ...) to parameters of the pixels, (N, likelihood.channels(C), H, W)."""
 
     @abstractmethod
-    def prior(self, n: int, generator: Generator | None = None) -> Any:
-        """Draw n codes from the prior, (n, ...)."""
+    def prior(self, n: int, generator: Generator | None = None, label: Tensor | None = None) -> Any:
+        """Draw n codes from the prior, (n, ...), which may depend on the class, (n,)."""
 
     @abstractmethod
     def code(self, image: Tensor, label: Tensor | None = None) -> Any:
@@ -117,7 +118,7 @@ class LatentVariable(Model):
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        z = self.prior(n, generator)
+        z = self.prior(n, generator, label)
         if self.draw == "mean":
             return self.picture(z, label)
         shape = n, self.likelihood.noise_channels(self.spec.channels), self.spec.height, self.spec.width
@@ -158,6 +159,12 @@ class LatentVariable(Model):
         posterior = self.encode(image, label, 1, generator)
         return torch.stack([self.reconstruction(posterior.z, image, label)[0], posterior.cost], 1)
 
+    def _errors(self, image: Tensor, label: Tensor | None, generator: Generator) -> Tensor:
+        """Return the mean absolute error of the reconstruction in [-1, 1], and its PSNR in decibels: (N, 2)."""
+        off = wide(self.picture(self.code(image, label), label) - image).flatten(1)
+        mse = (off / 2).square().mean(1).clamp(min=1e-10)  # of pixels in [0, 1]
+        return torch.stack([off.abs().mean(1), -10 * mse.log10()], 1)
+
     def held_out(self) -> HeldOut:
         """Return the bounds; every one has random numbers of its own, from a fixed seed, and dequantised data the same
         noise as for other models.
@@ -173,10 +180,10 @@ class LatentVariable(Model):
 
             return answer
 
-        also = {
-            "elbo": seeded(self.parts),
-            "iwae": seeded(lambda image, label, codes: self.bound(image, label, k, codes)),
-        }
+        pictures = seeded(lambda image, label, codes: self.picture(self.code(image, label), label))
+        also = {"elbo": seeded(self.parts), "pictures": pictures, "errors": seeded(self._errors)}
+        if not self.certain:
+            also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes))
         if self.groups:
             also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
         nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
@@ -234,7 +241,7 @@ class GaussianLatents(LatentVariable):
         code = self._one_hot(label, z)
         return self.decoder(z if code is None else torch.cat([z, code], 1))
 
-    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+    def prior(self, n: int, generator: Generator | None = None, label: Tensor | None = None) -> Tensor:
         return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:

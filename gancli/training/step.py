@@ -117,6 +117,8 @@ class Step:
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.params, self.clip)
         self.optimizer.step()
+        if self.phase.statistics is not None:
+            self.runtime.all_reduce(self.phase.statistics(self.model))
         if self.phase.after is not None:
             with torch.no_grad():
                 self.phase.after(self.model)

@@ -124,10 +124,9 @@ def walks(
     """Yield the rows of walk(), (steps, C, H, W) each; ``space``: see Interpolation."""
     generator = torch.Generator(model.device).manual_seed(seed)
     if isinstance(model, GaussianLatents):
-        draw, generate = model.prior, model.picture
+        ends, generate = model.prior(2 * rows, generator), model.picture
     else:
-        draw, generate = model.latent, model.generate
-    ends = draw(2 * rows, generator)
+        ends, generate = model.latent(2 * rows, generator), model.generate
     t = torch.linspace(0, 1, steps, device=model.device).view(-1, *[1] * (ends.dim() - 1))
     classes = [None] * rows if labels is None else labels.to(model.device)[:, None].expand(-1, steps)
     pairs = zip(ends[::2], ends[1::2], classes)

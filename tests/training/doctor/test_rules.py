@@ -14,6 +14,7 @@ from gancli.training.doctor.rules import MEASURED, RULES, Readings, Rule, Sign
 HEALTHY = {
     "auc": 0.4, "known": 0.55, "surprise": 1.0, "feedback": 0.8, "spread": 0.98, "nearest": 1.1, "duplicates": 0.0,
     "copies": 0.0, "distance": 1.7, "classes": 0.86, "largest_weight": 1.3,
+    "codes_alive": 0.7, "codes_used": 1.0, "code_nats": 150.0, "uniform_nats": 237.7,  # these are a VQ-VAE's
 }  # fmt: skip
 LOGGED = {
     "loss/generator": 0.67, "loss/discriminator": 1.4, "grad_norm/generator": 0.4, "grad_norm/discriminator": 4.0,
@@ -30,7 +31,10 @@ TROUBLES = {
     "memorisation": {"copies": 0.6, "distance": 0.1},
     "overfitting": {"known": 0.97},
     "posterior_collapse": {"kl": 0.3, "active_units": 2.0},
+    "dead_codes": {"codes_alive": 0.06, "codes_used": 0.1},
+    "useless_prior": {"code_nats": 250.0, "uniform_nats": 237.7},
 }
+MODELS = {"posterior_collapse": "vae", "dead_codes": "vqvae quantiser@model.quantiser=vq", "useless_prior": "vqvae"}
 # Other ways to the same alarm.
 VARIANTS = [
     ("explosion", {"grad_norm/generator": 5e6}),
@@ -183,10 +187,10 @@ def test_a_rule_of_ones_own():
 def test_what_is_advised_can_be_typed(name, changes):
     history = History(rows(10) + rows(5, 11, **changes))
     advice = re.sub(r"=\.\.\.", "=1k", history.alarms[0].sign.advice)
-    words = re.findall(r"[a-z_.]+=[\w.+-]+", advice)
+    words = re.findall(r"[a-z_.@]+=[\w.+-]+", advice)
     assert words, advice
     for word in words:
-        compose("train", ["model=vae" if name == "posterior_collapse" else "model=dcgan", word])
+        compose("train", [*f"model={MODELS.get(name, 'dcgan')}".split(), word])
     assert "lr=2.5e-05" in advice or "discriminator.lr" not in advice  # a quarter of 1e-4
 
 

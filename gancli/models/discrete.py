@@ -1,0 +1,170 @@
+"""The family of models whose latents are maps of codes, trained in two stages of one run: van den Oord et al. 2017.
+
+First the autoencoder is trained, then a prior of its codes: one of this project's autoregressive networks, which embeds
+the codes, since they have no order. Until then, and with ``prior@model.prior=uniform`` for good, the prior is uniform.
+The code of an image is certain, so that log p(x) >= log p(x|z) + log p(z) is a bound without an entropy (section 3.2).
+"""
+
+import inspect
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Hashable
+from typing import Annotated, Literal
+
+import torch
+from torch import Generator, Tensor
+
+from gancli.data.spec import ImageSpec
+from gancli.errors import UsageError
+from gancli.models.explicit import Explicit
+from gancli.models.held_out import HeldOut
+from gancli.models.latent import LatentVariable, Posterior
+from gancli.nn.likelihoods import Categorical, Likelihood
+from gancli.nn.quantisers import used
+from gancli.ranges import Above
+
+Begun = Annotated[float, "> 0", "< 1"]
+
+
+class UniformCodes(Explicit):
+    """Every map of codes is equally likely: the prior of a VQ-VAE while its autoencoder is trained.
+
+    Args:
+        spec: shape and number of the codes.
+        likelihood: what autoregressive priors are given; unused.
+    """
+
+    sampled = ()
+    total: Tensor
+
+    def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood] = Categorical) -> None:
+        super().__init__(spec)
+        nats = math.prod(spec.shape) * math.log(spec.levels)
+        self.register_buffer("total", torch.tensor(nats), persistent=False)
+
+    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return -self.total.expand(len(image))
+
+    def sample(
+        self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        levels, shape = self.spec.levels, (n, *self.spec.shape)
+        index = torch.randint(levels, shape, device=self.device, generator=generator)
+        return Categorical(levels).value(index.float())
+
+
+class DiscreteLatents(LatentVariable):
+    """A latent-variable model whose code of an image is a map (h, w) of ``codes.levels`` numbers.
+
+    Args:
+        spec: shape, levels and classes of the images.
+        likelihood: see LatentVariable.
+        prior: called with the spec of the codes and their likelihood to build the prior.
+        codes: number of codes, and height and width of their map.
+        conditional: whether the prior depends on the class; None: where the data has classes and the prior takes one.
+        autoencoder: share of the run in which the autoencoder is trained; the prior is trained in the rest.
+    """
+
+    certain = True
+    sampled = ("encoder", "decoder", "prior_network")
+    views = ("grid", "reconstruction", "codes")
+    prior_network: Explicit
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood],
+        prior: Callable[..., Explicit],
+        codes: tuple[int, int, int],
+        conditional: bool | None = None,
+        autoencoder: Begun = 0.5,
+    ) -> None:
+        takes = "conditional" in inspect.signature(prior).parameters
+        super().__init__(spec, likelihood, takes and spec.num_classes > 1 if conditional is None else conditional)
+        if self.conditional and not takes:
+            raise UsageError(
+                "model.conditional=true: this prior takes no class; use prior@model.prior=gated_pixelcnn, or "
+                "model.conditional=null"
+            )
+        levels, height, width = codes
+        maps = ImageSpec(1, height, width, num_classes=spec.num_classes, levels=levels, nominal=True)
+        self.levels, self.autoencoder = levels, autoencoder
+        self.prior_network = prior(maps, Categorical, **({"conditional": self.conditional} if takes else {}))
+        self.uniform = UniformCodes(maps)
+        self.grid = Categorical(levels)  # of maps of codes, in [-1, 1] like images
+        self.learned = False  # whether the prior has begun to learn
+
+    @property
+    def learns_prior(self) -> bool:
+        """Whether there is a second stage."""
+        return not isinstance(self.prior_network, UniformCodes)
+
+    @property
+    def current_prior(self) -> Explicit:
+        """The prior of this stage."""
+        return self.prior_network if self.learned else self.uniform
+
+    def stage(self, share: float) -> Hashable:
+        return self.learns_prior and share >= self.autoencoder
+
+    def enter(self, stage: Hashable) -> None:
+        self.learned = bool(stage)
+
+    def set_sampling(
+        self, draw: Literal["mean", "sample"] = "mean", temperature: Above = 1.0, sampler: str | None = None
+    ) -> None:
+        """Set the options of sample().
+
+        Args:
+            draw: mean: images are the means of p(x|z); sample: they are drawn from it, pixel by pixel.
+            temperature: of the codes: below 1 favours likely ones, above 1 unlikely ones.
+            sampler: of the codes: naive, cache, wavefront or jacobi; None: the prior's own.
+
+        Raises:
+            UsageError: the prior is uniform, so that it has neither temperature nor sampler, or the sampler is unknown.
+        """
+        self.draw = draw
+        if self.learned:
+            self.prior_network.set_sampling(temperature=temperature, sampler=sampler)  # type: ignore[call-arg]
+        elif temperature != 1 or sampler is not None:
+            raise UsageError("temperature, sampler: the prior of these codes is uniform and has neither; omit them")
+
+    @abstractmethod
+    def tokens(self, image: Tensor) -> Tensor:
+        """Return the code of each image, (N, C, H, W) -> (N, h, w) int64."""
+
+    @abstractmethod
+    def embed(self, index: Tensor) -> Tensor:
+        """Return what the decoder takes, (N, h, w) int64 -> (N, ...)."""
+
+    def cost(self, index: Tensor, label: Tensor | None = None, prior: Explicit | None = None) -> Tensor:
+        """Return -log p(z) of codes (N, h, w) by the prior of this stage, or a given one: (N,) nats."""
+        images = self.grid.value(index.unsqueeze(1).to(self.uniform.total.dtype))
+        return -(prior or self.current_prior).log_prob(images, label if self.conditional else None)
+
+    def encode(
+        self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
+    ) -> Posterior:
+        index = self.tokens(image)
+        z = self.embed(index)
+        return Posterior(z.repeat(k, *[1] * (z.dim() - 1)), self.cost(index, label), {"codes": index})
+
+    def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.embed(self.tokens(image))
+
+    def prior(self, n: int, generator: Generator | None = None, label: Tensor | None = None) -> Tensor:
+        label = self.labels(n, generator) if label is None else label
+        maps = self.current_prior.sample(n, label=label if self.conditional else None, generator=generator)
+        return self.embed(self.grid.level(maps).long().squeeze(1))
+
+    def bound(
+        self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        """Return log p(x|z) + log p(z) of the code of each image, (N,) nats, whatever k: it is always the same code."""
+        return super().bound(image, label, 1, generator)
+
+    def held_out(self) -> HeldOut:
+        name = type(self.current_prior).__name__
+        found = super().held_out()
+        count = lambda image, label: torch.stack([used(each, self.levels) for each in self.tokens(image)])  # noqa: E731
+        return found._replace(how=f"ELBO of the code of each image; prior: {name}", also={**found.also, "codes": count})
