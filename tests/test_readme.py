@@ -38,6 +38,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
     "features=classifier": ["features.epochs=1"],
     "experiment=best_mnist": ["model.width=8"],
+    "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],
     "model=cdcgan": ["model.width=8"],
     "model=dcgan": ["model.width=8"],

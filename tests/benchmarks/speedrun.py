@@ -32,7 +32,7 @@ from gancli.views import figures
 SMALL = "model.width=32"
 RECIPES: dict[str, list[str]] = {
     "best": ["experiment=best_mnist"],
-    "best-conditional": ["experiment=best_mnist", "model=cdcgan"],
+    "best-conditional": ["experiment=best_mnist_classes"],
     "dcgan": ["model=dcgan"],
     "dcgan-32": ["model=dcgan", SMALL],
     "mlp_gan": ["model=mlp_gan"],
