@@ -213,6 +213,9 @@ def _draw_gradients(axes: Any, numbers: dict[str, Any], batches: Any) -> None:
         each.set_xscale("log")
         each.xaxis.set_major_formatter("{x:g}")
         figures.label(each, title, "temperature τ", y, legend=False)
-    axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.93))
+    axes[0].set_ylim(
+        0, 1.4 * max(length, *(each[name]["bias"] for each in numbers["curves"] for name in (RELAXED, STRAIGHT)))
+    )
+    axes[0].legend(fontsize=8, loc="upper left")
     axes[1].legend(fontsize=8)
     axes[2].legend(fontsize=7)
