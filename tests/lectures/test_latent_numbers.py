@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from latent_models import all_nine, tiny
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from gancli.lectures import elbo_gap, gumbel_softmax, reparametrisation
+from gancli.lectures import elbo_gap, gumbel_softmax, posterior_collapse, reparametrisation
+from gancli.models.latent import active
 
 D = torch.float64
 
@@ -138,9 +140,56 @@ def test_the_score_function_has_no_bias_and_the_variance_of_an_enumeration():
         assert found["bias"] < 4 * found["standard_error"]
 
 
+def covariance(p: int = 5) -> torch.Tensor:
+    """Return a covariance whose variances are 4, 2, 1, 0.5, ... along random directions."""
+    directions = torch.linalg.qr(torch.randn(p, p, generator=seeded(), dtype=D))[0]
+    return directions * 4 / 2 ** torch.arange(p, dtype=D) @ directions.T
+
+
+def test_the_objective_of_the_linear_autoencoder_is_the_mean_over_images():
+    w, v, log_var = (torch.randn(*shape, generator=seeded(1), dtype=D) for shape in ((5, 2), (2, 5), (2,)))
+    x = torch.randn(40, 5, generator=seeded(2), dtype=D)
+    x, total = x - x.mean(0), 0.0
+    for each in x:
+        mean, variance = v @ each, log_var.exp()
+        error = (each - w @ mean).square().sum() + (w.square().sum(0) * variance).sum()
+        q = torch.distributions.Normal(mean, variance.sqrt())
+        total += error / (2 * 0.7) + kl_divergence(q, torch.distributions.Normal(torch.zeros(2, dtype=D), 1.0)).sum()
+    found, kl = posterior_collapse.objective(x.T.cov(correction=0), 0.7, w, v, log_var)
+    assert found.item() == pytest.approx(total.item() / 40) and kl.shape == (2,)
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.5, 5.0])
+def test_the_linear_autoencoder_learns_the_closed_form(noise):
+    """Probabilistic PCA: W = U (L - noise)^1/2, and a latent is active where the variance is above the noise."""
+    c = covariance()
+    variances, directions = (each.flip(-1)[..., :3] for each in torch.linalg.eigh(c))
+    w = (directions * (variances - noise).clamp(min=0).sqrt()).requires_grad_()
+    inverse = torch.linalg.inv(w.T @ w + noise * torch.eye(3, dtype=D)).detach()
+    v = (inverse @ w.T).detach().requires_grad_()
+    log_var = (noise * inverse.diagonal()).log().requires_grad_()
+    best, kl = posterior_collapse.objective(c, noise, w, v, log_var)
+    assert max(each.abs().max() for each in torch.autograd.grad(best, (w, v, log_var))) < 1e-10
+    closed = posterior_collapse.kl_of(variances, noise)
+    assert torch.allclose(kl, closed, atol=1e-12)
+    found = posterior_collapse.trained(c, noise, 3, 300, seeded())
+    assert found["objective"] == pytest.approx(best.item(), abs=1e-4) and found["objective"] > best.item() - 1e-9
+    assert found["kl"] == pytest.approx(closed.tolist(), abs=0.02)
+    assert found["active"] == posterior_collapse.active_of(variances, noise).sum() == (variances > noise).sum()
+
+
+def test_the_parts_of_a_model_add_up():
+    model, image = tiny(), all_nine()
+    found = posterior_collapse.measured(model, image, None, 3)
+    assert sum(found["kl"]) == pytest.approx(found["total_kl"]) and found["kl"][0] >= found["kl"][1]
+    assert found["bound"] == pytest.approx(-model.bound(image, generator=seeded(3)).mean().item())
+    assert found["active"] == active(model.infer(image)[0]).sum()
+
+
 @pytest.mark.parametrize(
     ("build", "says"),
     [
+        (lambda: posterior_collapse.PosteriorCollapse([]), "must name a weight"),
         (lambda: elbo_gap.ELBOGap(pixels=1), "pixels=1 must be 2"),
         (lambda: gumbel_softmax.GumbelSoftmax([1.0], [1.0], [1.0]), "must be two or more"),
         (lambda: gumbel_softmax.GumbelSoftmax([1.0, 2.0], [1.0], [1.0]), "as many"),

@@ -23,6 +23,10 @@ SMALL = {
     "mode_collapse": ["images=256", "model.width=8", "lecture.points=50", "~lecture.scenes.grid25"],
     "optimal_discriminator": ["images=1000", "lecture.distances=[0,1]"],
     "parallel_lines": ["images=256", "lecture.learned=2", "lecture.points=5"],
+    "posterior_collapse": [
+        "images=64", "batch_size=32", "model.hidden=[4]", "model.latent_dim=2", "lecture.betas=[1]",
+        "lecture.latents=2", "lecture.iterations=5",
+    ],
     "pyramid": ["lecture.images=20", "lecture.shown=2"],
     "r1_r2": ["images=256", "model.width=8", "lecture.points=50"],
     "progressive": ["images=96", "model.width=2", "model.max_width=4", "lecture.looks=3", "lecture.n=16"],
