@@ -22,11 +22,11 @@ QUICK = ["images=8", "samples.every=0", "doctor.every=0", "eval.every=0"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A VAE of grey 8x8 images, one that is conditional, and an autoregressive model."""
+    """A VAE of grey 8x8 images, one that is conditional, and a GAN."""
     folder = tmp_path_factory.mktemp("encoded")
     run(folder / "plain", *QUICK, "data.num_classes=3", model="vae")
     run(folder / "classes", *QUICK, "data.num_classes=3", "model.conditional=true", model="vae")
-    run(folder / "pixels", *QUICK, model="pixelcnn")
+    run(folder / "gan", *QUICK, model="mlp_gan")
     return folder
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
     right = save(tmp_path / "right", "a/p.png")
     plain, classes = f"ckpt={trained / 'plain'}", f"ckpt={trained / 'classes'}"
     refused = {
-        (f"ckpt={trained / 'pixels'}",): "PixelCNN has no encoder with normal latents; use a variational autoencoder",
+        (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with normal latents; use a variational autoencoder",
         (plain, f"images={wrong}"): "p.png is 1x9x9, but the model's images are 1x8x8: save it in that size",
         (plain, f"images={empty}"): "no pictures in it",
         (plain, f"images={tmp_path / 'no'}"): "no such folder",
@@ -113,7 +113,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
         (lambda: model.encode(images[:0], 1), "images must be"),
         (lambda: model.encode(images), "of a class"),
         (lambda: model.encode(images, 1, batch_size=0), "batch_size=0: must be 1 or more"),
-        (lambda: gancli.load(trained / "pixels").encode(images), "no encoder"),
+        (lambda: gancli.load(trained / "gan").encode(images), "no encoder"),
     ):
         with pytest.raises(UsageError, match=says):
             call()
