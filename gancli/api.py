@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # importing this module imports neither torch nor Hydra
     from torch import Tensor
 
     from gancli.models.base import Model
+    from gancli.models.encoding import Encoded
     from gancli.models.inversion import Inverted
     from gancli.training.checkpoint import Checkpoint
     from gancli.verbs.report.runs import Run
@@ -143,16 +144,11 @@ class LoadedModel:
             UsageError: the model is no GAN of images, or lacks the class or the space, or the pictures have another
                 size.
         """
-        import torch
-
         from gancli.data.spec import scaled
         from gancli.models import inversion
-        from gancli.views.chosen import Chosen, class_labels
 
         model = inversion.searchable(self.model)
-        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.shape:
-            have = f"{tuple(images.shape)} {images.dtype}"
-            raise UsageError(f"images must be (N, {', '.join(map(str, self.shape))}) torch.uint8, not {have}")
+        labels = self._classes_of(images, label)
         asked = inversion.space_of(model, space)
         restarts = inversion.RESTARTS[asked] if restarts is None else restarts
         counts = (("steps", steps, 1), ("restarts", restarts, 1), ("batch_size", batch_size, 1), ("seed", seed, 0))
@@ -161,11 +157,39 @@ class LoadedModel:
                 raise UsageError(f"{name}={value}: must be {least} or more")
         if lr <= 0:
             raise UsageError(f"lr={lr}: must be above 0")
-        each = label.cpu().numpy() if isinstance(label, torch.Tensor) else None
-        chosen = Chosen([str(i) for i in range(len(images))], images.cpu().numpy(), each)
-        labels = class_labels(model, self._data, chosen, None if isinstance(label, torch.Tensor) else label)
         settings = inversion.Settings(asked, steps, lr, restarts, seed)
         return inversion.invert(model, scaled(images.to(model.device)), labels, settings, batch_size=batch_size)
+
+    def encode(self, images: "Tensor", label: "int | str | Tensor | None" = None, *, batch_size: int = 64) -> "Encoded":
+        """Return ``mean`` and ``std`` of pictures, (N, d) each on the CPU, as ``gancli encode`` writes them.
+
+        Args:
+            images, label: see project().
+            batch_size: pictures at a time, 1 or more.
+
+        Raises:
+            UsageError: the model has no encoder with normal latents; or see project().
+        """
+        from gancli.models import encoding
+
+        model = encoding.encodable(self.model)
+        labels = self._classes_of(images, label)
+        if batch_size < 1:
+            raise UsageError(f"batch_size={batch_size}: must be 1 or more")
+        return encoding.encode(model, images, labels, batch_size=batch_size)
+
+    def _classes_of(self, images: "Tensor", label: "int | str | Tensor | None") -> "Tensor | None":
+        """Return the classes of pictures, (N,), or None for an unconditional model; refuse other tensors and sizes."""
+        import torch
+
+        from gancli.views.chosen import Chosen, class_labels
+
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1:] != self.shape or not len(images):
+            have = f"{tuple(images.shape)} {images.dtype}"
+            raise UsageError(f"images must be (N, {', '.join(map(str, self.shape))}) torch.uint8, not {have}")
+        each = label.cpu().numpy() if isinstance(label, torch.Tensor) else None
+        chosen = Chosen([str(i) for i in range(len(images))], images.cpu().numpy(), each)
+        return class_labels(self.model, self._data, chosen, None if isinstance(label, torch.Tensor) else label)
 
 
 def load(

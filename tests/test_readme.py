@@ -25,6 +25,7 @@ SMOKE = {  # appended: the last value of a key wins
     "complete": ["n=2", "batch_size=8", "runtime=cpu"],
     "sample": ["n=20", "batch_size=8", "runtime=cpu"],
     "project": ["steps=3", "runtime=cpu"],
+    "encode": ["runtime=cpu"],
     "report": [],
     "doctor": [],
     "bench": ["seconds=0.001", "batch_size=8", "runtime=cpu"],

@@ -17,6 +17,7 @@ _LISTED = {
         "complete images with a part missing, and give log-probabilities in nats",
     ),
     "project": ("gancli.verbs.project.verb", "find the latents of real pictures by optimisation, for any GAN"),
+    "encode": ("gancli.verbs.encode.verb", "write the codes of pictures, means and deviations, by a model's encoder"),
     "report": ("gancli.verbs.report.verb", "compare runs in one table, with curves and samples"),
     "doctor": ("gancli.verbs.doctor", "tell what went wrong in a run, since when, and what to try"),
     "bench": ("gancli.verbs.bench.verb", "measure how fast a config trains, and where time and memory go"),

@@ -51,7 +51,9 @@ def test_all_metrics_are_offered(offers, key: str) -> None:
     assert offers(f"gancli {key}=") == [f"{key.split()[1]}={name}" for name in METRICS]
 
 
-@pytest.mark.parametrize("verb", ["train", "eval", "sample", "complete", "project", "report", "doctor", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["train", "eval", "sample", "complete", "project", "encode", "report", "doctor", "bench"]
+)
 def test_no_internals_are_offered(offers, verb: str) -> None:
     hidden = [*folders.INTERNAL, "likelihood", "generator", *(["data", "experiment"] if verb == "report" else [])]
     offered = offers(f"gancli {verb} ")
