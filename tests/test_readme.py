@@ -68,7 +68,8 @@ def smoke(words: list[str]) -> list[str]:
     if "resume=latest" in words:
         return ["images=32"]
     extra = [*SMOKE[words[0]], *(more for word in words for more in SMALLER.get(word, []))]
-    if any(word.startswith(("source=", "view=reconstruction")) for word in words):  # all of them, or those there are
+    whole = ("source=", "view=reconstruction", "view=codes")  # all of them, or those there are
+    if any(word.startswith(whole) for word in words):
         extra = [each for each in extra if not each.startswith("n=")]
     if {"data=folder", "model=toy_gan"} & set(words):
         return [word for word in extra if not word.startswith("features.")]
