@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
@@ -57,11 +58,12 @@ def test_the_two_gans_are_what_was_measured() -> None:
     told, longer, values = " ".join(PAGE.split()), card("mnist-dcgan-900k"), card("mnist-cgan-600k")["values"]
     assert f"FID {values['fid']:.2f}, and {100 * values['accuracy']:.1f} % of the digits" in told
     assert f"900k images gave FID {longer['values']['fid']:.2f}" in told
-    best = card("mnist-best-300k")["values"]
-    assert f"FID {best['fid']:.2f} after 300k images" in PAGE
-    assert f"precision {best['precision']:.3f} and recall {best['recall']:.3f}".replace("0.", ".") in " ".join(
-        PAGE.split()
-    )
+    best = [card(f"mnist-best-300k{seed}")["values"] for seed in ("", "-1", "-2")]
+    fids = [each["fid"] for each in best]
+    assert f"FID {fmean(fids):.2f} ± {stdev(fids):.2f} after 300k images" in told
+    assert f"{card('mnist-best-600k-1')['values']['fid']:.2f} after 600k (seed 1, {fids[1]:.2f} after 300k)" in told
+    shares = [fmean(each[key] for each in best) for key in ("precision", "recall")]
+    assert "precision {:.3f} and recall {:.3f}".format(*shares).replace("0.", ".") in told
     dense = card("mnist-dcgan-500k")
     assert f"FID {dense['values']['fid']:.2f} by" in told
     assert f"{dense['floor']['values']['fid']:.2f} to each other" in PAGE
@@ -102,6 +104,21 @@ def test_the_bounds_of_the_autoencoder_are_what_was_measured() -> None:
     assert f"k={many['values']['iwae_k']:.0f}`, by {many['values']['iwae']:.2f}" in told
     for each in (one, many):
         assert each["protocol"]["likelihood"]["kind"] == "bound" and each["protocol"]["split"] == "test"
+
+
+def test_the_codes_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bound, drawn = card("mnist-vqvae-400k"), card("mnist-vqvae-400k-classifier")
+    values, shares = bound["values"], drawn["values"]
+    assert f"at most {values['nll_bound']:.2f} nats" in told and bound["protocol"]["likelihood"]["kind"] == "bound"
+    assert f"reconstruction {values['reconstruction']:.2f} plus {values['kl']:.2f} for the codes" in told
+    assert (
+        f"{values['codes_used']:.0f} of {values['codes']:.0f} codes in use, perplexity {values['perplexity']:.1f}"
+        in told
+    )
+    assert f"{values['psnr']:.2f} dB" in told
+    assert f"FID {shares['fid']:.2f} (two halves of the test images: {drawn['floor']['values']['fid']:.2f})" in told
+    assert f"{100 * shares['accuracy']:.1f} % of the digits" in told
 
 
 def rows(columns: int) -> list[list[str]]:
