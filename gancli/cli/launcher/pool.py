@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from gancli.cli import status
 from gancli.cli.launcher.child import PROGRAM, Task
 from gancli.cli.launcher.slots import Slots
+from gancli.files import inside
 from gancli.training import guard
 
 OUTPUT = "output.txt"  # in a job's folder: all that its process wrote
@@ -39,6 +40,9 @@ class Child:
         folder: the job's folder.
         facts: its status.json as far as it is known before it begins.
         slot: number of the slot that it occupies.
+
+    Raises:
+        UsageError: the file of its output is a link out of the folder.
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, Any], slot: int) -> None:
@@ -46,7 +50,7 @@ class Child:
         self.name = folder.name
         self.line = ""  # the last that it said
         self.started = time.monotonic()
-        self.output = folder / OUTPUT
+        self.output = inside(folder, OUTPUT)  # of a sweep that may be another's
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, task: Task, environment: Mapping[str, str]) -> None:

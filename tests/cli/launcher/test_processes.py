@@ -16,6 +16,7 @@ from processes import alive, until
 from gancli.cli import status
 from gancli.cli.launcher import pool
 from gancli.cli.launcher.slots import Slots
+from gancli.errors import UsageError
 
 FACTS = {
     "overrides": ["seed=1"], "choices": {}, "state": "running", "config": "", "metrics": {}, "seconds": 0.0,
@@ -175,3 +176,12 @@ def test_an_error_of_the_launcher_ends_its_jobs(launch, tmp_path) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         launch({"a": source + "\nwhile True: time.sleep(.01)", "b": source}, Slots(1, 1), Heard(answer))
     assert json.loads((tmp_path / "a" / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_the_output_of_a_job_never_goes_through_a_link(tmp_path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "job" / pool.OUTPUT).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="output.txt"):
+        pool.Child(tmp_path / "job", FACTS, 0)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
