@@ -165,6 +165,8 @@ def test_the_model_example_runs_as_it_stands(home, cli):
     Path("myconf/model").mkdir(parents=True)
     Path("myconf/model/tiny.yaml").write_text(yaml.replace("gancli.models.tiny", "mypackage.tiny"))
     sys.path.insert(0, str(Path.cwd()))
+    for name in [name for name in sys.modules if name.startswith("mypackage")]:  # of another test in this process
+        del sys.modules[name]
     try:
         answer = cli(
             "train", "--config-dir", "myconf", "model=tiny", "trust=[mypackage]", "data=digits", *SMOKE["train"]
