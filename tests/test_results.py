@@ -71,6 +71,16 @@ def test_the_two_gans_are_what_was_measured() -> None:
     assert f"{100 * sparse['protocol']['features']['held_out_accuracy']:.1f} % right" in PAGE
 
 
+def test_quality_per_minute_is_what_was_measured() -> None:
+    found = card("mnist-speedrun-2min")
+    lines = re.findall(r"^\| (.*) \|$", section("Quality per minute"), re.MULTILINE)[1:]
+    told = [
+        [f"{v['images_per_s']:.0f}", f"{v['images']:,}", *(f"{v[key]:.2f}" for key in ("fid", "precision", "recall"))]
+        for v in sorted(found.values(), key=lambda v: v["fid"])
+    ]
+    assert [line.split(" | ")[1:] for line in lines] == told
+
+
 def test_the_modes_are_what_was_measured() -> None:
     rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 2
