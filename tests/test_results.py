@@ -81,6 +81,14 @@ def test_quality_per_minute_is_what_was_measured() -> None:
     assert [line.split(" | ")[1:] for line in lines] == told
 
 
+def test_the_classes_are_what_was_measured() -> None:
+    told = " ".join(PAGE.split())
+    found = [card(f"mnist-classes-200k-{seed}")["values"] for seed in range(3)]
+    fids, right = [each["fid"] for each in found], [100 * each["accuracy"] for each in found]
+    assert f"FID {fmean(fids):.2f} ± {stdev(fids):.2f} after 200k images" in told
+    assert f"and {fmean(right):.1f} ± {stdev(right):.1f} % of the digits" in told
+
+
 def test_the_modes_are_what_was_measured() -> None:
     rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 2
