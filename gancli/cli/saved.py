@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gancli import config
+from gancli import config, structure
 from gancli.cli import short, status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
@@ -24,7 +24,12 @@ def read(path: Path) -> Any:
     """
     file = checkpoint.run_dir(path) / CONFIG
     if path.is_dir() and file.is_file():
-        return config.from_yaml(file.read_text(encoding="utf-8"))
+        found = config.from_yaml(file.read_text(encoding="utf-8"))
+        try:
+            structure.check(config.plain(found), checkpoint.CONFIG, "config")
+        except structure.Misshapen as error:
+            raise UsageError(f"{file} is not as gancli writes a config: {error}") from error
+        return found
     return config.from_yaml(checkpoint.load_config(path))
 
 

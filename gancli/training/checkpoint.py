@@ -25,6 +25,7 @@ log = logging.getLogger("gancli")
 FORMAT = "gancli-2"
 READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, reached, turn and ema_images
 FOLDER = "checkpoints"
+CONFIG = {"model": {"_target_": str}, "data": {"_target_": str}}  # what every saved config has, see structure.check()
 BEST = "best.pt"
 LATEST = "latest"  # names the run with the newest checkpoint wherever a run or a checkpoint is named
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # raised by bad bytes
@@ -172,7 +173,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         check_state(state)
         config = from_yaml(state["config"])
         config.trust = []  # a file cannot vouch for itself
-        structure.check(plain(config), {"model": {"_target_": str}, "data": {"_target_": str}}, "config")
+        structure.check(plain(config), CONFIG, "config")
         return Checkpoint(file, config, ImageSpec(**state["spec"]), state["images"], state)
     except (Misshapen, UsageError) as error:
         raise UsageError(f"{file} is not as gancli writes a checkpoint: {error}") from error

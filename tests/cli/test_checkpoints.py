@@ -146,3 +146,18 @@ def test_sample_without_a_number_draws_the_usual_one(more: list[str], cli, run: 
     assert answer.code == 0, answer.err
     count = len(list(Path("drawn").glob("0*.png")))
     assert "format=npz" in more or count == (60 if "view=interpolation" in more else 64)
+
+
+@pytest.mark.parametrize("verb", ["sample", "eval", "train", "complete"])
+@pytest.mark.parametrize("odd", ["model: x", "model: [1]", "model: {width: 4}", "data: null"])
+def test_a_run_folder_whose_config_has_another_shape_is_refused_in_one_line(
+    verb: str, odd: str, cli, run: Path
+) -> None:
+    file = run / "config.yaml"
+    values = config.plain(config.from_yaml(file.read_text()))
+    key, _, _ = odd.partition(":")
+    file.write_text(
+        config.to_yaml(config.from_yaml(odd)) + config.to_yaml({k: v for k, v in values.items() if k != key})
+    )
+    answer = cli(verb, f"resume={run}" if verb == "train" else f"ckpt={run}")
+    assert answer.code == 2 and len(answer.err.strip().splitlines()) == 1, answer.err
