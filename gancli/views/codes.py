@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from gancli.data.spec import quantise
-from gancli.errors import UsageError
 from gancli.models.base import Model
 from gancli.models.discrete import DiscreteLatents
 from gancli.views.base import SHOWN, Picture, RunData, View
 from gancli.views.grids import make_grid
-from gancli.views.real import parts, real_images
+from gancli.views.real import check_there, parts, real_images
 
 COLUMNS = 10  # images in a row
 
@@ -38,9 +37,7 @@ class Codes(View):
         return isinstance(model, DiscreteLatents)
 
     def check_number(self, n: int, data: RunData) -> None:
-        split = data.split(self.split or data.held_out)
-        if n > len(split):
-            raise UsageError(f"n={n}: {split.name} {split.split} has {len(split)} images; use n={len(split)} or fewer")
+        check_there(n, data, self.split)
 
     def amount(self, n: int) -> tuple[str, int]:
         return f"n={n}", n

@@ -14,6 +14,13 @@ from gancli.models.base import Model
 from gancli.views.base import RunData
 
 
+def check_there(n: int, data: RunData, split: str | None) -> None:
+    """Refuse more images than a split has; None: the one whose images views show. Raises UsageError."""
+    images = data.split(split or data.held_out)
+    if n > len(images):
+        raise UsageError(f"n={n}: {images.name} {images.split} has {len(images)} images; use n={len(images)} or fewer")
+
+
 def real_images(
     model: Model, data: RunData, rows: Sequence[int], split: str | None = None, label: int | str | None = None
 ) -> tuple[Tensor, Tensor | None]:

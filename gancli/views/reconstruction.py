@@ -23,7 +23,7 @@ from gancli.models.latent import LatentVariable
 from gancli.views.base import SHOWN, Picture, RunData, View
 from gancli.views.chosen import file_names
 from gancli.views.grids import make_grid
-from gancli.views.real import as_labels, parts, real_images
+from gancli.views.real import as_labels, check_there, parts, real_images
 from gancli.views.translation import read_entry
 
 COLUMNS = 10  # images in a row
@@ -54,9 +54,7 @@ class Reconstruction(View):
     def check_number(self, n: int, data: RunData) -> None:
         if self.source is not None:
             raise UsageError(f"n={n}: all pictures of source={self.source} are reconstructed; omit n")
-        split = data.split(self.split or data.held_out)
-        if n > len(split):
-            raise UsageError(f"n={n}: {split.name} {split.split} has {len(split)} images; use n={len(split)} or fewer")
+        check_there(n, data, self.split)
 
     def amount(self, n: int) -> tuple[str, int]:
         return f"n={n}", n
