@@ -96,16 +96,12 @@ class Loader:
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
 
-        Points are (N, D, 1, 1) float32, as they are.
-        Nothing in it waits for the device. Raises what a prefetching thread raised.
+        Points are (N, D, 1, 1) float32, as they are. Nothing waits for the device. Raises what a thread raised.
         """
         return self.compute(self.prepare(progress))
 
     def prepare(self, progress: float = 0.0) -> Drawn:
-        """Choose the next batch: the host part, which moves the place in the stream, fetches and copies.
-
-        Raises what a prefetching thread raised.
-        """
+        """Choose the next batch: the host part, which moves the place, fetches and copies. Raises as next() does."""
         rows = self._rows.prepare(self._index)
         self._given += self.batch_size
         share = torch.full((), progress, dtype=torch.float32, device=self.device)
@@ -131,7 +127,7 @@ class Loader:
         return Batch(image, label, source, drawn.progress)
 
     def state_dict(self) -> dict:
-        """What continues the stream bit for bit: plain ints and the flip generator's state."""
+        """What continues the stream bit for bit: plain ints, the generator's state."""
         other = {} if self._other is None else {"source": self._other.state_dict()}
         return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state(), **other}
 
@@ -152,6 +148,10 @@ class Loader:
             self._flips.set_state(state["flips"].cpu())
         else:  # taken on another kind of device: its numbers cannot be continued, only replaced
             self._flips.manual_seed(_mix(self._seed, -1 - self._given))
+
+    def generators(self) -> list[torch.Generator]:
+        """Return the generators that compute() draws from."""
+        return [self._flips, *([] if self._other is None else self._other.generators())]
 
     def close(self) -> None:
         """Stop and join the threads. Closing twice is fine, `next()` afterwards is not."""

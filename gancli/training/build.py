@@ -20,6 +20,7 @@ from gancli.training.cautions import cautions
 from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
+from gancli.training.graphs import Graphs
 from gancli.training.run import Run
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
@@ -68,6 +69,10 @@ def build(cfg: Any) -> Run:
     run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
     run.cautions += measurements.cautions if measurements else []
     run.enter(0.0, reset=False)
+    if machine.graphs and steps:
+        run.graphs = Graphs(run)
+    elif cfg.runtime.graphs and steps:
+        run.cautions.append(f"runtime.graphs: step by step, as the device is {machine.device.type} and not cuda")
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
     return run
