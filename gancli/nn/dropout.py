@@ -30,6 +30,6 @@ def mask(like: Tensor, p: float) -> Tensor:
         p: at least 0 and below 1.
     """
     dropped, n = min(round(p * LEVELS), LEVELS - 1), like.numel()
-    words = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-n // 4),))  # torch.compile knows no Tensor.random_()
     kept = words.view(torch.int16)[:n].view(like.shape).ge_(dropped - LEVELS // 2)
     return kept.to(like.dtype).mul_(LEVELS / (LEVELS - dropped))
