@@ -15,7 +15,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.files import all_inside, inside, replacing
 from gancli.views.base import SHOWN, SHOWN_POINTS, Batches, Picture
-from gancli.views.grids import save_png, to_pil
+from gancli.views.grids import png, save_png, to_pil
 
 BLOCK = 4096  # bytes that a small file takes on most disks
 POINT = 4  # bytes of a coordinate
@@ -124,13 +124,12 @@ def _named(stem: str, name: str) -> str:
 
 
 def _write_images(out: Path, name: str, images: Iterable[Any], names: Sequence[str]) -> int:
-    """Write one PNG per image, in threads beside the drawing: most of the time the disk is waited for."""
-
-    def one(numbered: tuple[int, Any]) -> None:
-        i, image = numbered
-        save_png(inside(out, _file(name, names[i] if names else f"{i:06d}")), to_pil(torch.as_tensor(image)))
-
-    return sum(1 for _ in parallel(one, enumerate(images), WRITERS, chunk=8))
+    """Write one PNG per image; threads wait for the disk, which takes most of the time, while the next are drawn."""
+    encoded = (
+        (inside(out, _file(name, names[i] if names else f"{i:06d}")), png(to_pil(torch.as_tensor(image))))
+        for i, image in enumerate(images)
+    )
+    return sum(1 for _ in parallel(lambda file: save_png(*file), encoded, WRITERS, chunk=8))
 
 
 def _write_points(path: Path, raw: Batches) -> None:

@@ -1,11 +1,12 @@
 """How fast the shipped recipes are against a textbook loop and against their own fp32, in one table and one file.
 
-    make bench            # or: python tests/benchmarks/bench_recipes.py [--rounds 5] [--seconds 1] [--only dcgan]
+    make bench            # or: python tests/benchmarks/bench_recipes.py [--rounds 5] [--only dcgan,lmconv]
 
 All ways to train a recipe take their turns in every round, on one thread, and a ratio is the median of those of the
 rounds. The clock is the CPU time of the process, so that a busy machine slows all alike; the textbook's loop, which
 stands for recipes of two players without classes, therefore loads its images in the same process. ``bf16`` also has
-runtime.channels_last=auto. Written to results/recipes-<chip>.json, which names the date, the chip and the load.
+runtime.channels_last=auto. Written to results/recipes-<chip>.json, which names the date, the chip and the load; with
+``--only``, the other recipes stay in that file.
 """
 
 import argparse
@@ -74,21 +75,22 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of the process, per way and round, at least")
-    parser.add_argument("--only", default="", help="recipes that hold this text")
+    parser.add_argument("--only", default="", help="recipes, with commas between; the others stay in the file")
     parser.add_argument("--out", type=Path, default=RESULTS)
     told = parser.parse_args()
     torch.set_num_threads(1)
     machine = build(compose("train", ["model=toy_gan", "runtime=cpu", "runtime.threads=1", "data=ring8"])).runtime
     about = {"date": str(date.today()), **machine.machine(), "cores": len(os.sched_getaffinity(0)),
-             "load_before": os.getloadavg()[0], "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
+             "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
     chip = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-    file, table = told.out / f"recipes-{chip}.json", {}
+    file = told.out / f"recipes-{chip}.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
+    table = {name: known[name] for name in RECIPES if name in known}
     print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
           f"{'bf16 / fp32':>15}   {about['device']}, one thread, torch {about['torch']}", flush=True)  # fmt: skip
-    for name in (each for each in RECIPES if told.only in each):
-        table[name] = measured(name, told.rounds, told.seconds)
+    for name in RECIPES if not told.only else told.only.split(","):
+        table[name] = measured(name, told.rounds, told.seconds) | {"load": os.getloadavg()[0]}
         print(row(name, table[name]), flush=True)
-        about["load_after"] = os.getloadavg()[0]
         told.out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"about": about, "recipes": table}, indent=1) + "\n", encoding="utf-8")
     print(f"-> {file}", file=sys.stderr)
