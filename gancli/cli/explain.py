@@ -63,7 +63,7 @@ def out_of_memory(error: BaseException, cfg: Any) -> str | None:
     if not size or size < 2:
         return "out of memory; use a smaller model or data.size"
     parts = cfg.get("accumulate")
-    if parts is None:
+    if not isinstance(parts, int):  # a command without this key, or not known yet
         return f"out of memory with batch_size={size}; try batch_size={size // 2}"
     more = [number for number in range(2 * parts, size + 1) if size % number == 0]  # it must divide the batch
     if not more:

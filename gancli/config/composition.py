@@ -122,15 +122,16 @@ def _words(overrides: ListConfig | list[str]) -> list[str]:
 def with_lists(verb: str, overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
     """Return the overrides with ``metrics=kid`` as ``metrics=[kid]`` for each key of a verb that is a list.
 
-    In a sweep several values stand for its jobs, so that ``metrics=fid,kid`` becomes ``metrics=[fid],[kid]``.
+    In a sweep several values stand for jobs: ``metrics=[fid],[kid]``. ``batch_size=auto`` becomes ``accumulate=auto``.
     """
     one = r"[\w.,/-]+" if sweep else r"[\w./-]+"
-    lists = {name for name, each in leaves(VERBS[verb].keys) if each.type in LISTS}
+    keys = dict(leaves(VERBS[verb].keys))
+    lists = {name for name, each in keys.items() if each.type in LISTS}
 
     def mended(word: str) -> str:
         key, equals, value = word.partition("=")
         if not equals or key.lstrip("+") not in lists or value == "null" or not re.fullmatch(one, value):
-            return word
+            return "accumulate=auto" if word == "batch_size=auto" and "accumulate" in keys else word
         return f"{key}={','.join(f'[{each}]' for each in value.split(','))}"
 
     return [mended(word) for word in overrides]

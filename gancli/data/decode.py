@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from gancli.files import shown
 
 _FORMAT = 1  # increased whenever the same files would decode to different pixels
 _SECONDS = 5.0  # between two progress messages
+_TRIED = 32  # files, until one can be read whose shape the others may have
 logger = logging.getLogger("gancli")
 
 
@@ -76,8 +77,7 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
     found = cache.load(key)
     if found is None:
         with quiet():
-            shape = _shape(entries, recipe, root)
-            found = _decode_to_cache(entries, recipe, key, root, shape)
+            found = _decoded(entries, recipe, key, root)
     pixels, meta = found
     if meta["skipped"]:
         logger.warning("%s: %s", root, skipped_words(entries, meta))
@@ -87,15 +87,44 @@ def decode(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tu
     return pixels, meta
 
 
+class _Otherwise(Exception):
+    """A picture contradicts the shape that was taken from another one."""
+
+
+def _decoded(entries: Sequence[Entry], recipe: Recipe, key: str, root: Path) -> tuple[np.ndarray, dict]:
+    """Decode with the shape of the first picture, or else, where one contradicts it, with that of all headers."""
+    if (guess := _guess(entries, recipe, root)) is not None:
+        with suppress(_Otherwise):
+            return _decode_to_cache(entries, recipe, key, root, guess, guessed=True)
+    if not (recipe.size and recipe.channels):
+        logger.info("reading the headers of %d images of %s", len(entries), root)
+    return _decode_to_cache(entries, recipe, key, root, _shape(entries, recipe, root))
+
+
+def _guess(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, int, int] | None:
+    """Return the shape of the first of a few images that can be read; None: none of them can."""
+    for entry in entries[:_TRIED]:
+        with suppress(UsageError):
+            return _shape([entry], recipe, root)
+    return None
+
+
 def _decode_to_cache(
-    entries: Sequence[Entry], recipe: Recipe, key: str, root: Path, shape: tuple[int, int, int]
+    entries: Sequence[Entry],
+    recipe: Recipe,
+    key: str,
+    root: Path,
+    shape: tuple[int, int, int],
+    *,
+    guessed: bool = False,
 ) -> tuple[np.ndarray, dict]:
+    """Decode into the cache or memory. Raises _Otherwise if the shape is ``guessed`` and a picture contradicts it."""
     broken: list[tuple[int, str]] = []
     facts, deep = Facts(), Depth(recipe.bit_depth)
     try:
         with cache.writing(key, shape) as writer:
             logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
-            for image in _rows(entries, recipe, shape, broken, facts, deep):
+            for image in _rows(entries, recipe, shape, broken, facts, deep, guessed):
                 writer.append(image)
             _refuse(entries, broken, recipe, root)
             seen = {"skipped": broken, "deep": deep.counted(), **facts.meta()}
@@ -114,7 +143,7 @@ def _decode_to_cache(
     facts, deep = Facts(), Depth(recipe.bit_depth)
     pixels = np.empty((len(entries), *shape), np.uint8)
     count = 0
-    for count, image in enumerate(_rows(entries, recipe, shape, broken, facts, deep), 1):
+    for count, image in enumerate(_rows(entries, recipe, shape, broken, facts, deep, guessed), 1):
         pixels[count - 1] = image
     _refuse(entries, broken, recipe, root)
     return pixels[:count], {"skipped": broken, "deep": deep.counted(), **facts.meta()}
@@ -127,18 +156,27 @@ def _rows(
     broken: list[tuple[int, str]],
     facts: Facts,
     deep: Depth,
+    guessed: bool,
 ) -> Iterator[np.ndarray]:
-    """Yield the readable images in order, and add their facts; append (position, reason) to `broken` for the others."""
+    """Yield the readable images in order, and add their facts; append (position, reason) to `broken` for the others.
+
+    Raises _Otherwise if the shape is ``guessed`` and an image contradicts it.
+    """
+    grey = guessed and not recipe.channels and shape[0] == 1
 
     def one(entry: Entry) -> tuple[np.ndarray, Fact] | str:
         try:
             with entry.picture() as image:
+                if grey and not is_grey(image):
+                    raise _Otherwise
                 flat = deep.flatten(image, shape[0])
                 array = to_array(resize(halved(flat, recipe.half), recipe.size, recipe.crop))
                 known = fact(image, array)
         except Unreadable as error:
             return str(error)
         if array.shape != shape:
+            if guessed:
+                raise _Otherwise
             return f"its pixels are {array.shape[2]}x{array.shape[1]}, not {shape[2]}x{shape[1]}"
         return array, known
 
@@ -166,7 +204,6 @@ def _shape(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, i
         except Unreadable as error:
             return str(error)  # decoding fails as well, and counts it
 
-    logger.info("reading the headers of %d images of %s", len(entries), root)
     sizes: Counter[tuple[int, int]] = Counter()
     grey, why = True, ""
     with closing(parallel(header, entries, threads(_mean_bytes(entries)))) as headers:

@@ -29,7 +29,7 @@ from gancli.training.run import Run
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import Tracker
 from gancli.views import figures
-from gancli.views.grids import save_png
+from gancli.views.grids import png, save_png
 
 log = logging.getLogger("gancli")
 
@@ -89,12 +89,12 @@ def run_lecture(cfg: Any, run_dir: Path) -> dict[str, float]:
             show(what, done, total)
 
         figure, numbers = lecture.draw(LectureContext(cfg, runtime, shown))
-        pixels = figures.pixels(figure)  # once, for drawing takes longer than some lectures
-        save_png(run_dir / FIGURE, pixels)
+        encoded = png(figures.pixels(figure))  # once, for drawing takes longer than some lectures
+        save_png(run_dir / FIGURE, encoded)
         with replacing(run_dir / NUMBERS) as temporary:
             temporary.write_text(json.dumps(_plain(numbers), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         tracker = Tracker(run_dir)
-        tracker.image("lecture", pixels, 0)
+        tracker.image("lecture", encoded, 0)
         tracker.close()
     log.info("done -> %s and %s", run_dir / FIGURE, NUMBERS)
     return _flat(numbers)

@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import Adversarial
+from gancli.nn.dropout import Dropout
 from gancli.nn.init import uniform_
 from gancli.nn.labels import one_hot
 from gancli.nn.maxout import Maxout
@@ -53,10 +54,10 @@ class CGAN(Adversarial):
         self.generator = Generating(spec, latent_dim, [round(width * n) for n in (200, 1000, 1200)], drop)
         of_image, of_label = round(width * 240), round(width * 50)
         self.discriminator = Joined(
-            nn.Sequential(nn.Flatten(), Maxout(pixels, of_image, 5), nn.Dropout(drop)),
-            nn.Sequential(Maxout(classes, of_label, 5), nn.Dropout(drop)),
+            nn.Sequential(nn.Flatten(), Maxout(pixels, of_image, 5), Dropout(drop)),
+            nn.Sequential(Maxout(classes, of_label, 5), Dropout(drop)),
             nn.Sequential(
-                Maxout(of_image + of_label, of_image, 4), nn.Dropout(drop), nn.Linear(of_image, 1), nn.Flatten(0)
+                Maxout(of_image + of_label, of_image, 4), Dropout(drop), nn.Linear(of_image, 1), nn.Flatten(0)
             ),
             classes,
         )

@@ -32,6 +32,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.base import Adversarial
 from gancli.nn import laplacian
+from gancli.nn.dropout import Dropout
 from gancli.nn.labels import one_hot
 from gancli.ranges import Drop, Positive, Units
 
@@ -225,7 +226,7 @@ class CoarsestDiscriminator(Conditioned):
             *(
                 layer
                 for fan_in, fan_out in pairwise((inputs, hidden, hidden))
-                for layer in (nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Dropout(dropout))
+                for layer in (nn.Linear(fan_in, fan_out), nn.ReLU(), Dropout(dropout))
             ),
             nn.Linear(hidden, 1),
         )
@@ -264,7 +265,7 @@ class LevelDiscriminator(Conditioned):
         self.net = nn.Sequential(
             nn.Conv2d(shape[0] + bool(classes), width, 5), nn.ReLU(),
             nn.Conv2d(width, width, kernel, 2), nn.ReLU(),
-            nn.Flatten(), nn.Dropout(dropout), nn.Linear(units, 1),
+            nn.Flatten(), Dropout(dropout), nn.Linear(units, 1),
         )  # fmt: skip
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:

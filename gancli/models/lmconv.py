@@ -99,8 +99,11 @@ class LMConv(Autoregressive):
     def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the log of the mean probability over all orders (section 4.2)."""
         image = self.likelihood.snap(image)
-        each = torch.stack([-self.likelihood.nll(self.params(image, rank), image) for rank in self.ranks])
-        return each.logsumexp(0) - math.log(len(each))
+        each = []
+        for rank in ranks(self.orders):  # on the CPU, where it may be read
+            follow(self.net, rank, self.spec.height, self.spec.width, read=True)
+            each.append(-self.likelihood.nll(self.net(image), image))
+        return torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the nats under an order drawn for the batch (section 4.2); their mean is at least the mixture's."""

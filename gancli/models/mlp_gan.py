@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models.base import Adversarial
+from gancli.nn.dropout import Dropout
 from gancli.nn.init import uniform_
 from gancli.nn.maxout import Maxout
 from gancli.ranges import Drop, Units
@@ -54,9 +55,9 @@ class MLPGAN(Adversarial):
             nn.Linear(generator_hidden, pixels),
         )  # fmt: skip
         self.discriminator = nn.Sequential(
-            nn.Flatten(), nn.Dropout(drop_input),
-            Maxout(pixels, discriminator_hidden, pieces), nn.Dropout(drop_hidden),
-            Maxout(discriminator_hidden, discriminator_hidden, pieces), nn.Dropout(drop_hidden),
+            nn.Flatten(), Dropout(drop_input),
+            Maxout(pixels, discriminator_hidden, pieces), Dropout(drop_hidden),
+            Maxout(discriminator_hidden, discriminator_hidden, pieces), Dropout(drop_hidden),
             nn.Linear(discriminator_hidden, 1), nn.Flatten(0),
         )  # fmt: skip
         uniform_(self.generator, 0.05)

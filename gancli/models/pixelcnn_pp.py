@@ -20,6 +20,7 @@ from torch.nn.functional import elu
 from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
+from gancli.nn.dropout import Dropout
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.pixelwise import concat_elu
@@ -210,7 +211,7 @@ class Resnet(nn.Module):
         self.width = width
         self.first = Normed(2 * width, width, kernel, 1, 1)
         self.side = Normed(2 * side, width) if side else None
-        self.drop = nn.Dropout(drop)
+        self.drop = Dropout(drop)
         self.second = Normed(2 * width, 2 * width, kernel, 1, 1, scale=0.1)
         self.bias = nn.Embedding(classes, 2 * width) if classes else None
         if self.bias is not None:

@@ -27,8 +27,8 @@ class NoiseDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.p == 0:
             return x
-        kept = torch.rand(x.shape, device=x.device, generator=self.generator) >= self.p
-        return x * kept / (1 - self.p)
+        kept = torch.rand(x.shape, device=x.device, generator=self.generator).ge_(self.p)  # booleans would be slower
+        return x * kept.to(x.dtype) / (1 - self.p)
 
 
 @contextmanager

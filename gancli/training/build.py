@@ -1,6 +1,8 @@
 """How the parts of a training run are built from a config."""
 
+import copy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
+from gancli.training import fitting
 from gancli.training.cautions import cautions
 from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.measurements import Measurements
@@ -25,6 +28,7 @@ from gancli.training.run import Run
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
+from gancli.training.tracker import Tracker
 from gancli.views import choice
 
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
@@ -33,9 +37,28 @@ FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisat
 def build(cfg: Any) -> Run:
     """Build every part of a run; all expected errors occur here, before the first file is written.
 
+    ``accumulate: auto`` becomes a number in ``cfg``.
+
     Raises:
         UsageError: missing data, a loss for another family of models, incompatible sizes, or no CUDA.
     """
+    if cfg.accumulate != fitting.AUTO:
+        return _built(cfg)
+    device = Runtime.from_config(cfg.runtime).device
+    probe = fitting.probing(lambda number: _built(_in_parts(cfg, number)), device, partial(Tracker, Path(), main=False))
+    cfg.accumulate, line = fitting.parts(cfg.batch_size, probe)
+    run = _built(cfg)
+    run.notes.append(line)
+    return run
+
+
+def _in_parts(cfg: Any, number: int) -> Any:
+    changed = copy.deepcopy(cfg)
+    changed.accumulate = number
+    return changed
+
+
+def _built(cfg: Any) -> Run:
     machine = Runtime.from_config(cfg.runtime)
     torch.manual_seed(cfg.seed)
     kind = config.target_class(cfg.model, Model, trust=cfg.trust)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:  # `find` works before torch is imported
 
 log = logging.getLogger("gancli")
 
-FORMAT = "gancli-2"
-READ = (FORMAT, "gancli-1")  # formats that can be read; gancli-1 lacks share, reached, turn and ema_images
+FORMAT = "gancli-3"
+# Formats that can be read. gancli-1 lacks share, reached, turn and ema_images; for gancli-2 see older.py.
+READ = (FORMAT, "gancli-2", "gancli-1")
 FOLDER = "checkpoints"
 CONFIG = {"model": {"_target_": str}, "data": {"_target_": str}}  # what every saved config has, see structure.check()
 BEST = "best.pt"
@@ -204,6 +205,7 @@ def rebuild(
     """
     from gancli.config import instantiate
     from gancli.models.base import Model
+    from gancli.training.older import renewed
 
     if not isinstance(ckpt, Checkpoint):
         ckpt = load(ckpt)
@@ -212,7 +214,8 @@ def rebuild(
     try:
         check_size(build, weights)
         model = build()
-        load_weights(model, weights)
+        state = renewed(ckpt.state, model)
+        load_weights(model, state["model"] | (state["ema"] if ema else {}))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"the weights of {ckpt.path} do not fit its model: {reason}") from error

@@ -22,6 +22,7 @@ from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.examination import Examination
 from gancli.training.ema import EMA
 from gancli.training.integrity import load_weights
+from gancli.training.older import renewed
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
@@ -147,6 +148,7 @@ class Run:
             phases = ", ".join(state["optimizers"])
             raise UsageError(f"{saved.path} was trained with other phases ({phases}); resume it with its own loss")
         try:
+            state = renewed(state, self.model, {step.phase.name: step.params for step in self.steps})
             load_weights(self.model, state["model"])
             self.ema.load_state_dict(state["ema"])
             load_weights(self.loss, state["loss"])

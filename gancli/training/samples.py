@@ -9,7 +9,7 @@ from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 from gancli.views.base import RunData
 from gancli.views.choice import held_out
-from gancli.views.grids import save_png
+from gancli.views.grids import png, save_png
 
 
 def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
@@ -35,9 +35,10 @@ def write_samples(run: Run, run_dir: Path, tracker: Tracker) -> None:
             if image is None:
                 continue
             ending = "".join(f"-{part}" for part in (view if i else "", name) if part)
-            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", image)
+            encoded = png(image)  # once for both
+            save_png(run_dir / "samples" / f"{run.images:012d}{ending}.png", encoded)
             tag = "/".join(part for part in (view if i else "samples", name) if part)
-            tracker.image(tag, image, run.images)
+            tracker.image(tag, encoded, run.images)
 
 
 def _full_rows(model: Model, n: int) -> int:

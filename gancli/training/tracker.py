@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import struct
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -23,6 +25,7 @@ from gancli.files import replacing
 from gancli.structure import read_json, read_rows
 
 FILE = "metrics.jsonl"
+RGB = 3  # channels, as TensorBoard counts them
 
 
 class Tracker:
@@ -107,10 +110,14 @@ class Tracker:
         for key, value in scalars.items():
             self.writer.add_scalar(key, value, images)
 
-    def image(self, name: str, grid: Any, images: int) -> None:
-        """Log an (H, W, C) uint8 picture."""
-        if self.main:
-            self.writer.add_image(name, grid, images, dataformats="HWC")
+    def image(self, name: str, png: bytes, images: int) -> None:
+        """Log the contents of a PNG file."""
+        if not self.main:
+            return
+        width, height = struct.unpack(">II", png[16:24])  # of its first chunk, which is always the header
+        picture = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=png)
+        events: Any = self.writer.file_writer
+        events.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), images)
 
     def text(self, name: str, text: str, images: int = 0) -> None:
         if self.main:

@@ -12,6 +12,8 @@ from typing import Any
 from gancli.errors import UsageError
 from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, between, key
 
+PARTS = Range(lambda value: value == "auto" or (type(value) is int and value >= 1), "must be 1 or more, or auto")
+
 
 @dataclass
 class Checkpoint:
@@ -70,7 +72,7 @@ class Keys:
     images: Any = key(POSITIVE, count=True)
     epochs: int | None = key(between(1, 1_000_000))
     batch_size: int = key(BATCH)
-    accumulate: int = key(POSITIVE)
+    accumulate: Any = key(PARTS)
     clip: float | None = key(Range(lambda value: value > 0, "must be above 0; clip=null turns clipping off"))
     resume: str | None = key(path=True)
     other_data: bool = False
@@ -98,7 +100,7 @@ def check(values: Mapping[str, Any]) -> None:
         UsageError: ``accumulate`` does not divide ``batch_size``.
     """
     batch, accumulate = values["batch_size"], values["accumulate"]
-    if batch % accumulate:
+    if accumulate != "auto" and batch % accumulate:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch}; change one of them")
 
 

@@ -1,5 +1,6 @@
 """Pictures from batches: quantisation, grids, PNG files."""
 
+import io
 import logging
 import math
 from collections.abc import Sequence
@@ -76,10 +77,17 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
-def save_png(path: Path, picture: np.ndarray | Image.Image) -> None:
-    """Write a PNG atomically."""
+def png(picture: np.ndarray | Image.Image) -> bytes:
+    """Return a picture, (H, W, C) uint8, as the contents of a PNG file."""
+    file = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, format="png")
+    return file.getvalue()
+
+
+def save_png(path: Path, picture: np.ndarray | Image.Image | bytes) -> None:
+    """Write a PNG atomically, of a picture or of what png() returned."""
     with replacing(path) as temporary:
-        (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(temporary, format="png")
+        temporary.write_bytes(picture if isinstance(picture, bytes) else png(picture))
 
 
 def animate(folder: Path, ending: str = "") -> Path | None:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data.pixels import parallel
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.files import all_inside, inside, replacing
 from gancli.views.base import SHOWN, SHOWN_POINTS, Batches, Picture
-from gancli.views.grids import save_png, to_pil
+from gancli.views.grids import png, save_png, to_pil
 
 BLOCK = 4096  # bytes that a small file takes on most disks
 POINT = 4  # bytes of a coordinate
+WRITERS = 4  # threads that write PNGs
 
 
 def write(out: Path, pictures: Mapping[str, Picture], kind: str) -> int:
@@ -122,12 +124,12 @@ def _named(stem: str, name: str) -> str:
 
 
 def _write_images(out: Path, name: str, images: Iterable[Any], names: Sequence[str]) -> int:
-    """Write one PNG per image."""
-    count = 0
-    for i, image in enumerate(images):
-        save_png(inside(out, _file(name, names[i] if names else f"{i:06d}")), to_pil(torch.as_tensor(image)))
-        count += 1
-    return count
+    """Write one PNG per image; threads wait for the disk, which takes most of the time, while the next are drawn."""
+    encoded = (
+        (inside(out, _file(name, names[i] if names else f"{i:06d}")), png(to_pil(torch.as_tensor(image))))
+        for i, image in enumerate(images)
+    )
+    return sum(1 for _ in parallel(lambda file: save_png(*file), encoded, WRITERS, chunk=8))
 
 
 def _write_points(path: Path, raw: Batches) -> None:

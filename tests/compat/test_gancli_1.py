@@ -2,8 +2,9 @@
 
 The fixtures are made by `make.py`, with the old release. On the processor and with the torch version that made them
 (both stand in machine.json), the resumed states must be equal bit for bit, and so must the scores. Elsewhere kernels
-round differently: there, the norms of the averaged model's tensors and the scores must agree within rtol=1e-3 or 1e-5:
-Adam divides by gradients' sizes, so that the roundings of the smallest weights grow.
+round differently, and dropout has other masks since format gancli-3: there, the norms of the averaged model's tensors
+and the scores must agree within rtol=1e-3, or 1e-5 of zero (1e-3 with other masks): Adam divides by gradients' sizes,
+so that the roundings of the smallest weights grow.
 """
 
 import json
@@ -18,6 +19,7 @@ from helpers import compose
 
 from gancli.training.runtime import Runtime
 
+REDRAWN = {"mlp_gan", "cgan"}  # with dropout
 KNOWN = json.loads(EXPECTED.read_text(encoding="utf-8"))
 
 
@@ -48,7 +50,7 @@ def test_resumes_and_evaluates_as_before(name: str, runs: Path, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gancli"])
     run, threads = runs / name, torch.get_num_threads()
-    exact = same_machine(run)
+    exact = same_machine(run) and name not in REDRAWN
     try:
         resume_and_evaluate(name, run)
     finally:
@@ -58,6 +60,6 @@ def test_resumes_and_evaluates_as_before(name: str, runs: Path, tmp_path: Path, 
     assert list(found["scores"]) == list(known["scores"])
     if exact:
         assert found == known
-    assert found["norms"] == pytest.approx(known["norms"], rel=1e-3, abs=1e-5)
+    assert found["norms"] == pytest.approx(known["norms"], rel=1e-3, abs=1e-3 if name in REDRAWN else 1e-5)
     for card, values in known["scores"].items():
         assert found["scores"][card] == pytest.approx(values, rel=1e-3), card

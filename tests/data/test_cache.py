@@ -101,3 +101,20 @@ def test_a_killed_decode_leaves_nothing_that_matters(tmp_path, own_cache) -> Non
     os.utime(left, (time.time() - 10**6,) * 2)  # swept up when it is old
     FolderImages(str(root), size=4).split("train")
     assert not left.exists()
+
+
+def test_files_of_one_shape_are_opened_once(tmp_path, monkeypatch) -> None:
+    """The shape is that of the first one, which is opened twice; nobody reads all headers before."""
+    root, opened, original = write(tmp_path / "in", *numbers(6)), [], Image.open
+    monkeypatch.setattr(Image, "open", lambda *args, **kwargs: opened.append(1) or original(*args, **kwargs))
+    assert FolderImages(str(root)).split("train").spec.shape == (3, 8, 8) and len(opened) == 7
+
+
+def test_a_first_file_that_misleads_leaves_nothing(tmp_path, own_cache) -> None:
+    """Only one of them is in colour, wherever it comes in the stored order."""
+    root = write(tmp_path / "in", *numbers(6), mode="L")
+    write(root, "003.png")
+    images = FolderImages(str(root), validation=0, test=0).split("train")
+    assert images.spec.shape == (3, 8, 8) and len(images) == 6
+    grey = (images.pixels == images.pixels[:, :1]).all((1, 2, 3))
+    assert grey.sum() >= 5 and len(list(own_cache.iterdir())) == 1

@@ -14,9 +14,9 @@ from gancli.errors import UsageError
 from gancli.models.lmconv import LMConv
 from gancli.models.pixel_sampling import Given
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
-from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
+from gancli.nn.locally_masked import LocallyMaskedConv2d, follow, lattices
 from gancli.nn.masked import MaskedConv2d
-from gancli.nn.orders import CURVES, hilbert, last, ranks, s_curve, symmetries
+from gancli.nn.orders import CURVES, hilbert, last, neighbours, ranks, s_curve, symmetries
 
 SIZES = [(1, 1), (1, 5), (4, 1), (2, 2), (3, 3), (7, 5), (6, 10), (8, 8)]
 BINARY = ImageSpec(1, 3, 3, levels=2)
@@ -117,6 +117,29 @@ def test_its_gradient_is_that_of_finite_differences():
     follow(layer, torch.randperm(12), 3, 4)
     x = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, *p: layer(x), (x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("curve, regular", [("raster", True), ("s_curve", True), ("hilbert", False)])
+def test_regular_orders_fall_into_lattices(curve, regular):
+    for rank in ranks(symmetries(CURVES[curve], 8, 8)):
+        around = neighbours(rank, 8, 8, 3)
+        found = lattices(around <= rank.view(8, 8), around < 64)
+        assert (found is not None) == regular
+        steps = {(rows.step, columns.step) for rows, columns, _ in found or ()}
+        assert steps <= ({(1, 1)} if curve == "raster" else {(2, 1), (1, 2)}) and len(steps) == regular
+
+
+@pytest.mark.parametrize("curve", ["raster", "s_curve"])
+@pytest.mark.parametrize("kernel, dilation, image", [(3, 1, True), (3, 1, False), (3, 2, False), (5, 1, False)])
+def test_convolutions_by_lattice_are_the_same(curve, kernel, dilation, image):
+    torch.manual_seed(0)
+    layer = LocallyMaskedConv2d(2, 3, kernel, dilation=dilation, image=image).double()
+    x = torch.randn(2, 2, 7, 6, dtype=torch.float64)
+    for rank in ranks(symmetries(CURVES[curve], 7, 6)):
+        follow(layer, rank, 7, 6)
+        known = layer(x)
+        follow(layer, rank, 7, 6, read=True)
+        assert layer.lattices and torch.allclose(layer(x), known, atol=1e-12)
 
 
 # The model.

@@ -13,7 +13,6 @@ from gancli.models.acgan import ACGAN
 from gancli.models.dcgan import DCGAN, dense_units
 from gancli.models.mlp_gan import MLPGAN
 from gancli.models.wgan import WGAN
-from gancli.nn.maxout import Maxout
 from gancli.training import checkpoint
 
 MNIST = ImageSpec(1, 28, 28)
@@ -69,15 +68,6 @@ def test_mlp_gan_dropout_rates_and_pixel_range():
     model.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     model.score(torch.tensor([-1.0, 1.0]).repeat(392).view(1, 1, 28, 28))
     assert seen[0].min() == 0 and seen[0].max() == 1  # the paper's D sees [0, 1]
-
-
-def test_maxout_is_the_largest_of_its_pieces():
-    torch.manual_seed(0)
-    layer = Maxout(4, 3, 5)
-    x = torch.randn(7, 4)
-    weight, bias = layer.linear.weight.view(3, 5, 4), layer.linear.bias.view(3, 5)
-    slow = torch.stack([torch.stack([(weight[u] @ row + bias[u]).max() for u in range(3)]) for row in x])
-    assert torch.allclose(layer(x), slow, atol=1e-6)
 
 
 @pytest.mark.parametrize(

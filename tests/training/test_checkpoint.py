@@ -120,7 +120,7 @@ def test_a_checkpoint_without_names_of_classes_is_read(tmp_path):
         ({"format": checkpoint.FORMAT, "config": "a: 1", "spec": {"depth": 3}, "images": 1}, "not as gancli writes"),
         (WHOLE | {"classes": [3, 4]}, "not as gancli writes"),
         (WHOLE | {"classes": 7}, "not as gancli writes"),
-        ({"format": "gancli-99"}, "gancli-99.*gancli-2"),
+        ({"format": "gancli-99"}, "gancli-99.*gancli-3"),
         ({"state_dict": {}}, "not a gancli checkpoint"),
         ([1, 2], "not a gancli checkpoint"),
     ],

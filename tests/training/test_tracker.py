@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gancli.errors import TrainingDiverged
 from gancli.training.tracker import Tracker, write_scalars
+from gancli.views.grids import png
 
 
 def rows(folder) -> list[dict]:
@@ -61,13 +62,16 @@ def test_a_resumed_log_holds_no_line_twice(tmp_path):
 
 def test_pictures_text_and_hparams_reach_tensorboard(tmp_path):
     tracker = Tracker(tmp_path)
-    tracker.image("samples", torch.zeros(4, 6, 3, dtype=torch.uint8).numpy(), 50)
+    tracker.image("samples", png(torch.zeros(4, 6, 3, dtype=torch.uint8).numpy()), 50)
     tracker.text("config", "seed: 0")
     tracker.hparams({"seed": 0, "data.name": "x", "clip": None}, {"eval/fid": 3.5})
     tracker.close()
     write_scalars(tmp_path, {"eval/fid": 2.5}, 60)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["images"] == ["samples"]
+    (image,) = events.Images("samples")
+    assert (image.height, image.width, image.step) == (4, 6, 50)
+    assert image.encoded_image_string == png(torch.zeros(4, 6, 3, dtype=torch.uint8).numpy())
     assert {"config/text_summary", "_hparams_/experiment", "_hparams_/session_start_info"} <= set(
         events.Tags()["tensors"]
     ) | set(events.summary_metadata)

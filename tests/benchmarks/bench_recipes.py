@@ -1,0 +1,100 @@
+"""How fast the shipped recipes are against a textbook loop and against their own fp32, in one table and one file.
+
+    make bench            # or: python tests/benchmarks/bench_recipes.py [--rounds 5] [--only dcgan,lmconv]
+
+All ways to train a recipe take their turns in every round, on one thread, and a ratio is the median of those of the
+rounds. The clock is the CPU time of the process, so that a busy machine slows all alike; the textbook's loop, which
+stands for recipes of two players without classes, therefore loads its images in the same process. ``bf16`` also has
+runtime.channels_last=auto. Written to results/recipes-<chip>.json, which names the date, the chip and the load; with
+``--only``, the other recipes stay in that file.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from gancli.config import compose
+from gancli.training.build import build
+from gancli.training.tracker import Tracker
+from gancli.verbs.bench.loops import TEXTBOOK, own, quiet, rivals
+from gancli.verbs.bench.timing import interleaved
+
+RESULTS = Path(__file__).resolve().parent / "results"
+GREY = ["data=fake", "data.size=28", "data.channels=1", "data.n=2000"]
+COLOUR = ["data=fake", "data.size=32", "data.channels=3", "data.n=2000"]
+DOMAINS = ["data=unpaired", *(f"data/{side}=fake" for side in "ab"),
+           *(f"data.{side}.{word}" for side in "ab" for word in ("size=32", "channels=3", "n=500"))]  # fmt: skip
+RECIPES = {
+    "dcgan": GREY, "mlp_gan": GREY, "wgan_gp": COLOUR, "cyclegan": DOMAINS, "pixelcnn": GREY, "gated_pixelcnn": GREY,
+    "lmconv": GREY, "stargan": ["data=shapes", "data.label=colour", "data.size=32", "data.n=500"],
+}  # fmt: skip
+FP32, BF16 = "fp32", "bf16"
+WAYS = {FP32: ["runtime.precision=fp32", "runtime.channels_last=false"],
+        BF16: ["runtime.precision=bf16", "runtime.channels_last=auto"]}  # fmt: skip
+PLAYERS = ("dcgan", "mlp_gan")  # what the textbook's loop can train
+WARM = 2
+
+
+def measured(name: str, rounds: int, seconds: float) -> dict:
+    """Return the images per CPU second of every way in every round, and the medians of their ratios."""
+    folder = Path(tempfile.mkdtemp())
+    cfgs = {way: quiet(compose("bench", [f"model={name}", *RECIPES[name], "runtime=cpu", "runtime.threads=1", *words]))
+            for way, words in WAYS.items()}  # fmt: skip
+    runs = {way: build(cfg) for way, cfg in cfgs.items()}
+    ways = {way: own(run, Tracker(folder, main=False)) for way, run in runs.items()}
+    if name in PLAYERS:
+        others = dict(rivals([TEXTBOOK], cfgs[FP32], runs[FP32], folder))
+        ways[TEXTBOOK] = others[f"{TEXTBOOK}, 0 workers"]
+    for step in ways.values():
+        for _ in range(WARM):
+            step()
+    found = interleaved(ways, rounds=rounds, seconds=seconds, wait=lambda: None, clock=time.process_time)
+    pairs = {f"{way} / {other}": (way, other) for way in WAYS for other in (FP32, TEXTBOOK) if other in found}
+    ratios = {pair: statistics.median(a / b for a, b in zip(found[way], found[other]))
+              for pair, (way, other) in pairs.items() if way != other}  # fmt: skip
+    return {"batch_size": cfgs[FP32].batch_size, "images_per_cpu_s": found, "ratios": ratios}
+
+
+def row(name: str, found: dict) -> str:
+    rates = {way: statistics.median(each) for way, each in found["images_per_cpu_s"].items()}
+    cells = [f"{found['ratios'][pair]:.2f}" if pair in found["ratios"] else "-"
+             for pair in ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")]  # fmt: skip
+    return f"{name:16} {found['batch_size']:5} {rates[FP32]:12,.1f} " + " ".join(f"{cell:>15}" for cell in cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of the process, per way and round, at least")
+    parser.add_argument("--only", default="", help="recipes, with commas between; the others stay in the file")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    told = parser.parse_args()
+    torch.set_num_threads(1)
+    machine = build(compose("train", ["model=toy_gan", "runtime=cpu", "runtime.threads=1", "data=ring8"])).runtime
+    about = {"date": str(date.today()), **machine.machine(), "cores": len(os.sched_getaffinity(0)),
+             "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
+    chip = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
+    file = told.out / f"recipes-{chip}.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
+    table = {name: known[name] for name in RECIPES if name in known}
+    print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
+          f"{'bf16 / fp32':>15}   {about['device']}, one thread, torch {about['torch']}", flush=True)  # fmt: skip
+    for name in RECIPES if not told.only else told.only.split(","):
+        table[name] = measured(name, told.rounds, told.seconds) | {"load": os.getloadavg()[0]}
+        print(row(name, table[name]), flush=True)
+        told.out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"about": about, "recipes": table}, indent=1) + "\n", encoding="utf-8")
+    print(f"-> {file}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
