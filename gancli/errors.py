@@ -19,7 +19,7 @@ class RankLost(Exception):
     @classmethod
     def told(cls, error: BaseException) -> "RankLost":
         """Return it for the error by which another process notices."""
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         return cls(f"another of the processes that train together has ended, or cannot be reached ({reason})")
 
 

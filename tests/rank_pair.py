@@ -1,12 +1,14 @@
 """Two processes in one group that check each other; training/test_ranks.py starts them once and reads what they found.
 
-What is found is written as JSON by the first one: ``python rank_pair.py RANK FOLDER``.
+``python rank_pair.py FOLDER`` imports everything once, before there are two; the first writes what was found, as JSON.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,12 @@ from typing import Any
 
 import torch
 from helpers import compose, overrides, tensors
+from processes import until
 from torch.overrides import TorchFunctionMode
 
 from gancli.cli import main
 from gancli.data.loader import Loader
-from gancli.errors import TrainingDiverged
+from gancli.errors import Interrupted, TrainingDiverged
 from gancli.training import ranks
 from gancli.training.build import build
 from gancli.training.loop import train
@@ -37,7 +40,7 @@ CASES = {  # name -> model, settings, turns
     "relativistic": ("dcgan", [*SGD, *SYNC, "loss=relativistic", "penalty=dragan"], 2),
     "ada": ("dcgan", [*SGD, *SYNC, "stabilizer=ada", "loss.stabilizers.ada.speed=1000"], 5),
     "pixelcnn": ("pixelcnn", SGD, 3),
-    "cyclegan": ("cyclegan", [*SGD, "loss.pool=0"], 2),
+    "cyclegan": ("cyclegan", ["optimizer=sgd", "optimizer.lr=2e-4", "loss.pool=0"], 2),
     "free bits": ("vae_conv", [*SGD, "loss.free_bits=0.1"], 3),
 }
 
@@ -86,6 +89,7 @@ def trained(case: str, folder: Path) -> tuple[Run, dict[str, float]]:
     model, settings, turns = CASES[case]
     run = build(compose("train", overrides(model, f"batch_size={BATCH}", "doctor.every=0", "images=6400", *settings)))
     tracker = Tracker(folder / "none", main=False, average=run.runtime.average)
+    before = [p.detach().clone() for p in run.model.parameters()]
     torch.manual_seed(1)
     for each in (run.loader, run.loader._other):
         if each is not None:
@@ -93,69 +97,77 @@ def trained(case: str, folder: Path) -> tuple[Run, dict[str, float]]:
     with Parts(ranks.group()):
         for _ in range(turns):
             run_turn(run, tracker, measure=True)
-    return run, tracker.check(run.images)
+    moved = max((p - was).abs().max().item() for p, was in zip(run.model.parameters(), before))
+    return run, {**tracker.check(run.images), "moved": moved}
+
+
+def state(run: Run) -> dict[str, torch.Tensor]:
+    """Return all tensors of a run's networks, their averages and its loss."""
+    return tensors({"model": run.model.state_dict(), "ema": run.ema.state_dict(), "loss": run.loss.state_dict()})
 
 
 def compared(case: str, folder: Path) -> dict[str, float]:
     """Return the largest differences between both processes, and from one that has the whole batch."""
     run, means = trained(case, folder)
-    states = {
-        **tensors(run.model.state_dict()),
-        **tensors(run.ema.state_dict(), "ema."),
-        **tensors(run.loss.state_dict()),
-    }
+    states = state(run)
     both = ranks.gathered(states)
     if ranks.group().rank:
         return {}
     with alone():
         one, expected = trained(case, folder)
-    whole = {
-        **tensors(one.model.state_dict()),
-        **tensors(one.ema.state_dict(), "ema."),
-        **tensors(one.loss.state_dict()),
-    }
+    whole = state(one)
     assert whole.keys() == states.keys() and means.keys() == expected.keys()
     return {
         "between": sum(not torch.equal(a, b) for a, b in zip(both[0].values(), both[1].values())),
         "weights": max((states[key].double() - whole[key].double()).abs().max().item() for key in whole),
         "means": max(abs(means[key] - expected[key]) / max(1, abs(expected[key])) for key in means),
-        "moved": run.images,
+        "moved": means["moved"],
     }
 
 
+EVERY = ["data.resident=false", "data.workers=0", "data.flip=true", "loss.pool=8", "checkpoint.keep=9"]
+EVERY += ["checkpoint.every=24", "log.every=24", "samples.every=96", "doctor.every=0", "schedule=constant"]
+EVERY += ["features=pixels", "eval.metrics=[fid]", "eval.every=72", "eval.n=10"]
+
+
 def seen(folder: Path) -> list[list[int]]:
-    """Train with two processes, go on with one and then with two again; return the images in the order of the stages."""
+    """Train by two processes, twice, by one, and by two again; return the images of each stage."""
     rows: list[int] = []
     own = Loader._index
 
     def noted(self: Loader) -> torch.Tensor:
         found = own(self)
-        rows.extend(found.tolist())
+        rows.extend(found.tolist() if self._other is not None else ())  # of the first of two domains
         return found
 
     Loader._index = noted  # type: ignore[method-assign]
-    every = ["checkpoint.every=24", "log.every=24", "samples.every=24", "doctor.every=24", "checkpoint.keep=9"]
-    every += [
-        "data.resident=false",
-        "data.workers=0",
-        "data.flip=true",
-        "eval.every=48",
-        "eval.n=10",
-        "features=pixels",
-    ]
     stages = []
-    for images, both in ((48, True), (72, False), (120, True)):
+    for images, both in ((48, True), (96, True), (120, False), (171, True)):
         rows.clear()
-        resume = f"resume={folder}" if stages else "resume=null"
-        cfg = compose("train", overrides("dcgan", f"images={images}", resume, *every))
-        if both:
-            train(cfg, folder)
-        elif ranks.group().rank == 0:
-            with alone():
-                train(cfg, folder)
+        went_on(folder, images, both=both)
         stages.append(sum(ranks.gathered(list(rows)), []))
     Loader._index = own  # type: ignore[method-assign]
     return stages
+
+
+def went_on(folder: Path, images: int, *, both: bool = True) -> None:
+    """Train a run, from its last checkpoint if there is one, until it has seen so many images."""
+    resume = f"resume={folder}" if ranks.agreed(folder.exists()) else "resume=null"
+    cfg = compose("train", overrides("cyclegan", f"images={images}", resume, *EVERY))
+    if both:
+        train(cfg, folder)
+    elif ranks.group().rank == 0:
+        with alone():
+            train(cfg, folder)
+
+
+def resumed_alike(folder: Path) -> list[str]:
+    """Return what differs between checkpoints of a run that was resumed by two processes and of one that was not."""
+    went_on(folder / "straight", 96)
+    name = f"checkpoints/{96:012d}.pt"
+    found = [tensors(torch.load(folder / run / name, weights_only=True)) for run in ("run", "straight")]
+    different = [key for key in found[0] if not torch.equal(found[0][key], found[1][key])]
+    return different + sorted(found[0].keys() ^ found[1].keys())
 
 
 def told_of_signals() -> dict[str, Any]:
@@ -165,6 +177,23 @@ def told_of_signals() -> dict[str, Any]:
         if found := signals(signal.SIGTERM if rank and turn > 4 else 0, turn):
             break
     return {"turns": ranks.gathered(turn), "signal": found}
+
+
+def stopped(folder: Path) -> list[str]:
+    """Return how each process ends if a signal reaches the second one, after the first checkpoint."""
+    cfg = compose("train", overrides("dcgan", "images=1M", "checkpoint.every=80", "samples.every=0", "doctor.every=0"))
+
+    def ask() -> None:
+        until(lambda: any(folder.glob("checkpoints/[0-9]*.pt")))
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    if ranks.group().rank:
+        threading.Thread(target=ask).start()
+    try:
+        train(cfg, folder)
+    except Interrupted as error:
+        return ranks.gathered(f"{error.signum}: {error}")
+    return ranks.gathered("done")
 
 
 def told_of_nan(folder: Path) -> list[str]:
@@ -198,6 +227,8 @@ def checks(rank: int, folder: Path) -> None:
     ranks.join(place, f"file://{folder / 'meeting'}")
     found: dict[str, Any] = {case: compared(case, folder) for case in CASES}
     found |= {"signals": told_of_signals(), "nan": told_of_nan(folder), "stages": seen(folder / "run")}
+    found["stopped"] = stopped(folder / "stopped")
+    found["resumed"] = resumed_alike(folder)
     found["codes"] = command_line(folder / "outputs", place)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
@@ -205,4 +236,14 @@ def checks(rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    checks(int(sys.argv[1]), Path(sys.argv[2]))
+    build(compose("train", overrides("toy_gan")))  # what torch imports late
+    rank = int(os.fork() == 0)  # before the first backward pass, whose threads do not survive it
+    code = 1
+    try:
+        checks(rank, Path(sys.argv[1]))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
