@@ -15,18 +15,18 @@ from torch import Tensor
 
 from gancli.errors import RankLost
 
-_world = 1  # number of processes whose parts make a batch
+_world, _rank = 1, 0  # number of processes whose parts make a batch, and that of this one
 
 
 @contextmanager
-def together(world: int) -> Iterator[None]:
+def together(world: int, rank: int = 0) -> Iterator[None]:
     """Let a step see the parts of ``world`` processes, all of which have to be in the same step."""
-    global _world
-    before, _world = _world, world
+    global _world, _rank
+    before, (_world, _rank) = (_world, _rank), (world, rank)
     try:
         yield
     finally:
-        _world = before
+        _world, _rank = before
 
 
 def parts() -> int:
@@ -71,6 +71,14 @@ def total(x: Tensor) -> Tensor:
 def mean(x: Tensor) -> Tensor:
     """Return the mean over the whole batch of what is the mean over the own part, of any shape."""
     return x if _world == 1 else _Total.apply(x) / _world
+
+
+def share_out(rows: Tensor) -> Tensor:
+    """Weight (N, ...) rows so that their mean over all processes has each row from one of them, in turn."""
+    if _world == 1:
+        return rows
+    own = torch.arange(len(rows), device=rows.device) % _world == _rank
+    return torch.where(own.view(-1, *[1] * (rows.ndim - 1)), rows * _world, torch.zeros_like(rows))
 
 
 def std(x: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class Runtime:
 
     def together(self) -> AbstractContextManager[None]:
         """Return the context of a step's passes, in which formulas over the batch see those of all processes."""
-        return together(self.world)
+        return together(self.world, self.rank)
 
     def cost(self) -> dict[str, float]:
         """Return the share of the time since the last call that means of gradients took, and their size in MB."""
