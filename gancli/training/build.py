@@ -76,6 +76,8 @@ def build(cfg: Any) -> Run:
     forward = cfg.batch_size // (cfg.accumulate * (1 if machine.sync_bn else machine.world))
     run.cautions = cautions(model, loss, images, cfg.batch_size, forward)
     run.cautions += measurements.cautions if measurements else []
+    if any(step.running for step in steps):
+        run.notes.append(f"batch norm sees {forward} images at a time, of each process; all: runtime.sync_bn=true")
     run.enter(0.0, reset=False)
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
