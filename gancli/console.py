@@ -15,13 +15,15 @@ log = logging.getLogger("gancli")
 console = Console(stderr=True)
 
 
-def setup_logging(file: Path | None = None) -> None:
-    """Send gancli's log to the terminal and, with timestamps, to ``file``."""
+def setup_logging(file: Path | None = None, *, silent: bool = False) -> None:
+    """Send gancli's log to the terminal and, with timestamps, to ``file``; nowhere if ``silent``."""
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
     shown: logging.Handler = logging.StreamHandler(sys.stderr)
-    if console.is_terminal:
+    if silent:
+        shown = logging.NullHandler()
+    elif console.is_terminal:
         shown = _Lines()
     log.addHandler(shown)
     if file is not None:
@@ -56,15 +58,16 @@ class RunProgress:
     Args:
         total: number of images of the whole run.
         images: images already seen.
+        shown: whether this process shows it.
     """
 
     REDRAW = 0.5  # seconds between updates of the bar
 
-    def __init__(self, total: int, images: int = 0) -> None:
+    def __init__(self, total: int, images: int = 0, *, shown: bool = True) -> None:
         self.total, self.text, self.score, self.alarms, self.drawn = total, "", "", "", 0.0
         self.mark = time.monotonic(), images
         self.bar = None
-        if console.is_terminal:
+        if console.is_terminal and shown:
             self.bar = Progress(
                 TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"), BarColumn(None), TimeRemainingColumn(),
                 TextColumn("{task.fields[text]}"), console=console,

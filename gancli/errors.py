@@ -13,12 +13,25 @@ class TrainingDiverged(Exception):
     """A loss or a weight is no longer finite; the message names phase, term and images seen. Exit code 3."""
 
 
+class RankLost(Exception):
+    """One of several processes that train together has ended without a word, and with it all others. Exit code 1."""
+
+    @classmethod
+    def told(cls, error: BaseException) -> "RankLost":
+        """Return it for the error by which another process notices."""
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        return cls(f"another of the processes that train together has ended, or cannot be reached ({reason})")
+
+
 class Interrupted(Exception):
     """A signal ended the run after its step was finished and saved. Exit code 128 + signal."""
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
         self.signum = signum
+
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:  # it is sent from process to process
+        return type(self), (self.signum, str(self))
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,6 +40,9 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return type(self), (self.signum,)
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
@@ -40,6 +56,6 @@ def command(*words: object) -> str:
     return join(["gancli", *map(str, words)])
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 job`` or ``1,200 jobs``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Return ``1 job`` or ``1,200 jobs``; ``several`` is a plural that does not end in s alone."""
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

@@ -12,6 +12,7 @@ from gancli import __version__
 from gancli.cli import arguments, options
 from gancli.cli.job import Job, report, verdict
 from gancli.errors import UsageError, did_you_mean
+from gancli.training import place
 from gancli.verbs import SUMMARIES, VERBS
 
 __all__ = ["Job", "main", "once", "report", "run", "split", "verdict"]
@@ -90,6 +91,8 @@ def _dispatch(argv: list[str]) -> int:
 def run(verb: str, argv: list[str]) -> int:
     """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
     flags, settings = split(verb, argv)
+    if (here := place.started(os.environ)).world > 1:
+        return _one_of_several(verb, here, flags, settings)
     if "--help" in flags or "--shell-completion" in flags or not VERBS[verb].several:
         return once(Job(verb), flags, settings)
     from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
@@ -111,6 +114,22 @@ def run(verb: str, argv: list[str]) -> int:
     if "--cfg" not in flags and "--info" not in flags:
         print(several.table(ended))
     return code if code > 128 else 2 * any(each.error for each in ended)
+
+
+def _one_of_several(verb: str, own: place.Group, flags: list[str], settings: list[str]) -> int:
+    """Run a command line in one of the processes that torchrun started, all of which write into one folder."""
+    if flags or not VERBS[verb].parallel:
+        what = f"gancli {verb}{''.join(f' {flag}' for flag in flags)}"
+        raise UsageError(f"{what} runs in one process; start it without torchrun, or unset WORLD_SIZE")
+    from gancli.config import naming
+    from gancli.training import ranks
+
+    ranks.join(own)
+    naming.Stamp.agreed = ranks.agreed(naming.stamp())
+    code = once(Job(verb, rank=own.rank), flags, settings)
+    if not code:
+        ranks.leave()
+    return code
 
 
 def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:

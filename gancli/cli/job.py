@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from gancli import __version__
 from gancli.cli.explain import explain, out_of_memory
-from gancli.errors import Interrupted, Terminated, TrainingDiverged, UsageError
+from gancli.errors import Interrupted, RankLost, Terminated, TrainingDiverged, UsageError
+from gancli.training import place
 from gancli.verbs import VERBS
+from gancli.verbs.base import processes
 
 if TYPE_CHECKING:
     from gancli.cli import status
@@ -32,6 +34,7 @@ class Job:
     quiet: bool = False  # errors are not printed
     only_config: bool = False  # the verb is not run
     shown: Any = None  # what is shown of the config instead: cli.shown.Shown
+    rank: int = 0  # of this process among those that torchrun started
     handed: bool = False  # a job of a sweep is run by another process; here it is only found out whether it has to be
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,6 +62,9 @@ class Job:
         self.called = True
         job = composition.JobInfo.current()
         self.folder = job.folder
+        if self.rank:
+            self._join_in(cfg, job)
+            return None
         sweeps = job.number is not None
         facts: dict[str, Any] = {"verb": self.verb, "overrides": job.overrides, "choices": job.choices}
         facts |= {"job": job.number, "swept": job.swept, "version": __version__}
@@ -90,7 +96,7 @@ class Job:
         if self.resumed is not None:
             saved.check_resumed(checked, self.resumed)
             record.go_on()
-        config.check_used(job.overrides, VERBS[self.verb].unused(checked))
+        config.check_used(job.overrides, VERBS[self.verb].without_effect(checked))
         if self.shown:
             print(self.shown.text(cfg), flush=True)
         if self.only_config or self.shown:
@@ -109,10 +115,39 @@ class Job:
             print(f"gancli: job {job.number}{' goes on' * begun}: {' '.join(job.overrides)}", flush=True)
         record.begin(digest)
         gc.enable()
-        metrics = VERBS[self.verb].run(checked, job.folder)  # torch is imported here and not before
+        metrics = self._work(checked, job)
         self.metrics = {key: float(value) for key, value in metrics.items()}
         record.end("done", metrics=self.metrics)
         return None
+
+    def _work(self, cfg: Any, job: Any) -> dict[str, float]:
+        """Run the verb, in as many processes as the config asks for; torch is imported here and not before."""
+        verb, torchrun = VERBS[self.verb], place.started(os.environ)
+        number = processes(cfg.runtime) if verb.parallel else 1
+        if torchrun.world == 1 and number > 1:
+            from gancli.cli import ranks
+
+            return ranks.run(["gancli", self.verb, *job.overrides], verb, cfg, self.folder, number)
+        if number not in (1, here := int(os.environ.get("LOCAL_WORLD_SIZE", torchrun.world))):
+            raise UsageError(
+                f"the config asks for {number} processes, but torchrun started {here}; add runtime.processes=1 "
+                "runtime.gpus=null"
+            )
+        return verb.run(cfg, self.folder)
+
+    def _join_in(self, cfg: Any, job: Any) -> None:
+        """Work as one of the processes that torchrun started, not the first, which records the run and speaks of it."""
+        from gancli import config
+        from gancli.training import guard
+
+        try:
+            with guard.terminable():
+                self._work(config.check(cfg), job)
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, (Interrupted, TrainingDiverged, RankLost, KeyboardInterrupt)):
+                raise SystemExit(verdict(error, cfg)[1]) from error
+            print(f"gancli: of process {self.rank + 1}:", file=sys.stderr)
+            raise SystemExit(report(error, cfg)) from error
 
 
 def _told(error: BaseException) -> str:
@@ -136,6 +171,8 @@ def report(error: BaseException, cfg: Any = None) -> int:
 def verdict(error: BaseException, cfg: Any) -> tuple[str | None, int]:
     if isinstance(error, UsageError):
         return str(error), 2
+    if isinstance(error, RankLost):
+        return str(error), 1
     if isinstance(error, TrainingDiverged):
         return str(error), 3
     if isinstance(error, Interrupted):

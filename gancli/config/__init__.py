@@ -51,7 +51,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     composition.setup(verb)
     with hydra.initialize_config_dir(str(conf_dir()), job_name="gancli", **composition.VERSION):
         checked = check(hydra.compose(verb, overrides=composition.with_lists(verb, overrides)))
-    check_used(overrides, VERBS[verb].unused(checked))
+    check_used(overrides, VERBS[verb].without_effect(checked))
     return checked
 
 

@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from datetime import datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -153,10 +152,6 @@ def slug(value: str | ListConfig) -> str:
     return naming.of_text(value) if isinstance(value, str) else naming.of_job(_words(value), SweepFolder.swept)
 
 
-def _stamp() -> str:
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-
-
 def _keys(verb: str) -> str:
     """Return the root keys of a verb as its yaml explains them, for ``gancli <verb> --help``."""
     text = (conf_dir() / f"{verb}.yaml").read_text(encoding="utf-8")
@@ -193,7 +188,7 @@ def setup(verb: str) -> None:
     """Register a verb's schema, and the resolvers and the search path, with Hydra; idempotent."""
     # omegaconf 2.4 registers with register_resolver(), which in 2.3 is a different, legacy function.
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
-    register("gancli.stamp", _stamp, use_cache=True, replace=True)  # cached: one value per run
+    register("gancli.stamp", naming.stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
     register("gancli.sweep", lambda: SweepFolder.name, use_cache=True, replace=True)
     register("gancli.examples", _examples, replace=True)

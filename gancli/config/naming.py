@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from hashlib import sha1
 from pathlib import Path
 
@@ -9,6 +10,17 @@ LONGEST = 96  # characters of a name
 WHOLE = 240  # and of one that tells what a sweep varies; file systems allow 255 bytes
 KEYS = 40  # of the keys in the name of a sweep
 PART = "+"  # between the settings of a name
+
+
+class Stamp:
+    """The time that names a run's folder, on which several processes of one run have agreed; None: there is one."""
+
+    agreed: str | None = None
+
+
+def stamp() -> str:
+    """Return the time that names the folder of a run that begins now."""
+    return Stamp.agreed or datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
 
 
 def key_of(word: str) -> str:

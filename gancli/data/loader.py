@@ -29,20 +29,18 @@ class Drawn(NamedTuple):
 class Loader:
     """An infinite, resumable stream of batches, always full, running over the borders of epochs.
 
-    The order is one permutation per epoch, a function of (seed, epoch) alone, so the whole state is how many images
-    were given out, plus the generator of flips and of binary draws. Every epoch gives every image exactly once,
-    whatever the batch size. The CPU's generator permutes, whatever the device, so that a run can be resumed on another
-    one. Images that are drawn anew for every batch (``images.fresh``) come from the device's generator alone; an epoch
-    is then a count.
+    The order is one permutation per epoch, a function of (seed, epoch) alone, so the state is how many images were
+    given out, plus the generator of flips and binary draws. Every epoch gives every image exactly once, whatever the
+    batch size. The CPU's generator permutes, so that a run can be resumed on another device. Images drawn anew for
+    every batch (``images.fresh``) come from the device's generator alone; an epoch is then a count.
 
     - `images`: the split; of ``probabilities``, binary images are drawn at each access, and of ``spec.dequantised``
       the noise. Of two domains, the source comes along: in pairs, cropped and mirrored alike, or in an order of its
       own. Pictures larger than their spec are cropped at random.
-    - `batch_size`: images per batch; more than the split holds is fine.
-    - `device`: where batches live. `seed`: of order and flips, any int.
+    - `batch_size`: more than the split holds is fine. `device`: where batches live. `seed`: of order and flips.
     - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
-    - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB.
-    - `workers`: prefetching threads when streaming; 0 reads in `next()`.
+    - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB. `workers`: threads that read
+      ahead when streaming; 0 reads in `next()`.
     - `rank`, `world`: of several processes that train together, each gets the rows rank, rank + world, ... of every
       batch; the order of the images is that of one process.
 
@@ -91,17 +89,16 @@ class Loader:
         else:
             self._rows = _Resident(images, self._where) if self.resident else _Streamed(images, self.device, workers)
         self._start(seed, 0)
-        self._flips.manual_seed(_mix(_mix(seed, rank) if rank else seed, -1))
+        self._flips.manual_seed(_mix(self._own_seed, -1))
 
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
-
-        Points are (N, D, 1, 1) float32, as they are. Nothing waits for the device. Raises what a thread raised.
+        Points are (N, D, 1, 1) float32. Nothing waits for the device. Raises what a thread raised.
         """
         return self.compute(self.prepare(progress))
 
     def prepare(self, progress: float = 0.0) -> Drawn:
-        """Choose the next batch: the host part, which moves the place, fetches and copies. Raises as next() does."""
+        """Choose the next batch: the host part, which moves the place in the stream, fetches and copies; see next()."""
         rows = self._rows.prepare(self._index)
         self._given += self.batch_size
         share = torch.full((), progress, dtype=torch.float32, device=self.device)
@@ -132,7 +129,7 @@ class Loader:
         return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state(), **other}
 
     def load_state_dict(self, state: dict, *, others: bool = False) -> None:
-        """Continue after the batches that were given out when `state` was taken; the batch size may be another.
+        """Continue after the batches given out when `state` was taken; batch size and number of ranks may be others.
 
         Raises UsageError when the state belongs to data of another size, unless the images may be `others`.
         """
@@ -147,11 +144,17 @@ class Loader:
         if state["flips"].shape == self._flips.get_state().shape:
             self._flips.set_state(state["flips"].cpu())
         else:  # taken on another kind of device: its numbers cannot be continued, only replaced
-            self._flips.manual_seed(_mix(self._seed, -1 - self._given))
+            self.part_ways()
+
+    def part_ways(self) -> None:
+        """Go on with new flips, which are this process's own."""
+        self._flips.manual_seed(_mix(self._own_seed, -1 - self._given))
+        if self._other is not None:
+            self._other.part_ways()
 
     def generators(self) -> list[torch.Generator]:
-        """Return the generators that compute() draws from."""
-        return [self._flips, *([] if self._other is None else self._other.generators())]
+        """Those that compute() draws from."""
+        return [self._flips, *(self._other.generators() if self._other else ())]
 
     def close(self) -> None:
         """Stop and join the threads. Closing twice is fine, `next()` afterwards is not."""
@@ -161,7 +164,7 @@ class Loader:
 
     def _start(self, seed: int, given: int) -> None:
         self._rows.reset()
-        self._seed, self._given = seed, given
+        self._seed, self._given, self._own_seed = seed, given, _mix(seed, self.rank) if self.rank else seed
         self._epoch, self._offset = divmod(given, self.size)  # of the next index, which runs ahead when prefetching
         self._order = self._permutation()
 
@@ -182,8 +185,7 @@ class Loader:
             pieces.append(piece)
             self._offset += len(piece)
             wanted -= len(piece)
-        rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        return rows if self.world == 1 else rows[self.rank :: self.world]
+        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces))[self.rank :: self.world]
 
 
 class _Fresh:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gancli.losses.stabilizers import Stabilizer
-from gancli.nn import augment
+from gancli.nn import augment, ranks
 from gancli.nn.annealed import Annealed, bounds, value
 from gancli.ranges import Positive
 
@@ -61,7 +61,8 @@ class ADA(Stabilizer):
 
     Each transformation is applied to each image with probability p. A discriminator that memorises the training images
     classifies more and more of them as real, so p rises while r = E sign D(real) is above the target and falls
-    otherwise, by 1 per ``speed`` images. p and the counts since its last change are saved with the loss.
+    otherwise, by 1 per ``speed`` images. p and the counts since its last change, over the images of all processes, are
+    saved with the loss.
 
     Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; images are
     mirrored at their borders as often as it takes (the release: once, with zeros beyond); penalties are taken on slopes
@@ -120,8 +121,8 @@ class ADA(Stabilizer):
 
     @torch.no_grad()
     def observe(self, score: Tensor) -> dict[str, Tensor]:
-        self.signs += score.sign().sum()
-        self.seen += len(score)
+        self.signs += ranks.total(score.sign().sum())
+        self.seen += len(score) * ranks.parts()
         self.updates += 1
         r = self.signs / self.seen
         due = self.updates >= self.interval

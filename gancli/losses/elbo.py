@@ -20,6 +20,7 @@ from gancli.data.spec import Batch
 from gancli.errors import UsageError
 from gancli.losses.base import Loss, Phase, Term
 from gancli.models.latent import LatentVariable, Posterior, active, log_weights
+from gancli.nn import ranks
 from gancli.nn.annealed import Annealed, bounds, value
 from gancli.ranges import Positive
 
@@ -88,7 +89,7 @@ class ELBO(Loss):
         """Return the mean cost of a code, with every group that is cheaper than the free bits at that price."""
         if not self.free_bits:
             return posterior.cost.mean()
-        return posterior.stats["groups"].mean(0).clamp(min=self.free_bits).sum()
+        return ranks.mean(posterior.stats["groups"].mean(0)).clamp(min=self.free_bits).sum()
 
     def nats(self, model: LatentVariable, batch: Batch) -> Tensor:
         """Return the negative ELBO, the mean over CODES codes that come from a seed, so that examinations compare."""

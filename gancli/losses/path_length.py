@@ -12,6 +12,7 @@ from gancli.errors import UsageError
 from gancli.losses.penalties import Penalty, PenaltyInputs
 from gancli.models.base import Model
 from gancli.models.style import StyleBased
+from gancli.nn import ranks
 from gancli.nn.annealed import Annealed, value
 from gancli.ranges import Positive, Share
 
@@ -52,7 +53,7 @@ class PathLength(Penalty, nn.Module):
         if game.styled is None:
             raise UsageError("path_length regularises a generator: choose it with generator_penalty=path_length")
         length = lengths(*game.styled(max(1, len(game.real) // self.shrink)))
-        mean = torch.lerp(self.mean, length.mean(), self.decay)
+        mean = torch.lerp(self.mean, ranks.mean(length.mean()), self.decay)
         self.mean.copy_(mean.detach())
         return value(self.weight, game.progress) * (length - mean).square().mean()
 

@@ -18,6 +18,7 @@ from gancli.data.spec import Batch
 from gancli.errors import UsageError
 from gancli.losses.base import Term
 from gancli.models.base import Model
+from gancli.nn import ranks
 from gancli.nn.annealed import Annealed, value
 from gancli.ranges import Above, Positive
 
@@ -184,7 +185,7 @@ class DRAGAN(GradientPenalty):
     """
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
-        noise = 0.5 * game.real.std(correction=0) * torch.rand_like(game.real)
+        noise = 0.5 * ranks.std(game.real) * torch.rand_like(game.real)
         return self._excess(slopes(game.score, between(game.real, game.real + noise)), game.progress)
 
 

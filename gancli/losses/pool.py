@@ -9,13 +9,15 @@ class Pool(nn.Module):
 
     Until the pool is full, images are stored and returned. After that, each image is swapped with probability 1/2 for
     an earlier one, which is returned instead (Zhu et al. 2017, section 4). The images of one batch take different
-    places. No operation synchronises with the device.
+    places. No operation synchronises with the device. Of several processes that train together, each has its own pool,
+    which a checkpoint keeps; one that joins later begins with that of the first.
 
     Args:
         capacity: number of images; 0 disables the pool.
         shape: (C, H, W) of an image.
     """
 
+    per_process = True  # its buffers differ between processes
     images: Tensor
     filled: Tensor
 

@@ -2,7 +2,7 @@
 
 The discriminator estimates how much more real an image is than one of the other kind (RSGAN) or than the mean score of
 the other kind (the average losses, Ra). The generator's loss depends on real images, too. Gradients pass through the
-means, and the average losses are halved, as in the author's release.
+means, and the average losses are halved, as in the author's release. Means are over the batches of all processes.
 
     gancli train model=dcgan loss=relativistic loss.variant=rahinge
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from gancli.losses.game import AdversarialLoss
+from gancli.nn.ranks import mean
 
 # The cost of a difference of scores that should be large; for one that should be small, the sign is flipped.
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -58,7 +59,7 @@ class Relativistic(AdversarialLoss):
         self, real: Tensor, fake: Tensor, labels: tuple[Tensor, Tensor] | None = None
     ) -> dict[str, Tensor]:
         if not self.paired:
-            return super().discriminator_loss(real - fake.mean(), fake - real.mean(), labels)
+            return super().discriminator_loss(real - mean(fake.mean()), fake - mean(real.mean()), labels)
         ahead = real - fake
         return {"pair": (self.on_real(ahead) if labels is None else self._labelled(ahead, labels[0])).mean()}
 
@@ -69,11 +70,11 @@ class Relativistic(AdversarialLoss):
         """Return the generator's loss: the discriminator's loss with real and generated images exchanged."""
         if self.paired:
             return {"pair": self.on_generated(fake - real).mean()}
-        behind = self.on_fake(real - fake.mean()).mean()
-        return {"real": behind, "fake": self.on_generated(fake - real.mean()).mean()}
+        behind = self.on_fake(real - mean(fake.mean())).mean()
+        return {"real": behind, "fake": self.on_generated(fake - mean(real.mean())).mean()}
 
     def verdicts(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        right = (real > fake.mean()).float().mean() + (fake <= real.mean()).float().mean()
+        right = (real > mean(fake.mean())).float().mean() + (fake <= mean(real.mean())).float().mean()
         return {"score(real)": real.mean(), "score(fake)": fake.mean(), "accuracy": right / 2}
 
     def generator_loss(self, fake: Tensor, real: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:

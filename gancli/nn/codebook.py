@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gancli.errors import UsageError
 from gancli.nn.likelihoods import wide
 from gancli.nn.quantisers import MOST_CODES, Quantised, Quantiser, straight_through, used
+from gancli.nn.ranks import share_out
 from gancli.ranges import Units
 
 SMOOTHING = 1e-5  # of the counts, as in Sonnet
@@ -113,7 +114,7 @@ class VQ(Quantiser):
         self.batch_count.add_(used(index, self.levels).to(self.count.dtype) / uniform)
         self.batch_total.index_add_(0, index, rows.to(self.total.dtype) / uniform)
         chosen = torch.randint(len(rows), (self.levels,), device=rows.device)
-        self.candidates.copy_(rows[chosen])
+        self.candidates.copy_(share_out(rows[chosen]))  # their mean over processes is taken
 
     def statistics(self) -> list[Tensor]:
         return [self.batch_count, self.batch_total, self.candidates] if self.averaged else []

@@ -8,6 +8,7 @@ class MinibatchStd(nn.Module):
     """Append a feature map with the variation within a group of images, so that the discriminator notices a lack of it.
 
     Its value is the standard deviation over the group, averaged over all features and pixels: one number per group.
+    Of several processes that train together, each makes groups of its own images, as in the authors' release.
 
     Args:
         group: images per group; if it does not divide the batch size, the largest smaller number that does is used.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from gancli.errors import UsageError
+from gancli.nn import ranks
 from gancli.nn.likelihoods import wide
 
 MOST_CODES = 2**16
@@ -170,7 +171,7 @@ class LFQ(Quantiser):
         for i in range(self.dim):
             bit = certain[:, i : i + 1]
             joint = torch.cat([joint * (1 - bit), joint * bit], 1)
-        spread = torch.special.entr(joint.mean(0).clamp(min=LEAST)).sum()
+        spread = torch.special.entr(ranks.mean(joint.mean(0)).clamp(min=LEAST)).sum()
         return {"entropy": self.entropy * positions * (each - self.diversity * spread)}
 
 

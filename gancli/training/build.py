@@ -11,14 +11,14 @@ from gancli import config
 from gancli.data.levels import binarized
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.losses.base import Loss
 from gancli.metrics.features import Features
 from gancli.metrics.registry import choosing, metrics_named
 from gancli.metrics.scoring.base import Scoring, Settings, scoring_of
 from gancli.models.base import Model
 from gancli.nn.annealed import changes
-from gancli.training import fitting
+from gancli.training import fitting, ranks
 from gancli.training.cautions import cautions
 from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.measurements import Measurements
@@ -41,11 +41,16 @@ def build(cfg: Any) -> Run:
 
     Raises:
         UsageError: missing data, a loss for another family of models, incompatible sizes, or no CUDA.
+        RankLost: another of several processes has ended.
     """
     if cfg.accumulate != fitting.AUTO:
         return _built(cfg)
-    device = Runtime.from_config(cfg.runtime).device
-    probe = fitting.probing(lambda number: _built(_in_parts(cfg, number)), device, partial(Tracker, Path(), main=False))
+    machine = Runtime.from_config(cfg.runtime)
+    if machine.world > 1:
+        raise UsageError("batch_size=auto and accumulate=auto are for one process; give numbers, such as accumulate=2")
+    probe = fitting.probing(
+        lambda number: _built(_in_parts(cfg, number)), machine.device, partial(Tracker, Path(), main=False)
+    )
     cfg.accumulate, line = fitting.parts(cfg.batch_size, probe)
     run = _built(cfg)
     run.notes.append(line)
@@ -60,12 +65,18 @@ def _in_parts(cfg: Any, number: int) -> Any:
 
 def _built(cfg: Any) -> Run:
     machine = Runtime.from_config(cfg.runtime)
+    if cfg.batch_size % (cfg.accumulate * machine.world):
+        raise UsageError(
+            f"batch_size={cfg.batch_size} must be a multiple of {cfg.accumulate * machine.world}: accumulate="
+            f"{cfg.accumulate} parts in each of {counted(machine.world, 'process', 'processes')}"
+        )
     torch.manual_seed(cfg.seed)
     kind = config.target_class(cfg.model, Model, trust=cfg.trust)
     if cfg.eval.every:
         choosing(cfg.eval.best, metrics_named(cfg.eval.metrics, cfg.trust), scoring_of(kind).better)
-    source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
-    images = source.split("train")
+    with ranks.first_goes_first():  # it downloads and decodes what is not there yet
+        source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
+        images = source.split("train")
     if images.spec.points and not kind.points:
         raise UsageError(_no_points(images.name, cfg))
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
@@ -79,25 +90,30 @@ def _built(cfg: Any) -> Run:
     machine.place(model), loss.to(machine.device)
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
-    scoring = _scoring(cfg, source, machine, model) if cfg.eval.every else None
+    scoring = _scoring(cfg, source, machine, model) if cfg.eval.every and machine.is_main else None
     loader_options |= {"rank": machine.rank, "world": machine.world}
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
     ema = EMA(model, config.number(cfg.ema.half_life))
     measurements = None
-    if cfg.doctor.every and steps:
+    if cfg.doctor.every and steps and machine.is_main:
         measurements = Examination(partial(_measurements, cfg, source, images, model, loss, machine), machine)
     run = Run(cfg, machine, source, loader, model, loss, schedule, steps, ema, total, scoring, measurements)
     run.views = choice.of_model(model, cfg.samples.views, trust=cfg.trust) if cfg.samples.every else {}
-    run.cautions = cautions(model, loss, images, cfg.batch_size, cfg.batch_size // (cfg.accumulate * machine.world))
+    forward = cfg.batch_size // (cfg.accumulate * (1 if machine.sync_bn else machine.world))
+    run.cautions = cautions(model, loss, images, cfg.batch_size, forward)
     run.cautions += measurements.cautions if measurements else []
+    if any(step.running for step in steps):
+        run.notes.append(f"batch norm sees {forward} images at a time, of each process; all: runtime.sync_bn=true")
     run.enter(0.0, reset=False)
     if machine.graphs and steps:
         run.graphs = Graphs(run)
     elif cfg.runtime.graphs and steps:
-        run.cautions.append(f"runtime.graphs: step by step, as the device is {machine.device.type} and not cuda")
+        why = f"the device is {machine.device.type} and not cuda" if machine.world == 1 else "several processes train"
+        run.cautions.append(f"runtime.graphs: turns are done step by step, as {why}")
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
+    machine.part_ways(cfg.seed)  # by now the networks are the same in every process
     return run
 
 
@@ -117,7 +133,7 @@ def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: 
         held_out = source.split("validation")
     except UsageError:  # there is no validation split
         held_out = None
-    return Measurements(model, loss, images, held_out, machine, cfg.batch_size // cfg.accumulate)
+    return Measurements(model, loss, images, held_out, machine, cfg.batch_size // (cfg.accumulate * machine.world))
 
 
 def _steps(cfg: Any, model: Model, loss: Loss, machine: Runtime) -> list[Step]:

@@ -25,6 +25,7 @@ _COMPLETE = ".complete"  # in UNFINISHED: it only has to be moved
 _TRIES, _PAUSE = 5, 0.05  # seconds; readers of a lock hold it for a moment
 
 _held: dict[Path, int] = {}  # folder that this process writes into -> its descriptor
+_locks: dict[Path, int] = {}  # the same folders -> the descriptors of their locks
 
 
 def asking() -> list[signal.Signals]:
@@ -48,11 +49,7 @@ def handling(signals: list[signal.Signals], handler: Callable[[int, FrameType | 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Turn the signals that ask to stop into exceptions, so that what was begun is ended and recorded.
-
-    Raises:
-        Terminated: a signal other than SIGINT arrived, for which Python raises KeyboardInterrupt itself.
-    """
+    """Turn signals that ask to stop into Terminated (SIGINT: KeyboardInterrupt), so that what was begun is recorded."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise Terminated(signum)
@@ -68,8 +65,7 @@ class Stopped(BaseException):
 class StopSignal:
     """Catch a signal that asks to stop, so that the step can be finished and saved; a second Ctrl-C exits at once.
 
-    Clusters send a warning first and SIGTERM later, and both a terminal and its shell send SIGHUP, so other signals
-    that follow the first one change nothing.
+    Clusters send a warning before SIGTERM, and both a terminal and its shell send SIGHUP: what follows changes nothing.
     """
 
     active: ClassVar["StopSignal | None"] = None  # the one that catches the signals of this process
@@ -89,7 +85,7 @@ class StopSignal:
             raise KeyboardInterrupt
         if not self.signum:
             self.signum = signum
-            import logging  # here and below: the help of the program reads this module, and answers at once
+            import logging  # here and below: the program's help reads this module
 
             what = "what is half done is left for later" if self.interrupts else "after this step"
             logging.getLogger("gancli").info("stopping, %s; press Ctrl-C again to exit at once", what)
@@ -106,9 +102,8 @@ class StopSignal:
 def interruptible() -> Iterator[None]:
     """Let a signal that asks to stop end what is inside at once: an evaluation, pictures, an examination.
 
-    What is inside can be done again, as it changes nothing of the run and writes whole files only. Contexts that
-    restore something of the run must be around this one, so that no signal interrupts the restoring. Without a
-    StopSignal this does nothing.
+    It can be done again, as it changes nothing of the run and writes whole files only. Contexts that restore something
+    of the run must be around this one, so that they are not interrupted. Without a StopSignal it does nothing.
 
     Raises:
         Stopped: a signal arrives inside, or has arrived before.
@@ -130,8 +125,8 @@ def interruptible() -> Iterator[None]:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is created if missing.
 
-    The kernel holds the lock (flock) and releases it when the process ends for any reason, so there are no stale locks.
-    The file names the owner. A process that already holds the lock keeps it.
+    The kernel holds the lock (flock) until the process ends for any reason, so there are no stale locks. The file names
+    the owner. A process that already holds the lock keeps it.
 
     Raises:
         UsageError: another process holds it; the message names it. Or the lock is a link elsewhere.
@@ -142,7 +137,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = inside(folder, LOCK)
-    descriptor = _locked(path)
+    descriptor = _locks[key] = _locked(path)
     _held[key] = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a full disk, which other writes report; the lock holds without a name
@@ -153,14 +148,22 @@ def locked(folder: Path) -> Iterator[None]:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 path.unlink()
         os.close(_held.pop(key))
-        os.close(descriptor)
+        os.close(_locks.pop(key))
+
+
+def lock_of(folder: Path) -> int | None:
+    """Return the descriptor of a lock, for a child that inherits it and holds it, too; None if there is no lock."""
+    return _locks.get(folder.absolute())
+
+
+def adopt(folder: Path) -> None:
+    """Write into a folder whose lock was inherited from the process that started this one."""
+    _held[folder.absolute()] = os.open(folder, os.O_RDONLY)
 
 
 @contextmanager
 def writing(folder: Path, advice: Callable[[], str] | None = None) -> Iterator[None]:
     """Hold the lock of a folder while this process writes into it, and explain what the disk answers.
-
-    Evaluations take no lock, as each writes files of its own, atomically.
 
     Args:
         folder: what is written into.
@@ -186,8 +189,7 @@ def writing(folder: Path, advice: Callable[[], str] | None = None) -> Iterator[N
 def filling(folder: Path) -> Iterator[Path]:
     """Yield a folder inside of ``folder`` to write results into, all of which are moved up when they are complete.
 
-    What an error, a signal or a kill leaves unfinished does not count: the folder is as empty as before, and the same
-    command may be repeated.
+    What is left unfinished does not count: the folder is as empty as before, and the same command may be repeated.
 
     Raises:
         UsageError: see writing(); or the folder holds files.

@@ -58,12 +58,13 @@ def check_state(state: dict[str, Any]) -> None:
     from torch import Tensor
 
     tensors, loader = {str: Tensor}, {"seed": int, "given": int, "size": int, "flips": Tensor, "source?": dict}
+    rng = {"cpu": Tensor, "cuda": [Tensor]}
     shape = {
         "config": str, "spec": SPEC, "classes?": [str], "images": int, "share?": float, "reached?": float, "turn?": int,
         "model": tensors, "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
-        "loss": {str: object}, "rng": {"cpu": Tensor, "cuda": [Tensor]}, "loader": loader,
+        "loss": {str: object}, "rng": rng, "loader": loader,
         "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
-        "pending?": tensors, "owed?": [str],
+        "pending?": tensors, "owed?": [str], "ranks?": [{"rng": rng, "loader": loader, "loss": tensors}],
         "earlier_data?": [{"images": int, "sha256": str, "until": int}],
     }  # fmt: skip
     structure.check(state, shape)

@@ -14,7 +14,7 @@ from gancli.console import RunProgress, setup_logging
 from gancli.errors import Interrupted, command
 from gancli.files import refuse_links
 from gancli.structure import read_rows
-from gancli.training import checkpoint
+from gancli.training import checkpoint, ranks
 from gancli.training.build import build
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
@@ -58,14 +58,16 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
         UsageError: data, model, loss and settings are incompatible; the folder is moved or its disk full.
         TrainingDiverged: a loss or a weight is not finite; the last good checkpoint is kept.
         Interrupted: a signal arrived; the step was finished and saved.
+        RankLost: another of the processes that train together has ended; the last checkpoint is whole.
     """
-    setup_logging()
+    setup_logging(silent=ranks.group().rank > 0)
     saved = checkpoint.load(cfg.resume) if cfg.resume else None
     run = build(cfg)
     if saved is not None:
         changed = ", ".join(config.differences(saved.config, cfg)) or "none, all are those of the checkpoint"
         run.notes.append(f"resumed from {saved.path} at {saved.images:,} images; changed settings: {changed}")
         resume(run, saved, run_dir)
+    run.gather()  # by now every process has read what the first one is about to change
     with ExitStack() as stack:
         if run.runtime.is_main:
             refuse_links(run_dir)  # it may be someone else's
@@ -84,19 +86,23 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
             if run.images:
                 run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))  # now the newest
         note_machine(run, run_dir)
-    log.info("%s on %s, %s images -> %s", cfg.model._target_, run.runtime.device, f"{run.total:,}", run_dir)
+    where = f"{run.runtime.device}{f' x {run.runtime.world}' * (run.runtime.world > 1)}"
+    log.info("%s on %s, %s images -> %s", cfg.model._target_, where, f"{run.total:,}", run_dir)
     for line in (*run.notes, *run.source.notes(), *run.model.notes):
         log.info("%s", line)
     for line in run.warnings():
         log.warning("%s", line)
     stack.callback(run.loader.close)
-    tracker = Tracker(run_dir, run.images, main=main, again=run.owed)
+    tracker = Tracker(run_dir, run.images, main=main, again=run.owed, average=run.runtime.average)
     stack.callback(tracker.close)
     tracker.load_state_dict(run.pending, run.runtime.device)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
-    history = History(read_rows(tracker.path))  # includes the earlier examinations of a resumed run
+    history = History(read_rows(tracker.path) if main else ())  # includes the earlier examinations of a resumed run
     stack.callback(_summarise, history)
     _loop(run, run_dir, tracker, history)
+    if run.runtime.world > 1:
+        share, size = (tracker.last.get(f"runtime/all_reduce{end}", 0.0) for end in ("", "_mb"))
+        log.info("means of gradients: %.0f %% of the last tick, %.3g MB per update", 100 * share, size)
     log.info("done -> %s; next:\n%s", run_dir, command("eval", f"ckpt={run_dir}"))
     return _final(tracker)
 
@@ -115,65 +121,76 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
         run.owed = ["samples"] if cfg.samples.every else []
     fresh = bool(cfg.resume) or run.images == 0  # nothing was done since: these images are logged and examined
     with ExitStack() as stack:
-        progress = RunProgress(run.total, run.images)
+        progress = RunProgress(run.total, run.images, shown=run.runtime.is_main)
         stack.callback(progress.close)
-        stop = stack.enter_context(StopSignal())
+        stop, signals = stack.enter_context(StopSignal()), ranks.Signals()
         while True:
             check_in_place(run_dir)
-            complete, stopped = run.images >= run.total, bool(stop.signum)
+            signum = signals(stop.signum, run.turn)  # the same in all processes, as all that is due
+            complete, busy = run.images >= run.total, fresh
             if not fresh:
                 examined: dict[str, float] | None = {}
-                if run.measurements is not None and doctor_due(run.images, complete):
+                if looked := doctor_due(run.images, complete):
                     examined = _examined(run)
                 try:
                     if log_due(run.images, complete):
                         run.runtime.wait()  # the tick would, and the rate has to include it
                         rate = progress.rate(run.images)
-                        extra = {"runtime/images_per_s": rate, **run.runtime.memory()}
+                        extra = {"runtime/images_per_s": rate, **run.runtime.memory(), **run.runtime.cost()}
                         means = tracker.tick(
                             run.images, extra | {k: v for s in run.steps for k, v in s.rates().items()}
                         )
                         _diagnose(history, tracker)
                         progress.tick(run.images, rate, means)
-                    elif examined or stopped:
+                    elif looked or signum:
                         tracker.check(run.images)
                 finally:  # of a run that diverges, this is what is known
                     _note(run, tracker, progress, history, examined)
                 dues = (("samples", grid_due), ("eval", eval_due))
-                run.owed = ["doctor"] * (examined is None) + [name for name, due in dues if due(run.images, complete)]
-                run.owed += ["end"] * complete
+                owed = [name for name, due in dues if due(run.images, complete)] + ["end"] * complete
+                run.owed, busy = ["doctor"] * (examined is None) + owed, looked or bool(owed)
             with progress.paused():
                 saving = save_due(run.images, complete)
-                if complete or stopped:  # saved before the final evaluation, which can take long
+                if busy or saving or complete or signum:
+                    _collect(run, tracker)
+                if complete or signum:  # saved before the final evaluation, which can take long
                     _save(run, run_dir, tracker)
-                if not stopped:
-                    stopped = not _settle(run, run_dir, tracker, progress, history)
-                    if saving or complete or stopped:  # after the evaluation, to include the best score
+                if not signum and (busy or saving or complete):
+                    settled = _settle(run, run_dir, tracker, progress, history)
+                    signum = signals.ask(0 if settled else stop.signum, run.turn)
+                    if saving or complete or signum:  # after the evaluation, to include the best score
                         _save(run, run_dir, tracker)
-            if complete or stopped:
+            if complete or signum:
                 break
             fresh = False
             run_turn(run, tracker, measure=run.images + batch_size * run.batches() >= log_due.next)
             progress.step(run.images)
-    if stopped:
+    if signum:
         raise Interrupted(
-            stop.signum,
+            signum,
             f"stopped and saved at {run.images:,} images; continue with:\n{command('train', f'resume={run_dir}')}",
         )
+
+
+def _collect(run: Run, tracker: Tracker) -> None:
+    """Collect what a checkpoint holds of all processes, until the next turn. Raises RankLost."""
+    run.pending = tracker.state_dict()
+    run.runtime.average(list(run.pending.values()))
+    run.gather()
 
 
 def _save(run: Run, run_dir: Path, tracker: Tracker) -> None:
     """Save a numbered checkpoint and remove the oldest; entries of the logs before it cannot be lost any more."""
     tracker.flush()
-    run.pending = tracker.state_dict()
     run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))
     if run.runtime.is_main:
         checkpoint.prune(run_dir, run.cfg.checkpoint.keep, run.cfg.checkpoint.every)
 
 
 def _examined(run: Run) -> dict[str, float] | None:
-    """Return what the doctor measures; None if a signal asks to stop, so that it is owed."""
-    assert run.measurements is not None, "who owes an examination can make one"
+    """Return what the doctor measures, if it does; None if a signal asks to stop, so that it is owed."""
+    if run.measurements is None:
+        return {}
     try:
         return run.measurements(run.share)
     except Stopped:
@@ -192,12 +209,11 @@ def _note(
 def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> bool:
     """Do what is due at these images: an examination, pictures, an evaluation, and what ends a run.
 
-    It may be done twice. What is done is taken off ``run.owed``.
+    It may be done twice. What is done is taken off ``run.owed``. The first process does it, and the others wait.
 
     Returns:
         False if a signal asks to stop; what was not finished is still owed then.
     """
-    run.pending = tracker.state_dict()  # for the best checkpoint
     if not run.runtime.is_main:
         run.owed = []
     try:

@@ -17,7 +17,7 @@ from gancli.errors import TrainingDiverged, UsageError
 from gancli.losses.base import Loss, Moment
 from gancli.metrics.scoring.base import Scoring
 from gancli.models.base import Model
-from gancli.training import checkpoint, same_data
+from gancli.training import checkpoint, ranks, same_data
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.doctor.examination import Examination
 from gancli.training.ema import EMA
@@ -60,6 +60,7 @@ class Run:
     earlier_data: list[dict[str, Any]] = field(default_factory=list)  # fingerprints, with the images seen until then
     graphs: Callable[..., list[dict[str, Tensor]]] | None = None  # does turns as graphs, see Graphs; None: step by step
     owed: list[str] = field(default_factory=list)  # of OWED: what is due at these images and not yet done
+    others: list[dict[str, Any]] = field(default_factory=list)  # what differs in the processes after the first one
 
     @property
     def share(self) -> float:
@@ -116,9 +117,26 @@ class Run:
             "loss": self.loss.state_dict(),
             "rng": self.runtime.rng_state(),
             "loader": self.loader.state_dict(),
+            "ranks": self.others,
             "metrics": {"best": self.best},
             "versions": {"gancli": __version__, "torch": str(torch.__version__)},
         }
+
+    def gather(self) -> None:
+        """Collect what differs between processes: random numbers, flips, pools of images. All of them call it.
+
+        Raises:
+            RankLost: another process has ended.
+        """
+        if self.runtime.world > 1:
+            own = {"rng": self.runtime.rng_state(), "loader": self.loader.state_dict(), "loss": self._own_buffers()}
+            self.others = ranks.gathered(own)[1:]
+
+    def _own_buffers(self) -> dict[str, Tensor]:
+        """Return the buffers of the loss that belong to this process alone."""
+        owners = {name: each for name, each in self.loss.named_modules() if getattr(each, "per_process", False)}
+        buffers = ((f"{name}.{key}", b) for name, each in owners.items() for key, b in each.named_buffers())
+        return {name: buffer.cpu() for name, buffer in buffers}
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, in the main process only.
@@ -134,6 +152,11 @@ class Run:
                 raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
         if self.runtime.is_main:
             checkpoint.save(path, self.state())
+
+    def _mine(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint holds for this process alone; nothing for the first, and for one that is new."""
+        others, rank = state.get("ranks", []), self.runtime.rank
+        return others[rank - 1] if 0 < rank <= len(others) else {}
 
     def restore(self, saved: Checkpoint) -> None:
         """Restore the state of a checkpoint; on the CPU, training continues bit for bit.
@@ -151,11 +174,16 @@ class Run:
             state = renewed(state, self.model, {step.phase.name: step.params for step in self.steps})
             load_weights(self.model, state["model"])
             self.ema.load_state_dict(state["ema"])
-            load_weights(self.loss, state["loss"])
+            mine = self._mine(state)
+            load_weights(self.loss, state["loss"] | mine.get("loss", {}))
             for step in self.steps:
                 step.load_state_dict(state["optimizers"][step.phase.name])
-            self.loader.load_state_dict(state["loader"], others=self.cfg.other_data)
-            continued = self.runtime.set_rng_state(state["rng"], (self.cfg.seed, saved.images))
+            self.loader.load_state_dict(mine.get("loader", state["loader"]), others=self.cfg.other_data)
+            anew = (self.cfg.seed, saved.images, *[self.runtime.rank] * (self.runtime.rank > 0))
+            continued = self.runtime.set_rng_state(mine.get("rng", state["rng"]), anew)
+            if self.runtime.rank and not mine:  # it is new, and must not repeat what the first process draws
+                self.runtime.part_ways(self.cfg.seed, saved.images)
+                self.loader.part_ways()
         except (*checkpoint.DAMAGED, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
             raise UsageError(f"{saved.path} does not fit this config: {reason}") from error

@@ -3,16 +3,18 @@
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 
 from gancli.data import untrusted
 from gancli.errors import UsageError
+from gancli.nn.ranks import sum_, together
+from gancli.nn.sync_norm import synchronise_
+from gancli.training import place, ranks
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,21 @@ class Runtime:
     graphs: bool = False  # turns as CUDA graphs, see training.graphs
     rank: int = 0  # of this process among those that train together
     world: int = 1  # number of those processes
+    sync_bn: bool = False  # batch norm takes its statistics over all of them
+    meters: list[ranks.Meter] = field(default_factory=list, compare=False)  # one, where there are several processes
 
     @classmethod
     def from_config(cls, cfg: Any) -> "Runtime":
         """Set up the process from the ``runtime`` group.
 
         Raises:
-            UsageError: CUDA is requested but absent, or this is one of several processes.
+            UsageError: CUDA is requested but absent, or torchrun started what runs in one process.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UsageError("WORLD_SIZE is above 1, but gancli trains on one device; start it without torchrun")
+        group = ranks.group()
+        if place.started(os.environ).world > 1 and group.world == 1:
+            raise UsageError(
+                "WORLD_SIZE is above 1, but only gancli train runs in several processes; start this without torchrun"
+            )
         untrusted.set_limit(cfg.unpack_gib)
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
@@ -43,34 +50,57 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
-        device = _device(cfg.device)
+        device = _device(cfg.device, group)
         torch.backends.cudnn.allow_tf32 = cfg.tf32 != "none"
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
         precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
         formats = {"auto": None, "gpu": device.type == "cuda"}
-        formatted, graphs = formats.get(cfg.channels_last, cfg.channels_last), cfg.graphs and device.type == "cuda"
-        return cls(device, precision, formatted, cfg.compile, graphs)
+        alone = group.world == 1
+        return cls(
+            device, precision, formats.get(cfg.channels_last, cfg.channels_last), cfg.compile,
+            cfg.graphs and alone and device.type == "cuda", group.rank, group.world,
+            cfg.sync_bn and not alone, [] if alone else [ranks.Meter(device)],
+        )  # fmt: skip
 
     @property
     def is_main(self) -> bool:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
-    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Average tensors over all processes in place, with one all-reduce per dtype."""
+    @torch.no_grad()
+    def all_reduce(self, tensors: Sequence[torch.Tensor], *, metered: bool = True) -> None:
+        """Average tensors over all processes in place, with one all-reduce per dtype.
+
+        Args:
+            tensors: of the device, in the same order in every process.
+            metered: the time it takes is part of what cost() tells.
+
+        Raises:
+            RankLost: another process has ended.
+        """
         if self.world == 1:
             return
-        for kind in {each.dtype for each in tensors}:
+        for kind in dict.fromkeys(each.dtype for each in tensors):  # in the same order everywhere
             own = [each for each in tensors if each.dtype == kind]
             flat = torch.cat([each.flatten() for each in own])
-            torch.distributed.all_reduce(flat)
+            with ExitStack() as stack:
+                for meter in self.meters if metered else ():
+                    stack.enter_context(meter.measured(flat))
+                sum_(flat)
             for each, mean in zip(own, (flat / self.world).split([each.numel() for each in own])):
                 each.copy_(mean.view_as(each))
 
-    def barrier(self) -> None:
-        """Wait for all processes."""
-        if self.world > 1:
-            torch.distributed.barrier()
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Average what is logged over all processes, in place; see all_reduce()."""
+        self.all_reduce(tensors, metered=False)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return the context of a step's passes, in which formulas over the batch see those of all processes."""
+        return together(self.world, self.rank)
+
+    def cost(self) -> dict[str, float]:
+        """Return the share of the time since the last call that means of gradients took, and their size in MB."""
+        return {key: value for meter in self.meters for key, value in meter.read().items()}
 
     @property
     def dtype(self) -> str:
@@ -87,7 +117,10 @@ class Runtime:
         """Move a module to the device and memory format.
 
         ``channels_last: auto`` stands for true on a GPU, and on a CPU for modules with a true ``channels_last_pays``.
+        With ``sync_bn``, batch norm then takes its statistics over all processes.
         """
+        if self.sync_bn:
+            synchronise_(module)
         module.to(self.device)
         return module.to(memory_format=torch.channels_last) if self._channels_last(module) else module
 
@@ -107,6 +140,8 @@ class Runtime:
             "device": torch.cuda.get_device_name(self.device) if cuda else f"CPU ({_processor()})",
             "threads": torch.get_num_threads(), "precision": self.precision, "torch": str(torch.__version__),
         }  # fmt: skip
+        if self.world > 1:
+            described |= {"processes": self.world, "sync_bn": self.sync_bn}
         if model is not None:
             described["channels_last"] = self._channels_last(model)
         if cuda:
@@ -147,6 +182,15 @@ class Runtime:
                     "GPU; use runtime=cpu, or runtime.deterministic=false"
                 )
 
+    def part_ways(self, *numbers: int) -> None:
+        """Give this process random numbers of its own; those of the first stay as they are.
+
+        Args:
+            numbers: the seed, and what else the numbers should depend on.
+        """
+        if self.rank:
+            torch.manual_seed(_seed(*numbers, self.rank))
+
     def rng_state(self) -> dict[str, Any]:
         """Return the state of the global random generators, from which training draws latents and dropout masks.
 
@@ -166,7 +210,7 @@ class Runtime:
         """
         cuda = self.device.type == "cuda"
         if cuda != bool(state["cuda"]):
-            torch.manual_seed(hash(otherwise) & 2**63 - 1)  # of every device; tuples of ints hash alike everywhere
+            torch.manual_seed(_seed(*otherwise))  # of every device
             return False
         torch.set_rng_state(state["cpu"])
         if cuda:
@@ -206,9 +250,21 @@ def _cpuinfo(name: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
-def _device(name: str) -> torch.device:
+def _seed(*numbers: int) -> int:
+    return hash(numbers) & 2**63 - 1  # tuples of ints hash alike everywhere
+
+
+def _device(name: str, group: place.Group) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("runtime=cuda, but this torch sees no CUDA device; use runtime=cpu or runtime=auto")
-    return torch.device(name)
+    if name == "cpu" or group.world == 1:
+        return torch.device(name)
+    if group.local >= (there := torch.cuda.device_count()):
+        raise UsageError(
+            f"process {group.local + 1} of this machine finds no GPU of its own: there are {there}; use "
+            f"runtime.gpus={there}, or runtime=cpu runtime.processes={group.world}"
+        )
+    torch.cuda.set_device(group.local)
+    return torch.device("cuda", group.local)

@@ -12,6 +12,7 @@ from gancli.data.spec import Batch
 from gancli.losses.base import Phase, Term
 from gancli.models.base import Model
 from gancli.nn import annealed
+from gancli.nn.sync_norm import running
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Rates
 
@@ -66,6 +67,7 @@ class Step:
         self.params = list(chain.from_iterable(group["params"] for group in groups))
         mine = {id(p) for p in self.params}
         self.others = [p for p in model.parameters() if id(p) not in mine]
+        self.running = running(model) if runtime.world > 1 else []
         self.terms = self.due = self._compiled_terms()
         self.updates = 0
 
@@ -124,8 +126,10 @@ class Step:
             measure: also return the gradient norm per network, which costs one more pass over the gradients.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
-        self.runtime.all_reduce([p.grad for p in self.params if p.grad is not None])
+        with self.runtime.together():
+            parts = [self._backward(micro) for micro in _split(batch, self.accumulate)]
+        # Statistics of batch norm, each of its own images, come along: the processes' networks stay equal.
+        self.runtime.all_reduce([*(p.grad for p in self.params if p.grad is not None), *self.running])
         scalars = parts[0] if len(parts) == 1 else {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}
         if measure:
             scalars |= self._gradient_norms()

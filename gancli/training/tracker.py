@@ -5,7 +5,7 @@ import math
 import os
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,21 @@ class Tracker:
         images: images seen so far; log entries beyond it, from the lost work of a killed run, are dropped.
         main: whether this process is the main one.
         again: what is done again at ``images``, as ``eval`` or ``doctor``; its entries are dropped.
+        average: averages tensors over all processes in place; None: there is one.
     """
 
     FOLD = 256  # scalars kept as separate tensors before they are stacked, which bounds the memory of a long tick
 
-    def __init__(self, run_dir: Path, images: int = 0, *, main: bool = True, again: Collection[str] = ()) -> None:
-        self.path, self.main = run_dir / FILE, main
+    def __init__(
+        self,
+        run_dir: Path,
+        images: int = 0,
+        *,
+        main: bool = True,
+        again: Collection[str] = (),
+        average: Callable[[list[Tensor]], None] | None = None,
+    ) -> None:
+        self.path, self.main, self.average = run_dir / FILE, main, average or (lambda tensors: None)
         self.last: dict[str, float] = {}  # the newest value of every scalar, also of the run that is resumed
         if main:
             for row in _truncate(self.path, images, again):
@@ -82,9 +91,15 @@ class Tracker:
             TrainingDiverged: a mean is not finite; the message names the phase and the term.
         """
         series = {key: values.double() for key, values in self.state_dict().items()}
-        means = dict(zip(series, torch.stack([x.mean() for x in series.values()]).tolist())) if series else {}
-        if not all(math.isfinite(value) for value in means.values()):
-            phase, _, term = _first_bad(series).partition("/")
+        if not series:
+            return {}
+        together = torch.stack([x.mean() for x in series.values()])
+        self.average([together])
+        means = dict(zip(series, together.tolist()))
+        bad = [key for key, value in means.items() if not math.isfinite(value)]
+        if bad:
+            own = any(not series[key].isfinite().all() for key in bad)  # else it is another process's
+            phase, _, term = _first_bad(series if own else {key: series[key] for key in bad}).partition("/")
             raise TrainingDiverged(f"{term} of {phase} is not finite at {images:,} images")
         return means
 

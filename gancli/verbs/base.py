@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gancli.errors import UsageError
+
 MISSING: Any = "???"  # OmegaConf's marker for a value that a yaml or the command line must provide
 
 Device = Enum("Device", ["auto", "cpu", "cuda"])
@@ -78,7 +80,33 @@ class Runtime:
     deterministic: bool = MISSING
     threads: int | None = key(between(1, 1024))
     tf32: Tf32 = Tf32.convolutions
+    processes: int = key(between(1, 1024), 1)
+    gpus: int | None = key(between(1, 1024), None)
+    sync_bn: bool = False
     unpack_gib: float = key(Range(lambda value: 0 < value <= 2**20, "must be above 0, in GiB"), 2.0)
+
+
+RANKS = ("processes", "gpus", "sync_bn")  # of runtime: what belongs to several processes
+ALONE = "only gancli train runs in several processes, and all others in one; omit it"
+
+
+def processes(runtime: Mapping[str, Any]) -> int:
+    """Return how many processes the ``runtime`` group asks for.
+
+    Raises:
+        UsageError: its keys contradict each other.
+    """
+    number, gpus = runtime["processes"], runtime["gpus"]
+    if gpus is None:
+        return number
+    if runtime["device"] == "cpu":
+        raise UsageError(
+            f"runtime.gpus={gpus}, but runtime.device=cpu; use runtime.processes={gpus}, which share the cores, or "
+            "runtime=auto"
+        )
+    if number not in (1, gpus):
+        raise UsageError(f"runtime.gpus={gpus} and runtime.processes={number}: there is a process for each; omit one")
+    return gpus
 
 
 def _accept(values: Mapping[str, Any]) -> None:
@@ -106,6 +134,7 @@ class Verb:
         inherited: returns the values that the checkpoint's config provides, given that config and a function that tells
             whether a key is set on the command line.
         makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
+        parallel: whether it can run in several processes, see training/ranks.py.
         extends: the verb whose keys this one's dataclass inherits; the yaml of that verb gives them their values.
     """
 
@@ -114,6 +143,7 @@ class Verb:
     run: Callable[[Any, Path], dict[str, float]]
     check: Callable[[Mapping[str, Any]], None] = _accept
     unused: Callable[[Mapping[str, Any]], dict[str, str]] = _all_used
+    parallel: bool = False
     bare: str | None = None
     checkpoint: str | None = None
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
@@ -124,6 +154,11 @@ class Verb:
     def several(self) -> bool:
         """Whether it takes several checkpoints: as bare words, a list, the folder of a sweep, or a glob."""
         return self.checkpoint is not None and self.checkpoint == self.bare
+
+    def without_effect(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the keys that the command does not use with these values, see ``unused``; those of processes, too."""
+        alone = {} if self.parallel else dict.fromkeys((f"runtime.{name}" for name in RANKS), ALONE)
+        return {**self.unused(values), **alone}
 
     def paths(self) -> list[str]:
         """Return the keys that are paths, by their dotted names."""

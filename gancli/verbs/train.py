@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from gancli.errors import UsageError
-from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, between, key
+from gancli.verbs.base import (
+    BATCH,
+    MISSING,
+    POSITIVE,
+    RANKS,
+    SEED,
+    Range,
+    Runtime,
+    Split,
+    Verb,
+    between,
+    key,
+    processes,
+)  # fmt: skip
 
 PARTS = Range(lambda value: value == "auto" or (type(value) is int and value >= 1), "must be 1 or more, or auto")
 
@@ -97,11 +110,18 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse a batch that cannot be split into equal parts.
 
     Raises:
-        UsageError: ``accumulate`` does not divide ``batch_size``.
+        UsageError: ``accumulate``, times the number of processes, does not divide ``batch_size``; see processes().
     """
     batch, accumulate = values["batch_size"], values["accumulate"]
     if accumulate != "auto" and batch % accumulate:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch}; change one of them")
+    ranks = processes(values["runtime"])
+    if batch % (ranks * accumulate):
+        parts = f"{ranks} processes" + (f" with accumulate={accumulate} parts each" if accumulate > 1 else "")
+        raise UsageError(
+            f"batch_size={batch} must be a multiple of {ranks * accumulate}, to be shared among {parts}; for example "
+            f"batch_size={-(-batch // (ranks * accumulate)) * ranks * accumulate}"
+        )
 
 
 def unused(values: Mapping[str, Any]) -> dict[str, str]:
@@ -119,6 +139,7 @@ def unused(values: Mapping[str, Any]) -> dict[str, str]:
             "eval",
             "doctor",
             "log",
+            *(f"runtime.{name}" for name in RANKS),
         )
         found |= dict.fromkeys(alone, "a lecture draws one figure and does not use it; omit it")
     if values["resume"]:
@@ -153,4 +174,5 @@ VERB = Verb(
     unused=unused,
     checkpoint="resume",
     makes_runs=True,
+    parallel=True,
 )

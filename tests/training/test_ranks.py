@@ -1,11 +1,24 @@
 """Several processes that train together: the same images in the same order, and gradients that are means over all."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torch.distributed
+from conftest import ROOT
 from helpers import compose, overrides
+from processes import alive, until
 
+from gancli.cli.ranks import Crew
 from gancli.data.loader import Loader
 from gancli.data.source import Images
 from gancli.data.spec import ImageSpec
@@ -48,7 +61,6 @@ def test_one_rank_is_the_trivial_case():
     tensor = torch.randn(3)
     before = tensor.clone()
     runtime.all_reduce([tensor])
-    runtime.barrier()
     assert torch.equal(tensor, before) and runtime.is_main and (runtime.rank, runtime.world) == (0, 1)
 
 
@@ -68,10 +80,174 @@ def test_all_reduce_takes_means_in_one_message_for_each_type(monkeypatch):
     assert not Runtime(torch.device("cpu"), rank=1, world=2).is_main
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> dict[str, Any]:
+    """What two processes found of each other, see rank_pair.py; they are started once for all tests."""
+    folder = tmp_path_factory.mktemp("pair")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, str(ROOT / "tests" / "rank_pair.py"), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "GANCLI_CACHE": str(folder / "cache")}
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr[-5000:]
+    return {**json.loads((folder / "found.json").read_text()), "folder": folder, "said": ended.stderr}
+
+
+CASES = ["toy_gan", "wgan_gp", "dcgan", "relativistic", "ada", "pixelcnn", "cyclegan", "free bits"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_like_one(case, pair):
+    """2 x 32 images as 1 x 64, from the same random numbers; a float32 rounds at 6e-8."""
+    found = pair[case]
+    assert found["weights"] < 1e-6 and found["means"] < 1e-5 and found["moved"] > 1e-3
+    assert found["between"] == 0  # all weights of both processes are equal, bit for bit
+
+
+def test_the_comparison_can_fail(pair):
+    """Batch norm over the own images makes a difference; the two networks are equal all the same."""
+    found = pair["wgan_gp without sync_bn"]
+    assert found["weights"] > 1e-4 and found["between"] == 0
+
+
+def test_every_image_is_seen_once_per_epoch_by_two_processes_then_one_then_two(pair):
+    sizes = [len(stage) for stage in pair["stages"]]
+    assert sizes == [48, 48, 24, 56]  # and the last batch of the last stage is whole
+    numbers = sum(pair["stages"], [])
+    order = by_order(numbers, sizes)
+    for epoch in range(3):
+        assert sorted(order[57 * epoch : 57 * (epoch + 1)]) == list(range(57))
+
+
+def by_order(numbers: list[int], sizes: list[int]) -> list[int]:
+    """Return the images in the order of the batches: each stage of two lists those of the first one first."""
+    found: list[int] = []
+    for size, shared in zip(sizes, (2, 2, 1, 2)):
+        stage, numbers = numbers[:size], numbers[size:]
+        own = [stage[i * size // shared : (i + 1) * size // shared] for i in range(shared)]
+        found += [each for batch in zip(*own) for each in batch]
+    return found
+
+
+def test_a_resumed_run_of_two_is_the_run_that_was_not_interrupted(pair):
+    """Weights, moments, pools, random numbers and pending means of both processes, bit for bit."""
+    assert pair["resumed"] == []
+
+
+def test_one_folder_one_log_and_one_event_file(pair):
+    (run,) = (pair["folder"] / "outputs").glob("*/*")
+    lines = (run / "log.txt").read_text().splitlines()
+    assert len([line for line in lines if "16/16 images" in line]) == 1 and any("cpu x 2" in line for line in lines)
+    assert any("means of gradients: " in line and "MB per update" in line for line in lines)
+    assert len(list(run.glob("events.*"))) == 1 and json.loads((run / "status.json").read_text())["state"] == "done"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows if "loss/generator" in row] == [8, 16]
+    assert 0 < rows[0]["runtime/all_reduce"] < 1 and rows[0]["runtime/all_reduce_mb"] > 0
+    assert json.loads((run / "machine.json").read_text())[0]["processes"] == 2
+
+
+def test_what_torchrun_starts_is_one_command(pair):
+    """The codes of train, and of eval, which runs in one process; each of both says so."""
+    assert pair["codes"] == [[0, 2], [0, 2]]
+    assert pair["said"].count("gancli: gancli eval runs in one process; start it without torchrun") == 2
+
+
+def test_a_signal_stops_all_in_the_same_turn(pair):
+    first, second = pair["signals"]["turns"]
+    assert first == second > 4 and pair["signals"]["signal"] == signal.SIGTERM
+
+
+def test_a_loss_that_is_not_finite_in_one_process_stops_all(pair):
+    assert pair["nan"] == ["fake of generator is not finite at 8 images"] * 2
+
+
+def children() -> Iterator[tuple[int, str]]:
+    """Yield the processes of ranks that this one has started, and their names."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (path / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if parent == os.getpid() and len(words) > 3 and words[3].startswith("rank-"):
+            yield int(path.name), words[3]
+
+
+@pytest.fixture
+def killed(tmp_path) -> Iterator[dict[str, int]]:
+    """Kill the second rank of a run that has just saved its first checkpoint, from a thread; yield all pids by name."""
+    pids: dict[str, int] = {}
+
+    def kill() -> None:
+        until(lambda: any(tmp_path.glob("outputs/*/*/checkpoints/[0-9]*.pt")))
+        pids.update({name: pid for pid, name in children()})
+        os.kill(pids["rank-1"], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield pids
+    thread.join()
+
+
+def test_a_rank_that_dies_ends_all(cli, killed, tmp_path):
+    long = ["images=1M", "checkpoint.every=80", "samples.every=0", "doctor.every=0", "runtime.processes=2"]
+    answer = cli("train", *overrides("dcgan", *long))
+    (run,) = tmp_path.glob("outputs/*/*")
+    status = json.loads((run / "status.json").read_text())
+    assert answer.code == 1 and set(killed) == {"rank-0", "rank-1"} and not any(map(alive, killed.values()))
+    gone = "process 2 of 2 is gone, so all end: its process was killed by SIGKILL: out of memory?; continue with:"
+    assert answer.err.splitlines() == [f"gancli: {gone}", f"gancli train resume={run}"]
+    assert status["state"] == "failed" and gone in status["error"]
+    resumed = cli("train", f"resume={run}", "images=8", "runtime.processes=1")
+    assert "has seen" in resumed.err and resumed.code == 2  # the checkpoint is whole
+
+
+def test_a_signal_to_one_process_saves_and_stops_all(pair):
+    (saved,) = sorted((pair["folder"] / "stopped" / "checkpoints").glob("*.pt"))[-1:]
+    state = torch.load(saved, weights_only=True)
+    told = f"{int(signal.SIGUSR1)}: stopped and saved at {state['images']:,} images; continue with:"
+    assert [each.splitlines()[0] for each in pair["stopped"]] == [told] * 2
+    assert len(state["ranks"]) == 1 and state["images"] >= 80
+
+
+def test_signals_are_passed_on_to_all_processes(tmp_path):
+    """A third Ctrl-C kills them."""
+    sent: list[tuple[int, int]] = []
+
+    class Process:
+        def __init__(self, rank: int) -> None:
+            self.send_signal = lambda signum: sent.append((rank, signum))
+
+    crew = Crew(tmp_path)
+    crew.members = [(None, Process(rank)) for rank in (0, 1)]
+    for signum in (signal.SIGUSR1, signal.SIGINT, signal.SIGINT, signal.SIGINT):
+        crew.caught(signum, None)
+    expected = [signal.SIGUSR1, signal.SIGINT, signal.SIGINT, signal.SIGKILL]
+    assert sent == [(rank, signum) for signum in expected for rank in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["runtime.processes=3"], "batch_size=8 must be a multiple of 3, to be shared among 3 processes; for example"),
+        (["runtime.gpus=2"], "runtime.gpus=2, but runtime.device=cpu; use runtime.processes=2"),
+        (["experiment=lecture/dirac_gan", "runtime.processes=2"], "a lecture draws one figure and does not use it"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(words, told, cli):
+    settings = ["runtime=cpu"] if "lecture" in words[0] else overrides("dcgan")
+    answer = cli("train", *settings, *words)
+    assert answer.code == 2 and told in answer.err and len(answer.err.splitlines()) == 1
+
+
+def test_other_commands_run_in_one_process(cli):
+    answer = cli("bench", "model=dcgan", "runtime=cpu", "runtime.processes=2")
+    assert answer.code == 2 and "only gancli train runs in several processes" in answer.err
+
+
 def test_only_the_main_process_writes(monkeypatch, tmp_path):
     """The second of two processes, whose partner is left out, does all of a run's work and leaves no file."""
     monkeypatch.setattr(Runtime, "from_config", lambda cfg: Runtime(torch.device("cpu"), rank=1, world=2))
-    monkeypatch.setattr(Runtime, "all_reduce", lambda self, tensors: None)
+    monkeypatch.setattr(Runtime, "all_reduce", lambda self, tensors, **kwargs: None)
     every = [f"{group}.every=8" for group in ("samples", "checkpoint", "log", "doctor", "eval")]
     settings = ("images=16", "eval.n=10", *every)
     found = train(compose("train", overrides("dcgan", *settings)), tmp_path / "run")

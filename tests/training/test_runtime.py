@@ -24,6 +24,7 @@ def settings(**changes):
         "threads": None,
         "tf32": "convolutions",
         "unpack_gib": 2.0,
+        "sync_bn": False,
     }
     return SimpleNamespace(**plain | changes)
 
@@ -35,9 +36,15 @@ def test_cuda_asked_for_and_absent():
     assert Runtime.from_config(settings(device="auto")).device.type == "cpu"
 
 
-def test_one_of_several_processes_is_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="WORLD_SIZE"):
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [({}, "RANK or LOCAL_RANK is not"), ({"RANK": "0", "LOCAL_RANK": "0"}, "start this without torchrun")],
+)
+def test_one_of_several_processes_is_refused(more, told, monkeypatch):
+    """Where the processes have not met: only gancli train lets them."""
+    for name, value in {"WORLD_SIZE": "2", **more}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"WORLD_SIZE.*{told}"):
         Runtime.from_config(settings())
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 GRACE = 2  # seconds that an orphan has to finish its step and to save
 
@@ -30,19 +30,34 @@ class Task(NamedTuple):
     job: Callable[[Any], object]
     config: Any
 
+    def run(self) -> int:
+        """Run the job; return the exit code, 0 once its end is recorded, and 128 + n after a signal."""
+        from gancli.cli.launcher import plugin  # imports Hydra, while the launcher is watched already
+
+        return plugin.run(self)
+
+
+class Runnable(Protocol):
+    """What a process is given by its standard input."""
+
+    @property
+    def argv(self) -> list[str]:
+        """The command line that it stands for."""
+
+    def run(self) -> int:
+        """Do the work and return the exit code."""
+
 
 def main() -> None:
-    """Run the task on the standard input; exit with 0 once its end is recorded, with 128 + n after a signal.
+    """Run the task on the standard input, and exit with its code.
 
     By then all that the job opened is closed, and the interpreter is left at once: to clear up after torch takes it as
     long as a small job.
     """
-    task: Task = pickle.load(sys.stdin.buffer)
+    task: Runnable = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_follow, args=(sys.stdin.fileno(),), daemon=True).start()
     sys.argv = task.argv
-    from gancli.cli.launcher import plugin  # imports Hydra, while the launcher is watched already
-
-    code = plugin.run(task)
+    code = task.run()
     sys.stdout.flush(), sys.stderr.flush()
     os._exit(code)
 

@@ -129,9 +129,11 @@ def _node() -> dict[str, Any]:
 
 
 def planned(config: DictConfig, asked: int | str = slots.AUTO) -> slots.Slots:
-    """Return how this machine is shared among jobs with the device and the threads that a sweep has for all of them."""
-    device, threads = (OmegaConf.select(config, f"runtime.{key}") for key in ("device", "threads"))
-    return slots.plan(asked, device=getattr(device, "name", device) or slots.AUTO, threads=threads)
+    """Return how this machine is shared among jobs, by the settings of ``runtime`` that a sweep has for all of them."""
+    keys = ("device", "threads", "processes", "gpus")
+    device, threads, *several = (OmegaConf.select(config, f"runtime.{key}") for key in keys)
+    processes = max((each for each in several if isinstance(each, int)), default=1)
+    return slots.plan(asked, device=getattr(device, "name", device) or slots.AUTO, threads=threads, processes=processes)
 
 
 def opened(config: DictConfig, folder: Path, *, verb: Verb, held: ExitStack) -> None:

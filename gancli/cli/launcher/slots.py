@@ -16,13 +16,15 @@ class Slots(NamedTuple):
 
     Args:
         number: jobs that run at once.
-        threads: CPU threads of each.
+        threads: CPU threads of each process.
         gpus: names of the GPUs as CUDA_VISIBLE_DEVICES has them, which the slots take in turn; empty: none is used.
+        processes: that each job consists of; ``gpus`` then has the names of as many GPUs in one word, ``0,1``.
     """
 
     number: int
     threads: int
     gpus: tuple[str, ...] = ()
+    processes: int = 1
 
     def environment(self, slot: int, typed: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a job in a slot, given that of this process, whose own choice of threads stays."""
@@ -34,18 +36,21 @@ class Slots(NamedTuple):
     def told(self) -> str:
         """Return how the jobs run, for the user."""
         each = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        where = f", on {len(self.gpus)} GPU{'s' * (len(self.gpus) > 1)}" if self.gpus else ""
-        return f"{self.number} at a time{where}, {each} each"
+        several = f", {self.processes} processes each" if self.processes > 1 else ""
+        gpus = len(self.gpus) * self.processes
+        where = f", on {gpus} GPU{'s' * (gpus > 1)}" if self.gpus else ""
+        return f"{self.number} at a time{where}{several}, {each} each"
 
 
-def plan(asked: int | str = AUTO, *, device: str = "auto", threads: int | None = None) -> Slots:
+def plan(asked: int | str = AUTO, *, device: str = "auto", threads: int | None = None, processes: int = 1) -> Slots:
     """Share this machine among jobs.
 
     Args:
         asked: number of slots; ``auto``: one per GPU, else one per core, or fewer where jobs have several threads each
             or there is little memory.
         device: that of the jobs, ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads of each job, if the user has chosen them: ``runtime.threads``, or OMP_NUM_THREADS.
+        threads: CPU threads of each process, if the user has chosen them: ``runtime.threads``, or OMP_NUM_THREADS.
+        processes: that a job consists of, ``runtime.gpus`` or ``runtime.processes``; on a GPU, each has one.
 
     Raises:
         UsageError: ``asked`` is neither ``auto`` nor a number of 1 or more.
@@ -55,9 +60,10 @@ def plan(asked: int | str = AUTO, *, device: str = "auto", threads: int | None =
     told = os.environ.get("OMP_NUM_THREADS", "")
     threads = threads or (int(told) if told.isdigit() and int(told) else None)
     gpus = () if device == "cpu" else visible_gpus()
-    number = asked if isinstance(asked, int) else len(gpus) or min(cores() // (threads or 1), memory_gib() // GIB)
-    number = max(number, 1)
-    return Slots(number, threads or max(cores() // number, 1), gpus)
+    shared = tuple(",".join(gpus[i : i + processes]) for i in range(0, len(gpus) - processes + 1, processes))
+    alone = min(cores() // (threads or 1), memory_gib() // GIB) // processes
+    number = max(asked if isinstance(asked, int) else len(shared) or alone, 1)
+    return Slots(number, threads or max(cores() // (number * processes), 1), shared, processes)
 
 
 def cores() -> int:

@@ -32,6 +32,9 @@ def machine(monkeypatch):
         ((16, 100, 4), {}, 4, 4, 4),
         ((16, 100, 4), {"device": "cuda", "asked": 8}, 8, 2, 4),
         ((16, 100, 4), {"device": "cpu"}, 16, 1, 0),
+        ((16, 100, 4), {"processes": 2}, 2, 4, 2),
+        ((16, 100, 3), {"processes": 4}, 4, 1, 0),
+        ((16,), {"processes": 4}, 4, 1, 0),
     ],
 )
 def test_shares(machine, has, asked, number, threads, gpus) -> None:
@@ -52,6 +55,13 @@ def test_threads_that_the_user_chose_stay(machine, monkeypatch) -> None:
 def test_slots_take_the_gpus_in_turn() -> None:
     shared = slots.Slots(3, 1, ("2", "5"))
     assert [shared.environment(i, {})["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["2", "5", "2"]
+
+
+def test_a_job_of_several_processes_has_a_gpu_for_each(machine) -> None:
+    machine(16, 100, 5)
+    shared = slots.plan(processes=2)
+    assert [shared.environment(i, {})["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0,1", "2,3", "0,1"]
+    assert shared.told() == "2 at a time, on 4 GPUs, 2 processes each, 4 threads each"
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "many", True, 1.5])
