@@ -24,8 +24,9 @@ train: $(STAMP)  ## train a DCGAN on the embedded digits, write a sample grid an
 	$(BIN)/gancli train experiment=quickstart
 	$(BIN)/gancli eval ckpt=latest features=classifier
 
+# Compiled tests are kept, whatever the user says of byte code elsewhere: compiling is two fifths of collecting them.
 test: lint  ## run the linters and every test that needs no GPU
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -26,8 +26,9 @@ from gancli.training import ranks
 from gancli.training.build import build
 from gancli.training.loop import train
 from gancli.training.place import Group
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 
 BATCH = 64
 SGD = ["optimizer=sgd", "optimizer.lr=0.01"]

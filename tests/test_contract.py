@@ -15,7 +15,8 @@ from gancli.models.pixel_sampling import Given
 from gancli.training import checkpoint
 from gancli.training.build import build
 from gancli.training.ema import EMA
-from gancli.training.loop import run_turn, train
+from gancli.training.loop import train
+from gancli.training.turn import run_turn
 
 MODELS = options("model")
 CLASSES = {name: target_class(node, Model) for name, node in options_of("model").items()}

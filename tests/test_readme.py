@@ -38,12 +38,14 @@ SMALLER = {  # a word of a command -> what it takes besides
     "data=folder": ["model.width=8"],
     "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
     "features=classifier": ["features.epochs=1"],
+    "experiment=objectives": ["model.width=4"],
     "experiment=best_mnist": ["model.width=8"],
     "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],
     "model=cdcgan": ["model.width=8"],
     "model=dcgan": ["model.width=8"],
-    "model=gated_pixelcnn": ["model.blocks=2"],
+    "model=gated_pixelcnn": ["model.blocks=2", "model.width=8"],
+    "model=pixelcnn": ["model.blocks=2", "model.width=8", "samples.n=1"],
     "model=vae_conv": ["model.width=4"],
     "model=dvae": ["model.width=8", "model.prior.width=8"],
     "model=vqvae": ["model.width=8", "model.prior.width=8"],
@@ -105,6 +107,7 @@ def typed(home, cli, monkeypatch):
     for key, value in settings.items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.delenv("GANCLI_OUTPUTS", raising=False)
+    monkeypatch.setattr("gancli.models.biggan.STANDING", (2, 8, 0))  # test_biggan.py has all 16 batches
 
     def run(folder: Path, words: list[str], extra: list[str]) -> None:
         folder.mkdir(exist_ok=True)

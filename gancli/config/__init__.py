@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gancli.config import composition, kinds, plain_yaml, schema, targets
+from gancli.config import composition, kinds, plain_yaml, reading, schema, targets
 from gancli.config.annotations import anneals
 from gancli.config.check import check_keys, check_nodes, check_target, check_used
 from gancli.config.groups import options
@@ -91,8 +91,8 @@ def _dotted(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def digest(cfg: DictConfig) -> str:
     """Return a short hash of the exact values of a config, whether its run is resumed or not."""
-    begun = OmegaConf.create(plain(cfg) | ({"resume": None} if "resume" in cfg else {}))
-    return sha1(to_yaml(begun).encode()).hexdigest()[:16]
+    begun = plain(cfg) | ({"resume": None} if "resume" in cfg else {})
+    return sha1(plain_yaml.written(begun).encode()).hexdigest()[:16]
 
 
 def check(cfg: DictConfig) -> DictConfig:
@@ -118,7 +118,7 @@ def check(cfg: DictConfig) -> DictConfig:
 
 def to_yaml(cfg: DictConfig) -> str:
     """Return the config as portable YAML text: resolved and with plain types only."""
-    return OmegaConf.to_yaml(OmegaConf.create(plain(cfg)))
+    return plain_yaml.written(plain(cfg))
 
 
 def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
@@ -141,7 +141,7 @@ def from_yaml(text: str) -> DictConfig:
     """
     try:
         plain_yaml.check_text(text)
-        cfg = OmegaConf.create(text)
+        cfg = reading.created(text, lambda: OmegaConf.create(text))
     except (OSError, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UsageError(f"a saved config cannot be read: {reason}") from error

@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.config import naming
+from gancli.config import naming, reading
 from gancli.errors import UsageError
 from gancli.folders import INTERNAL, conf_dir, outputs, user_folders
 from gancli.verbs import VERBS
@@ -194,6 +194,7 @@ def setup(verb: str) -> None:
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
+    reading.setup()
     ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # Hydra defines none
     for group, keys in INNER.items():
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
@@ -264,9 +265,7 @@ def mended_hydra() -> Iterator[None]:
 def structured(root: type[Any]) -> DictConfig:
     """Return the typed config of a verb's dataclass of keys, most of them without a value."""
     node = OmegaConf.structured(root)
-    if any(
-        each.name == "optimizer" for each in fields(root)
-    ):  # any network name is allowed below `overrides` without a `+`
+    if any(each.name == "optimizer" for each in fields(root)):  # any network's name is allowed without a `+`
         node.optimizer = OmegaConf.create({"overrides": DictConfig({}, flags={"struct": False})})
     for each in fields(root):
         if each.metadata.get("free"):

@@ -6,6 +6,7 @@ Read from the source, as signatures are, so that nothing is imported before it i
 import ast
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 
 from gancli.config import targets
 from gancli.config.targets import Module, NotFound, Parameter
@@ -19,9 +20,14 @@ def named(parameter: Parameter | None, trust: Sequence[str] = ()) -> list[str]:
 
     ``dict[str, Regularizer] | None`` and ``Callable[..., Likelihood]`` name one each, ``Any`` and ``int`` none.
     """
-    found = (_class_of(parameter.module, each) for each in _names(parameter.annotation)) if parameter else ()
-    names = (f"{where.name}.{node.name}" for where, node in filter(None, found))
+    names = _dotted(parameter) if parameter else ()
     return [name for name in names if targets.is_trusted(name.rpartition(".")[0], trust)]
+
+
+@cache  # as the syntax trees are
+def _dotted(parameter: Parameter) -> tuple[str, ...]:
+    found = (_class_of(parameter.module, each) for each in _names(parameter.annotation))
+    return tuple(f"{where.name}.{node.name}" for where, node in filter(None, found))
 
 
 def check(target: str, allowed: Sequence[str]) -> None:
@@ -55,6 +61,7 @@ def _names(annotation: ast.expr | None) -> list[ast.expr]:
     return found
 
 
+@cache
 def _class_of(module: Module, name: ast.expr) -> Found | None:
     try:
         where, node = targets.resolve(module, name)

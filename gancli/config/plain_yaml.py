@@ -4,12 +4,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from gancli.errors import UsageError
 
 LARGEST = 2**20  # characters; a config has a few thousand
 DEEPEST = 30  # mappings and lists inside each other
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_texts_written: dict[str, str] = {}
+
+
+def written(values: dict[str, Any]) -> str:
+    """Return plain values as text; that of the last ones is kept, as a run asks for its own again and again."""
+    key = repr(values)  # which, unlike ==, tells 1 from 1.0 and from true, and one order of keys from another
+    if key not in _texts_written:
+        _texts_written.clear()
+        _texts_written[key] = OmegaConf.to_yaml(OmegaConf.create(values))
+    return _texts_written[key]
 
 
 def check_text(text: str) -> None:

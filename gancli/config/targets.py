@@ -225,6 +225,7 @@ def _constants(module: Module, node: ast.ClassDef, name: str, depth: int) -> Ite
         yield from _constants(where, base, name, depth - 1)
 
 
+@cache
 def find(target: str) -> tuple[Module, ast.ClassDef]:
     """Return the module and the syntax tree in which the class ``package.module.Class`` is defined."""
     module, _, name = target.rpartition(".")
@@ -253,11 +254,9 @@ def _bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.Cla
 def _of_class(module: Module, node: ast.ClassDef, depth: int = _DEPTH, name: str = "__init__") -> Signature:
     methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == name]
     fields = _fields(module, node) if name == "__init__" else None
-    if not methods and fields is None:
-        return _of_bases(module, node, depth, name)
     if not methods:
         inherited = _of_bases(module, node, depth, name)
-        return Signature(inherited.parameters | (fields or {}), inherited.open)
+        return inherited if fields is None else Signature(inherited.parameters | fields, inherited.open)
     args = methods[-1].args  # the last one, as those before it are overloads
     positional = (args.posonlyargs + args.args)[1:]
     free = len(positional) - len(args.defaults)

@@ -37,8 +37,7 @@ class Loader:
     - `images`: the split; of ``probabilities``, binary images are drawn at each access, and of ``spec.dequantised``
       the noise. Of two domains, the source comes along: in pairs, cropped and mirrored alike, or in an order of its
       own. Pictures larger than their spec are cropped at random.
-    - `batch_size`: images per batch; more than the split holds is fine.
-    - `device`: where batches live. `seed`: of order and flips, any int.
+    - `batch_size`: may be more than the split holds. `device`: where batches live. `seed`: of order and flips, any int.
     - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
     - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB.
     - `workers`: prefetching threads when streaming; 0 reads in `next()`.
@@ -95,12 +94,12 @@ class Loader:
     def next(self, progress: float = 0.0) -> Batch:
         """The next batch: image (N, C, H, W) float32 in [-1, 1], label (N,) int64 or None, progress () float32.
 
-        Points are (N, D, 1, 1) float32. Nothing waits for the device. Raises what a thread raised.
+        Points are (N, D, 1, 1) float32, as they are. Nothing waits for the device. Raises what a thread raised.
         """
         return self.compute(self.prepare(progress))
 
     def prepare(self, progress: float = 0.0) -> Drawn:
-        """Choose the next batch: the host part, which moves the place in the stream, fetches and copies; see next()."""
+        """Choose the next batch: the host part, which moves the place, fetches and copies. Raises as next() does."""
         rows = self._rows.prepare(self._index)
         self._given += self.batch_size
         share = torch.full((), progress, dtype=torch.float32, device=self.device)
@@ -126,7 +125,7 @@ class Loader:
         return Batch(image, label, source, drawn.progress)
 
     def state_dict(self) -> dict:
-        """What continues the stream bit for bit: plain ints and the flip generator's state."""
+        """What continues the stream bit for bit: plain ints, the generator's state."""
         other = {} if self._other is None else {"source": self._other.state_dict()}
         return {"seed": self._seed, "given": self._given, "size": self.size, "flips": self._flips.get_state(), **other}
 
@@ -154,6 +153,10 @@ class Loader:
         if self._other is not None:
             self._other.part_ways()
 
+    def generators(self) -> list[torch.Generator]:
+        """Return the generators that compute() draws from."""
+        return [self._flips, *([] if self._other is None else self._other.generators())]
+
     def close(self) -> None:
         """Stop and join the threads. Closing twice is fine, `next()` afterwards is not."""
         self._rows.close()
@@ -169,7 +172,6 @@ class Loader:
     def _permutation(self) -> Tensor:
         self._shuffler.manual_seed(_mix(self._seed, self._epoch))
         order = torch.randperm(self.size, generator=self._shuffler)
-        # From pinned memory this returns at once; torch keeps the buffer until the copy is done.
         return order.pin_memory().to(self._where, non_blocking=True) if self._where.type == "cuda" else order
 
     def _index(self) -> Tensor:

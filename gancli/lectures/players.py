@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from gancli.losses.game import AdversarialLoss
 from gancli.models.base import Adversarial
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 
 
 class Line(NamedTuple):

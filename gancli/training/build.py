@@ -21,6 +21,7 @@ from gancli.training.cautions import cautions
 from gancli.training.doctor.examination import Examination
 from gancli.training.doctor.measurements import Measurements
 from gancli.training.ema import EMA
+from gancli.training.graphs import Graphs
 from gancli.training.run import Run
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
@@ -79,6 +80,13 @@ def build(cfg: Any) -> Run:
     if any(step.running for step in steps):
         run.notes.append(f"batch norm sees {forward} images at a time, of each process; all: runtime.sync_bn=true")
     run.enter(0.0, reset=False)
+    if machine.graphs and steps:
+        run.graphs = Graphs(run)
+    elif cfg.runtime.graphs and steps:
+        why = (
+            "there are several processes" if machine.world > 1 else f"the device is {machine.device.type} and not cuda"
+        )
+        run.cautions.append(f"runtime.graphs: step by step, as {why}")
     if not steps:  # fit_data() has done all the training, and every image was seen once
         run.images = run.total = len(images)
     machine.part_ways(cfg.seed)  # by now the networks are the same in every process

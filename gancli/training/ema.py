@@ -43,11 +43,14 @@ class EMA:
         self.sources, self.targets = [source for source, _ in blended], [target for _, target in blended]
         self.copied = [(source, target) for (source, mean), (target, _) in pairs if not mean]
 
-    @torch.no_grad()
     def update(self, batch: int, share: float = 0.0) -> None:
-        """Update the average after the networks were trained on ``batch`` more images.
+        """Update the average after the networks were trained on ``batch`` more images: prepare(), then compute()."""
+        weight = self.prepare(batch, share)
+        if weight is not None:
+            self.compute(weight)
 
-        All computation happens on the device except for the weight of the average, which comes from the host's clock.
+    def prepare(self, batch: int, share: float = 0.0) -> float | None:
+        """Move the clock and return the weight of the trained networks in the next average; None: there is none.
 
         Args:
             batch: number of images, 0 or more.
@@ -55,9 +58,19 @@ class EMA:
         """
         self.images += batch
         if not self.on or not batch:
-            return
+            return None
         half_life = max(min(value(self.half_life, share), self.images * self.RAMP), 1e-8)
-        torch._foreach_lerp_(self.targets, self.sources, 1 - 0.5 ** (batch / half_life))
+        return 1 - 0.5 ** (batch / half_life)
+
+    @torch.no_grad()
+    def compute(self, weight: float | Tensor) -> None:
+        """Average: the device part. The weight is a number, or a 0-dim tensor where it is to change between replays."""
+        if isinstance(weight, Tensor):  # _foreach_lerp_ takes no such weight
+            steps = torch._foreach_sub(self.sources, self.targets)
+            torch._foreach_mul_(steps, weight)
+            torch._foreach_add_(self.targets, steps)
+        else:
+            torch._foreach_lerp_(self.targets, self.sources, weight)
         if self.copied:
             torch._foreach_copy_([target for _, target in self.copied], [source for source, _ in self.copied])
 

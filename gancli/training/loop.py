@@ -21,9 +21,10 @@ from gancli.training.evaluation import evaluate
 from gancli.training.folder import advice, note_machine, open_folder, rewind
 from gancli.training.guard import Stopped, StopSignal, check_in_place, interruptible, writing
 from gancli.training.resuming import resume
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.samples import write_samples
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 from gancli.views.grids import animate
 
 log = logging.getLogger("gancli")

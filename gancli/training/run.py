@@ -1,6 +1,6 @@
-"""The parts of a training run, its clock, and a turn of its updates."""
+"""The parts of a training run, and its clock."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,6 @@ from gancli.training.integrity import load_weights
 from gancli.training.runtime import Runtime
 from gancli.training.schedules import Schedule
 from gancli.training.step import Step
-from gancli.training.tracker import Tracker
 from gancli.views.base import View
 
 # An examination, pictures, an evaluation, and what a run does once all images were seen, in the order of the log.
@@ -58,6 +57,7 @@ class Run:
     cautions: list[str] = field(default_factory=list)  # about too few images, see cautions()
     pending: dict[str, Tensor] = field(default_factory=dict)  # scalars since the last tick, see Tracker.state_dict()
     earlier_data: list[dict[str, Any]] = field(default_factory=list)  # fingerprints, with the images seen until then
+    graphs: Callable[..., list[dict[str, Tensor]]] | None = None  # does turns as graphs, see Graphs; None: step by step
     owed: list[str] = field(default_factory=list)  # of OWED: what is due at these images and not yet done
     others: list[dict[str, Any]] = field(default_factory=list)  # what differs in the processes after the first one
 
@@ -196,30 +196,3 @@ class Run:
         # The stage it was saved in, and then, with another number of images=, perhaps a later one, which resets.
         self.enter(float(state.get("reached", state.get("share", self.share))), reset=False)
         self.enter(self.share, reset=self.model.resets)
-
-
-def run_turn(run: Run, tracker: Tracker, *, measure: bool) -> None:
-    """Do the updates of every phase that are due in this turn, without waiting for the device.
-
-    Raises:
-        RuntimeError: no phase has an update, so the run would never end.
-    """
-    batch, drawn, averaged = None, 0, 0
-    rates, moment = run.schedule(run.images, run.total), Moment(run.turn, run.share)
-    for step in run.steps:
-        seen = 0
-        for i in range(step.phase.updates(moment)):
-            if batch is None or i:  # all phases share the first batch; further updates (n_critic) get their own
-                batch = run.model.present(run.loader.next(run.images / run.total))
-                drawn += len(batch.image) * run.runtime.world
-            step.prepare(moment.share, rates)
-            tracker.add(step.compute(batch, measure=measure))
-            seen += len(batch.image) * run.runtime.world
-        if set(step.phase.networks) & set(run.model.sampled):
-            averaged = max(averaged, seen)
-    if not drawn:
-        raise RuntimeError(f"no phase of {type(run.loss).__name__} has an update in turn {run.turn}")
-    run.images += drawn
-    run.turn += 1
-    run.ema.update(averaged, run.share)
-    run.enter(run.share, reset=run.model.resets)

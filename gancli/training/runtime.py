@@ -25,6 +25,7 @@ class Runtime:
     precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32
     channels_last: bool | None = False  # None: where it is known to pay, see place()
     compile: bool = False  # torch.compile on every first-order term
+    graphs: bool = False  # turns as CUDA graphs, see training.graphs
     rank: int = 0  # of this process among those that train together
     world: int = 1  # number of those processes
     sync_bn: bool = False  # batch norm takes its statistics over all of them
@@ -54,10 +55,11 @@ class Runtime:
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
         precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
         formats = {"auto": None, "gpu": device.type == "cuda"}
-        return cls(
-            device, precision, formats.get(cfg.channels_last, cfg.channels_last), cfg.compile, group.rank, group.world,
-            cfg.sync_bn and group.world > 1, [ranks.Meter(device)] if group.world > 1 else [],
-        )  # fmt: skip
+        formatted, several = formats.get(cfg.channels_last, cfg.channels_last), group.world > 1
+        graphs = cfg.graphs and device.type == "cuda" and not several  # whose messages are not recorded
+        meters = [ranks.Meter(device)] if several else []
+        own = (group.rank, group.world, cfg.sync_bn and several, meters)
+        return cls(device, precision, formatted, cfg.compile, graphs, *own)
 
     @property
     def is_main(self) -> bool:

@@ -57,6 +57,9 @@ class Step:
             for name, each in zip(phase.networks, given)
         ]
         self.optimizer = optimizer(groups)
+        for group in self.optimizer.param_groups if runtime.graphs else ():
+            if "capturable" in group:
+                group["capturable"] = True  # its counts live on the device, so that a replay moves them on
         self.numbers = [
             {"lr": group["lr"]} | {key: number for key, number in each.items() if annealed.changes(number)}
             for group, each in zip(self.optimizer.param_groups, given)
@@ -79,7 +82,12 @@ class Step:
         return [_compiled(term) if compiled and not term.second_order else term for term in self.phase.terms]
 
     def prepare(self, share: float = 0.0, rates: Rates | None = None) -> None:
-        """Prepare the next update: set rates, enable gradients for the phase's networks only, and select the due terms.
+        """Prepare the next update: set_rates(), then begin()."""
+        self.set_rates(share, rates)
+        self.begin()
+
+    def set_rates(self, share: float = 0.0, rates: Rates | None = None) -> None:
+        """Set the optimizer's numbers for the next updates.
 
         Args:
             share: completed share of the run, in [0, 1], at which changing numbers are evaluated.
@@ -91,12 +99,19 @@ class Step:
                 group["lr"] *= rates.lr
                 if rates.momentum is not None and "momentum" in group:
                     group["momentum"] = rates.momentum
+
+    def begin(self) -> None:
+        """Count an update, enable gradients for the phase's networks only, and select the due terms."""
         for p in self.others:
             p.requires_grad_(False)
         for p in self.params:
             p.requires_grad_(True)
-        self.due = [term for term in self.terms if self.updates % term.interval == 0]
+        self.due = [term for term, due in zip(self.terms, self.are_due(self.updates)) if due]
         self.updates += 1
+
+    def are_due(self, update: int) -> tuple[bool, ...]:
+        """Tell for each term whether it is part of an update, counted from 0."""
+        return tuple(update % term.interval == 0 for term in self.terms)
 
     def __call__(self, batch: Batch, *, measure: bool = False) -> dict[str, Tensor]:
         """Prepare an update with the rates of the start of the run, and do it; see compute()."""
@@ -176,6 +191,8 @@ class Step:
             for name, value in values.items():
                 if isinstance(value, Tensor) and not _belongs(value, parameter):
                     raise ValueError(f"{name} of the optimizer does not belong to its parameter")
+            if self.runtime.graphs and "step" in values:  # the saved run's may have been on the host
+                values["step"] = values["step"].to(parameter.device)
         for group, values in zip(self.optimizer.param_groups, fresh):
             group.update(values)
         self.updates = state["updates"]

@@ -76,6 +76,7 @@ class Runtime:
     precision: Precision = MISSING
     channels_last: Any = key(SWITCH)
     compile: bool = MISSING
+    graphs: bool = False
     deterministic: bool = MISSING
     threads: int | None = key(between(1, 1024))
     tf32: Tf32 = Tf32.convolutions

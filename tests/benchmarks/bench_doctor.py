@@ -17,8 +17,8 @@ import torch
 
 from gancli.config import compose
 from gancli.training.build import build
-from gancli.training.loop import run_turn
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 
 ROUNDS = 9
 SHAPE = ["data=fake", "data.n=10000", "data.size=28", "data.channels=1", "batch_size=64", "optimizer=adam"]

@@ -22,8 +22,8 @@ from gancli.config import compose
 from gancli.errors import TrainingDiverged
 from gancli.models.sampling import draw
 from gancli.training.build import build
-from gancli.training.run import run_turn
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 
 ROWS = {
     "nonsaturating + r1 (toy_gan)": [],

@@ -23,8 +23,8 @@ import torch
 import gancli
 from gancli.config import compose
 from gancli.training.build import build
-from gancli.training.run import run_turn
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 from gancli.verbs.bench import textbook
 from gancli.verbs.bench.timing import interleaved
 from gancli.views import figures

@@ -27,7 +27,8 @@ from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Bernoulli
 from gancli.structure import read_rows
 from gancli.training.build import build
-from gancli.training.loop import run_turn
+from gancli.training.graphs import Graphs
+from gancli.training.turn import run_turn
 
 Values = Iterator[tuple[str, Any]]
 Told = argparse.Namespace
@@ -119,12 +120,37 @@ def speed(told: Told) -> Values:
         yield name, ways.rates(ways.ways(told, name), told, wait)
 
 
+def graphs(told: Told) -> Values:
+    """Turns as CUDA graphs against turns step by step: what the networks differ by after 200, and why if not."""
+    turns = 6 if told.quick else 200
+    for name in ("dcgan",) if told.quick else ("mlp_gan", "dcgan", "sngan", "wgan_gp", "cyclegan", "pixelcnn"):
+        words = [f"runtime={told.device}", "runtime.deterministic=true", "runtime.tf32=none", "images=100k"]
+        plain, graph = (
+            build(compose("train", overrides(name, *words, f"runtime.graphs={value}"))) for value in ("false", "true")
+        )
+        for each in (plain, graph):
+            torch.manual_seed(0)  # of latents and dropout
+            for _ in range(turns):
+                run_turn(each, ways.Silent(), measure=False)
+        wait(told)
+        pairs = zip(plain.model.parameters(), graph.model.parameters())
+        yield (
+            name,
+            {
+                "largest_difference": max((a - b).abs().max().item() for a, b in pairs),
+                "replayed": bool(isinstance(graph.graphs, Graphs) and graph.graphs.kept),
+                "reasons": getattr(graph.graphs, "reasons", ["the device"]),
+            },
+        )
+
+
 def compile(told: Told) -> Values:
     """The same with and without torch.compile, whose first step takes long: a stage of its own."""
     for name in ("mlp_gan",) if told.quick else ("dcgan-32", "mlp_gan", "dcgan-64 bf16"):
         both = {"eager": ways.ours(told, name)}
         if not told.quick:  # it would call a compiler
             both["compiled"] = ways.ours(told, name, "runtime.compile=true")
+            both["compiled, graphs"] = ways.ours(told, name, "runtime.compile=true", "runtime.graphs=true")
         yield name, ways.rates(both, told, wait)
 
 
@@ -233,5 +259,6 @@ def training(told: Told) -> Values:
 
 
 STAGES: dict[str, Callable[[Told], Values]] = {
-    each.__name__: each for each in (environment, tests, waits, speed, compile, samplers, evaluation, trace, training)
+    each.__name__: each
+    for each in (environment, tests, waits, graphs, speed, compile, samplers, evaluation, trace, training)
 }

@@ -9,7 +9,7 @@ from helpers import overrides, run
 from gancli.config import compose
 from gancli.training import checkpoint
 from gancli.training.build import build
-from gancli.training.loop import run_turn
+from gancli.training.turn import run_turn
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -20,7 +20,8 @@ class Silent:
 
 @pytest.mark.parametrize("model", ["dcgan", "mlp_gan"])
 @pytest.mark.parametrize(
-    "more", [[], ["runtime.precision=bf16"], ["runtime.channels_last=true"], ["runtime.compile=true"]]
+    "more",
+    [[], ["runtime.precision=bf16"], ["runtime.channels_last=true"], ["runtime.compile=true"], ["runtime.graphs=true"]],
 )
 def test_trains_and_samples(model, more, tmp_path):
     values = run(tmp_path, "runtime=cuda", "images=64", "log.every=16", *more, model=model)

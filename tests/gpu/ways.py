@@ -10,8 +10,8 @@ import numpy as np
 from helpers import compose
 
 from gancli.training.build import build
-from gancli.training.loop import run_turn
 from gancli.training.run import Run
+from gancli.training.turn import run_turn
 from gancli.verbs.bench import textbook
 from gancli.verbs.bench.loops import bare
 from gancli.verbs.bench.timing import interleaved
@@ -63,7 +63,7 @@ def ways(told: argparse.Namespace, name: str) -> dict[str, Step]:
     """Return the ways to train a model. The textbook's batch is its own, 128, and it computes in float32."""
     settings, batch, is_plain = BENCHED[name]
     batch = 8 if told.quick else batch
-    found = {"gancli": ours(told, name)}
+    found = {"gancli": ours(told, name), "gancli, graphs": ours(told, name, "runtime.graphs=true")}
     if is_plain:
         twin = made(told, settings, batch)
         found["bare"] = bare(twin)
@@ -77,7 +77,7 @@ def ways(told: argparse.Namespace, name: str) -> dict[str, Step]:
 
 def rates(steps: dict[str, Step], told: argparse.Namespace, wait: Callable[[Any], None]) -> dict[str, Any]:
     """Return images per second of each way: medians over interleaved rounds, all rounds, and what failed."""
-    rounds, length, warm = (1, 0.01, 1) if told.quick else (5, 1.0, 5)
+    rounds, length, warm = (1, 0.01, 1) if told.quick else (5, 1.0, 6)
     failed: dict[str, str] = {}
     for name, step in list(steps.items()):
         try:

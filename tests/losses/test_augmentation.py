@@ -11,7 +11,7 @@ from gancli.errors import UsageError
 from gancli.losses.augmentation import ADA, PIPE, POLICY, DiffAugment
 from gancli.nn import augment
 from gancli.training.build import build
-from gancli.training.run import run_turn
+from gancli.training.turn import run_turn
 
 DONE = torch.tensor(0.5)
 

@@ -11,7 +11,7 @@ from gancli.errors import UsageError
 from gancli.losses.adversarial import LSGAN, Hinge, Minimax, NonSaturating, Wasserstein, verdicts
 from gancli.losses.relativistic import Relativistic
 from gancli.training.build import build
-from gancli.training.loop import run_turn
+from gancli.training.turn import run_turn
 
 LOSSES = {"minimax": Minimax, "nonsaturating": NonSaturating}
 SIMPLE = LOSSES | {"lsgan": LSGAN, "hinge": Hinge, "wasserstein": Wasserstein}

@@ -11,7 +11,7 @@ from gancli.errors import UsageError
 from gancli.losses.path_length import PathLength, lengths
 from gancli.losses.penalties import PenaltyInputs
 from gancli.training.build import build
-from gancli.training.loop import run_turn
+from gancli.training.turn import run_turn
 
 SHAPE = (3, 4, 4)
 SILENT = type("Silent", (), {"add": lambda self, scalars: None})()

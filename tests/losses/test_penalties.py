@@ -20,7 +20,8 @@ from gancli.losses.penalties import (
     WeightClipping,
 )  # fmt: skip
 from gancli.training.build import build
-from gancli.training.loop import run_turn, train
+from gancli.training.loop import train
+from gancli.training.turn import run_turn
 
 PENALTIES = {
     "gradient_penalty": GradientPenalty(weight=3.0),

@@ -19,7 +19,7 @@ from gancli.models.pix2pix import Pix2Pix
 from gancli.models.stargan import StarGAN
 from gancli.training import checkpoint
 from gancli.training.build import build
-from gancli.training.loop import run_turn
+from gancli.training.turn import run_turn
 
 SIZE = {"width": 2, "discriminator_width": 2}
 

@@ -15,7 +15,7 @@ from gancli.models.stylegan import StyleGAN
 from gancli.training import checkpoint
 from gancli.training.build import build
 from gancli.training.loop import train
-from gancli.training.run import run_turn
+from gancli.training.turn import run_turn
 
 GROWING = {"progan": ProGAN, "stylegan": StyleGAN}
 STYLES = {"mapping": 2, "start": 4}  # all three levels of 16 pixels, from 4 on

@@ -19,8 +19,8 @@ from gancli.nn.likelihoods import Bernoulli
 from gancli.nn.quantisers import FSQ
 from gancli.training import checkpoint
 from gancli.training.build import build
-from gancli.training.run import run_turn
 from gancli.training.runtime import Runtime
+from gancli.training.turn import run_turn
 
 TINY = partial(GatedPixelCNN, width=4, blocks=2, head=4, kernel=3)
 PLAIN = partial(PixelCNN, width=4, blocks=1, head=4, kernel=3)

@@ -12,7 +12,7 @@ from gancli.models.base import Model
 from gancli.models.dcgan import DCGAN
 from gancli.training import checkpoint
 from gancli.training.build import build
-from gancli.training.run import run_turn
+from gancli.training.turn import run_turn
 
 
 class Silent:

@@ -19,8 +19,9 @@ from gancli.losses.adversarial import NonSaturating
 from gancli.training import checkpoint
 from gancli.training.build import build
 from gancli.training.guard import StopSignal
-from gancli.training.loop import Cadence, run_turn, train
+from gancli.training.loop import Cadence, train
 from gancli.training.runtime import Runtime
+from gancli.training.turn import run_turn
 
 
 def fired(every: int, start: int, step: int, total: int) -> list[int]:
@@ -82,7 +83,7 @@ def test_epochs_are_the_other_way_to_say_images():
 def test_repeat_gives_every_update_its_own_batch():
     parts = build(compose("train", overrides("dcgan", "loss.repeat=3")))
     seen = []
-    parts.loader.next = (lambda inner: lambda progress: seen.append(inner(progress)) or seen[-1])(parts.loader.next)
+    parts.loader.compute = (lambda inner: lambda drawn: seen.append(inner(drawn)) or seen[-1])(parts.loader.compute)
 
     class Silent:
         def add(self, scalars): ...

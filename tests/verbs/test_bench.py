@@ -42,8 +42,8 @@ def test_table_and_files(cli, tmp_path) -> None:
     assert found["config"]["model"]["width"] == 4 and found["machine"]["precision"] == "fp32"
     events = json.loads((folder / "gancli.pt.trace.json").read_text())["traceEvents"]
     ranges = [each["name"] for each in events if each.get("cat") == "user_annotation"]
-    assert ranges.count("data") == ranges.count("ema") == 5
-    assert ranges.count("discriminator") == 10  # prepared, and computed
+    assert ranges.count("data") == ranges.count("ema") == 10  # the host's part, and the device's
+    assert ranges.count("discriminator") == 15  # rates, what is due, and the update
     for said in ("images/s", "discriminator", "of a large copy", "peak memory", "times as many", str(folder)):
         assert said in answer.out
 

@@ -64,9 +64,9 @@ def test_phases_are_those_of_the_clock_and_add_up(monkeypatch: pytest.MonkeyPatc
     assert [step.phase.name for step in run.steps] == ["discriminator", "generator"]
     for step, seconds in zip(run.steps, (0.25, 0.5)):
         monkeypatch.setattr(step, "compute", lambda *a, s=seconds, **k: clock.spend(s) or {})
-    real = run.loader.next
-    monkeypatch.setattr(run.loader, "next", lambda *a: (clock.spend(0.125), real(*a))[1])
-    monkeypatch.setattr(run.ema, "update", lambda *a: clock.spend(1.0))
+    for part, seconds in ((run.loader, 0.125), (run.ema, 1.0)):
+        real = part.compute
+        monkeypatch.setattr(part, "compute", lambda *a, r=real, s=seconds: (clock.spend(s), r(*a))[1])
     monkeypatch.setattr(run.loss, "forward", lambda: None, raising=False)
     entered = type(run).enter
     monkeypatch.setattr(type(run), "enter", lambda *a, **k: (clock.spend(0.0625), entered(*a, **k))[1])

@@ -15,8 +15,9 @@ from gancli.data.spec import scaled
 from gancli.errors import UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.training.build import build
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 from gancli.verbs.bench import textbook
 
 Way = Callable[[], int]  # trains for one step, and returns the number of images seen

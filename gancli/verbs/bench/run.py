@@ -18,8 +18,9 @@ from gancli.console import setup_logging
 from gancli.errors import UsageError
 from gancli.files import inside, replacing
 from gancli.training.build import build
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 from gancli.verbs.bench import loops, work
 from gancli.verbs.bench.table import table
 from gancli.verbs.bench.timing import interleaved, phases, watched

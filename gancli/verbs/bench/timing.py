@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
 from gancli.training.tracker import Tracker
+from gancli.training.turn import run_turn
 
 Clock = Callable[[], float]  # seconds since some moment
 Wait = Callable[[], None]  # until the device has done what it was given
@@ -68,12 +69,13 @@ class Laps:
 def watched(run: Run, tracker: Tracker, watch: Watch) -> tuple[Run, Tracker]:
     """Return a run and a tracker that share the parts of the given ones, with a watch around every phase.
 
-    The new run has a clock of its own, which begins at the images seen so far.
+    The new run has a clock of its own, which begins at the images seen so far, and no graphs, which have no phases.
     """
-    steps = [Part(step, dict.fromkeys(("prepare", "compute"), step.phase.name), watch) for step in run.steps]
+    both = ("prepare", "compute")  # the host's part and the device's
+    steps = [Part(step, dict.fromkeys(("set_rates", "begin", "compute"), step.phase.name), watch) for step in run.steps]
     parts: dict[str, Any] = {
-        "loader": Part(run.loader, {"next": DATA}, watch), "ema": Part(run.ema, {"update": AVERAGE}, watch),
-        "steps": steps,
+        "loader": Part(run.loader, dict.fromkeys(both, DATA), watch),
+        "ema": Part(run.ema, dict.fromkeys(both, AVERAGE), watch), "steps": steps, "graphs": None,
     }  # fmt: skip
     return replace(run, **parts), cast("Tracker", Part(tracker, {"add": SCALARS}, watch))
 

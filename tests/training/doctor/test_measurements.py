@@ -19,8 +19,8 @@ from gancli.models.base import Adversarial
 from gancli.training.build import build
 from gancli.training.doctor import measurements as module
 from gancli.training.doctor.measurements import Measurements, N, ahead, flat, steepness
-from gancli.training.loop import run_turn
 from gancli.training.runtime import Runtime
+from gancli.training.turn import run_turn
 
 CPU = Runtime(torch.device("cpu"))
 TRAIN = Digits().split("train")
