@@ -55,12 +55,11 @@ class Runtime:
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
         precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
         formats = {"auto": None, "gpu": device.type == "cuda"}
-        alone = group.world == 1
-        return cls(
-            device, precision, formats.get(cfg.channels_last, cfg.channels_last), cfg.compile,
-            cfg.graphs and alone and device.type == "cuda", group.rank, group.world,
-            cfg.sync_bn and not alone, [] if alone else [ranks.Meter(device)],
-        )  # fmt: skip
+        formatted, several = formats.get(cfg.channels_last, cfg.channels_last), group.world > 1
+        graphs = cfg.graphs and device.type == "cuda" and not several  # whose messages are not recorded
+        meters = [ranks.Meter(device)] if several else []
+        own = (group.rank, group.world, cfg.sync_bn and several, meters)
+        return cls(device, precision, formatted, cfg.compile, graphs, *own)
 
     @property
     def is_main(self) -> bool:

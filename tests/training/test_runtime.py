@@ -24,6 +24,7 @@ def settings(**changes):
         "threads": None,
         "tf32": "convolutions",
         "unpack_gib": 2.0,
+        "graphs": False,
         "sync_bn": False,
     }
     return SimpleNamespace(**plain | changes)
