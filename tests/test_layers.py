@@ -28,21 +28,23 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"verbs", "config", "training"},
 }
 LOOSE = {"__init__", "errors", "files", "folders", "structure", "console", "ranges"}
+PLUGINS = {"cli.launcher.plugin", "cli.launcher.search"}  # of Hydra's
 # Third-party package -> the only modules that may import it.
 ONLY = {
-    "hydra": {"cli", "config", "config.composition", "config.variants", "cli.launcher.plugin"},  # a plugin of Hydra's
+    "hydra": {"cli", "config", "config.composition", "config.variants", "config.mended", "config.space", *PLUGINS},
     "omegaconf": {
         "cli",
         "config",
         "config.composition",
         "config.groups",
         "config.variants",
-        "cli.launcher.plugin",
+        *PLUGINS,
         "api",
     },  # api: as the type of what it returns
     "tensorboard": {"training.tracker"},
     "torch.utils.tensorboard": {"training.tracker"},
     "torch.distributed": {"training.runtime"},
+    "optuna": {"verbs.tune.study", "verbs.tune.run", "verbs.tune.figures"},
 }
 # These answer before torch is there: what they import at the top must be free of it.
 LIGHT = {

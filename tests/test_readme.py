@@ -29,6 +29,16 @@ SMOKE = {  # appended: the last value of a key wins
     "report": [],
     "doctor": [],
     "bench": ["seconds=0.001", "batch_size=8", "runtime=cpu"],
+    "tune": [
+        "trials=1",
+        "evaluations=1",
+        "images=16",
+        "batch_size=8",
+        "samples.n=4",
+        "eval.n=12",
+        "runtime=cpu",
+        "features.epochs=1",
+    ],
     "help": [],
 }
 

@@ -106,6 +106,8 @@ class Verb:
             whether a key is set on the command line.
         makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
         extends: the verb whose keys this one's dataclass inherits; the yaml of that verb gives them their values.
+        searches: whether it runs the verb that it extends again and again, as the jobs of a sweep whose values are
+            found on the way; ``run`` then tells the end, given the folder of the sweep.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Verb:
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
     makes_runs: bool = False
     extends: str | None = None
+    searches: bool = False
 
     @property
     def several(self) -> bool:
