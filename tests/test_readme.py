@@ -35,9 +35,8 @@ SMOKE = {  # appended: the last value of a key wins
         "images=16",
         "batch_size=8",
         "samples.n=4",
-        "eval.n=12",
+        "data.validation=16",
         "runtime=cpu",
-        "features.epochs=1",
     ],
     "help": [],
 }
@@ -48,6 +47,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "data=folder": ["model.width=8"],
     "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
     "features=classifier": ["features.epochs=1"],
+    "space=gan_lr": ["features.epochs=1"],
     "experiment=best_mnist": ["model.width=8"],
     "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],
