@@ -18,6 +18,7 @@ from gancli.views import figures
 
 COLOURS = "viridis_r"  # of a score: the better, the darker
 LEVELS = 12  # of the contours
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # of values beside an axis
 LEAST = 4  # complete trials for importances and contours
 
 
@@ -113,7 +114,7 @@ def _scale(axes: Axes, at: int, distribution: BaseDistribution) -> None:
     axes.axvline(at, color="0.6", linewidth=0.8, zorder=0)
     for place, text in zip(*_ticks(distribution)):
         height = _height(distribution, place)
-        axes.annotate(text, (at, height), (4, 0), textcoords="offset points", fontsize=7, va="center")
+        axes.annotate(text, (at, height), (4, 0), textcoords="offset points", fontsize=7, va="center", bbox=BEHIND)
 
 
 def _place(distribution: BaseDistribution, value: object) -> float:
