@@ -38,7 +38,13 @@ class Job:
     def __getstate__(self) -> dict[str, Any]:
         from gancli.config import composition
 
-        return self.__dict__ | {"swept": composition.SweepFolder.swept}
+        begun: dict[str, Any] = {
+            "called": False,
+            "error": None,
+            "metrics": {},
+            "config": None,
+        }  # a cluster's requeued job begins anew
+        return self.__dict__ | begun | {"swept": composition.SweepFolder.swept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition

@@ -107,7 +107,7 @@ def check_installed(name: str) -> None:
         found = ""
     if not found or int(found.partition(".")[0]) < OPTUNA:
         has = f"has {found} here" if found else "is not installed"
-        raise UsageError(f"gancli {name} needs Optuna {OPTUNA}, which {has}; run: pip install 'gancli[{name}]'")
+        raise UsageError(f"gancli {name} needs Optuna {OPTUNA}, which {has}; run:\npip install 'gancli[{name}]'")
 
 
 def _key(word: str) -> str:

@@ -143,6 +143,12 @@ def test_a_job_survives_pickling() -> None:
     assert job == cli_module.Job("train")
 
 
+def test_a_job_that_is_requeued_begins_anew() -> None:
+    """submitit pickles it after a signal has ended it; such an error cannot be read back."""
+    ended = cli_module.Job("train", called=True, error=Interrupted(10, "saved"), metrics={"fid": 1.0})
+    assert pickle.loads(pickle.dumps(ended)) == cli_module.Job("train")
+
+
 def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     def strict(self: ArgumentParser, action: Any) -> None:
         if not isinstance(action.help, str):

@@ -181,7 +181,7 @@ def test_without_optuna_the_extra_is_named(cli, monkeypatch, has: str | None, sa
     answer = cli("tune", "space=gan_lr")
     assert (answer.code, answer.err) == (
         2,
-        f"gancli: gancli tune needs Optuna 5, {says}; run: pip install 'gancli[tune]'\n",
+        f"gancli: gancli tune needs Optuna 5, {says}; run:\npip install 'gancli[tune]'\n",
     )
     assert cli("tune", "--help").code == 0
 
