@@ -1,6 +1,7 @@
 """The folders of configs, shipped and the user's own, and of runs; `gancli help` reads them before Hydra is there."""
 
 import os
+import re
 from pathlib import Path
 
 from gancli.errors import UsageError
@@ -27,6 +28,11 @@ def typed_groups() -> list[str]:
     files = ((folder, file) for folder in (conf_dir(), *user_folders()) for file in folder.glob("*/**/*.yaml"))
     groups = {file.parent.relative_to(folder).as_posix() for folder, file in files}
     return sorted(group for group in groups if group.split("/")[0] not in INTERNAL)
+
+
+def chosen_groups(verb: str) -> list[str]:
+    """Return the groups that a verb's own yaml chooses an option of; others belong into the yamls of options."""
+    return re.findall(r"^  - (\w+):", (conf_dir() / f"{verb}.yaml").read_text(encoding="utf-8"), re.M)
 
 
 def user_folders() -> list[Path]:

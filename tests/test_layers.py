@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"verbs", "config", "training"},
 }
 LOOSE = {"__init__", "errors", "files", "folders", "structure", "console", "ranges"}
+PLUGINS = {"cli.launcher.plugin", "cli.launcher.search"}  # of Hydra's
 # Third-party package -> the only modules that may import it.
 ONLY = {
     "hydra": {
@@ -37,8 +38,10 @@ ONLY = {
         "config.composition",
         "config.reading",
         "config.variants",
-        "cli.launcher.plugin",
-    },  # a plugin of Hydra's
+        "config.mended",
+        "config.space",
+        *PLUGINS,
+    },
     "omegaconf": {
         "cli",
         "config",
@@ -47,12 +50,13 @@ ONLY = {
         "config.plain_yaml",
         "config.reading",
         "config.variants",
-        "cli.launcher.plugin",
+        *PLUGINS,
         "api",
     },  # api: as the type of what it returns
     "tensorboard": {"training.tracker"},
     "torch.utils.tensorboard": {"training.tracker"},
     "torch.distributed": {"nn.ranks", "training.ranks"},
+    "optuna": {"verbs.tune.study", "verbs.tune.run", "verbs.tune.figures"},
 }
 # These answer before torch is there: what they import at the top must be free of it.
 LIGHT = {

@@ -29,6 +29,15 @@ SMOKE = {  # appended: the last value of a key wins
     "report": [],
     "doctor": [],
     "bench": ["seconds=0.001", "batch_size=8", "runtime=cpu"],
+    "tune": [
+        "trials=1",
+        "evaluations=1",
+        "images=16",
+        "batch_size=8",
+        "samples.n=4",
+        "data.validation=16",
+        "runtime=cpu",
+    ],
     "help": [],
 }
 
@@ -39,6 +48,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "experiment=red2blue": ["data.a.n=120", "data.a.n_test=40", "data.b.n=120", "data.b.n_test=40"],
     "features=classifier": ["features.epochs=1"],
     "experiment=objectives": ["model.width=4"],
+    "space=gan_lr": ["features.epochs=1"],
     "experiment=best_mnist": ["model.width=8"],
     "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gancli import __version__
 from gancli.cli import arguments, options
@@ -14,6 +15,9 @@ from gancli.cli.job import Job, report, verdict
 from gancli.errors import UsageError, did_you_mean
 from gancli.training import place
 from gancli.verbs import SUMMARIES, VERBS
+
+if TYPE_CHECKING:
+    from gancli.cli import search
 
 __all__ = ["Job", "main", "once", "report", "run", "split", "verdict"]
 
@@ -37,6 +41,7 @@ Groups, chosen by group=option:
 A sweep: gancli train -m model=dcgan,wgan seed=1,2,3. The same command again goes on with it: jobs that are done
 stay, half-done ones resume, the others run; sweep=new begins another one. launcher.slots=4 runs four jobs at a
 time; auto, as many as there are GPUs, or cores.
+A search: gancli tune model=dcgan data=mnist space=gan_lr trials=30.
 gancli <verb> --help lists the groups, their options and the keys; gancli help <group> explains the options.
 Your own options lie in conf/ here, or in the folders of GANCLI_CONF; settings of this machine in
 conf/local/default.yaml, such as runtime: {{device: cpu, threads: 4}}. Runs go into outputs/, or GANCLI_OUTPUTS.
@@ -93,7 +98,12 @@ def run(verb: str, argv: list[str]) -> int:
     flags, settings = split(verb, argv)
     if (here := place.started(os.environ)).world > 1:
         return _one_of_several(verb, here, flags, settings)
-    if "--help" in flags or "--shell-completion" in flags or not VERBS[verb].several:
+    asks = "--help" in flags or "--shell-completion" in flags
+    if VERBS[verb].searches and not asks:
+        from gancli.cli import search
+
+        return search.run(VERBS[verb], flags, settings)
+    if asks or not VERBS[verb].several:
         return once(Job(verb), flags, settings)
     from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
 
@@ -138,13 +148,20 @@ def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return arguments.split(list(argv), bare=own.bare, paths=own.paths(), keys=keys)
 
 
-def once(job: Job, flags: list[str], settings: list[str]) -> int:
-    """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code."""
+def once(job: Job, flags: list[str], settings: list[str], searches: "search.Search | None" = None) -> int:
+    """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code.
+
+    Args:
+        job: is called once, or for each job of a sweep.
+        flags: Hydra's own.
+        settings: the overrides.
+        searches: finds the values of a sweep on the way, and tells its end.
+    """
     import hydra
 
     from gancli.cli import saved, shown, sweep
     from gancli.cli.launcher import plugin
-    from gancli.config import composition
+    from gancli.config import composition, mended
 
     verb = job.verb
     if asked := shown.of_jobs(flags):
@@ -158,7 +175,8 @@ def once(job: Job, flags: list[str], settings: list[str]) -> int:
     typed = [verb, *("-m" if flag == "--multirun" else flag for flag in flags), *settings]
     settings, new = sweep.own_words(settings, multirun="--multirun" in flags)
     held = contextlib.ExitStack()
-    composition.SweepFolder.reset(new=new, opens=partial(plugin.opened, verb=VERBS[verb], held=held))
+    opens = partial(plugin.opened, verb=VERBS[verb], held=held, sweeper=searches.sweeper() if searches else None)
+    composition.SweepFolder.reset(kind="tune" if searches else "sweep", new=new, opens=opens)
     plugin.store()
     name = verb
     if "--help" in flags or "--shell-completion" in flags:
@@ -167,7 +185,7 @@ def once(job: Job, flags: list[str], settings: list[str]) -> int:
         name, settings, job.resumed = saved.prepare(VERBS[verb], settings, multirun="--multirun" in flags)
     arguments.refuse_repeated(settings)
     settings = composition.with_lists(job.verb, settings, sweep="--multirun" in flags)
-    with _hydra_process([f"gancli {verb}", *flags, *settings]), composition.mended_hydra():
+    with _hydra_process([f"gancli {verb}", *flags, *settings]), mended.mended_hydra():
         try:
             hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
             code = 0
@@ -187,6 +205,8 @@ def once(job: Job, flags: list[str], settings: list[str]) -> int:
         raise UsageError(f"the sweep has no jobs: nothing is in {' or '.join(filter(arguments.is_sweep, settings))}")
     if folder is None or not any_job:
         return code
+    if searches is not None:
+        return searches.report(folder, code)
     return max(code, sweep.report(folder, typed, stopped=code > 128))
 
 

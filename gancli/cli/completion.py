@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from enum import EnumType
 from pathlib import Path
 
-from gancli.folders import conf_dir, outputs, typed_groups, user_folders
+from gancli.folders import chosen_groups, conf_dir, outputs, typed_groups, user_folders
 from gancli.verbs import VERBS
 from gancli.verbs.base import Verb, leaves
 
@@ -56,21 +56,16 @@ def offered(verb: Verb, word: str) -> list[str] | None:
         values = _values(verb, key, value)
         return values if values is None else [f"{key}={each}" for each in values if each.startswith(value)]
     keys = {each.name: each.type for each in fields(verb.keys)}
-    groups = _chosen(verb)
+    groups = chosen_groups(verb.name)
     nodes = [f"{name}." for name, kind in keys.items() if is_dataclass(kind) or name in groups]
     plain = [f"{name}=" for name, kind in keys.items() if not is_dataclass(kind) and name not in groups]
     found = sorted({*plain, *nodes, *(f"{group}=" for group in groups)})
     return [each for each in found if each.startswith(word)] + bare
 
 
-def _chosen(verb: Verb) -> list[str]:
-    """Return the groups that a verb's own yaml chooses an option of; others belong into the yamls of options."""
-    text = (conf_dir() / f"{verb.name}.yaml").read_text(encoding="utf-8")
-    return re.findall(r"^  - (\w+):", text, re.M)
-
-
 def _values(verb: Verb, key: str, value: str) -> list[str] | None:
-    if key in typed_groups():
+    own = {each.name for each in fields(verb.keys)} - {*chosen_groups(verb.name)}
+    if key in typed_groups() and key not in own:
         return options(key)
     if key in (verb.checkpoint, verb.bare):
         return [*(["latest"] if key == verb.checkpoint else []), *runs(value)]

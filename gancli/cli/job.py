@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,9 @@ class Job:
     def __getstate__(self) -> dict[str, Any]:
         from gancli.config import composition
 
-        return self.__dict__ | {"swept": composition.SweepFolder.swept}
+        # A cluster's requeued job begins anew.
+        begun: dict[str, Any] = {"called": False, "error": None, "metrics": {}, "config": None}
+        return self.__dict__ | begun | {"swept": composition.SweepFolder.swept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from gancli.config import composition
@@ -49,11 +52,12 @@ class Job:
         composition.SweepFolder.swept = state.pop("swept")
         self.__dict__.update(state)
 
-    def __call__(self, cfg: Any) -> dict[str, Any] | None:
+    def __call__(self, cfg: Any) -> dict[str, Any] | float | None:
         """Check the config, run the verb, update status.json and report errors; only a signal ends a sweep early.
 
         Returns:
-            The status of a job that another process is to run; None for all others.
+            The status of a job that another process is to run; of others the value that sweepers optimise, if it has
+            one, see given().
         """
         from gancli.cli import status
         from gancli.config import composition
@@ -79,11 +83,12 @@ class Job:
             if began or not record.withdraw():
                 state = "interrupted" if code > 128 else "failed"
                 record.end(state, error=_told(error))
+            _hand_on(code - 128)
             if not sweeps or code > 128:  # a failed job does not end its sweep
                 raise SystemExit(code) from error
             return None
 
-    def _run(self, cfg: Any, job: Any, record: "status.Record") -> dict[str, Any] | None:
+    def _run(self, cfg: Any, job: Any, record: "status.Record") -> dict[str, Any] | float | None:
         from gancli import config
         from gancli.cli import saved
 
@@ -105,7 +110,7 @@ class Job:
         digest = config.digest(checked)
         if sweeps and record.is_done(digest):
             print(f"gancli: job {job.number} is already done: {job.folder}", flush=True)
-            return None
+            return None if self.handed else given(record.before, best_of(checked))
         if self.handed:
             return record.values | {"config": digest}
         if sweeps:
@@ -118,7 +123,7 @@ class Job:
         metrics = self._work(checked, job)
         self.metrics = {key: float(value) for key, value in metrics.items()}
         record.end("done", metrics=self.metrics)
-        return None
+        return given(record.values, best_of(checked))
 
     def _work(self, cfg: Any, job: Any) -> dict[str, float]:
         """Run the verb, in as many processes as the config asks for; torch is imported here and not before."""
@@ -148,6 +153,32 @@ class Job:
                 raise SystemExit(verdict(error, cfg)[1]) from error
             print(f"gancli: of process {self.rank + 1}:", file=sys.stderr)
             raise SystemExit(report(error, cfg)) from error
+
+
+def given(values: Mapping[str, Any] | None, best: str | None) -> float | None:
+    """Return what sweepers such as Optuna's optimise: the last value of ``eval.best`` of a job that is done.
+
+    Args:
+        values: the job's status.
+        best: its ``eval.best``; None: it has none.
+    """
+    found = values["metrics"].get(f"eval/{best}") if values and values["state"] == "done" and best else None
+    return None if found is None else float(found)
+
+
+def best_of(cfg: Any) -> str | None:
+    """Return the value of the evaluations that chooses the best checkpoint of a run; None for other verbs."""
+    return (cfg.get("eval") or {}).get("best")
+
+
+def _hand_on(signum: int) -> None:
+    """Let what had a handler of a signal before the job caught it have its turn, now that the run is saved.
+
+    submitit's requeues the job of a cluster, which resumes then.
+    """
+    handler = signal.getsignal(signum) if signum in (signal.SIGUSR1, signal.SIGUSR2) else None
+    if callable(handler):
+        handler(signum, None)
 
 
 def _told(error: BaseException) -> str:

@@ -13,7 +13,7 @@ FOLDER = "hydra.sweep.dir"
 LAUNCHER = "hydra/launcher"
 OWN = "gancli"  # the option of hydra/launcher that is gancli's own
 ANEW = "sweep=new"
-_RECORD = "multirun.yaml"  # written by Hydra's sweepers
+RECORD = "multirun.yaml"  # written by Hydra's sweepers
 _WIDEST = 50  # characters of a cell on the terminal
 
 
@@ -38,7 +38,7 @@ def own_words(settings: Sequence[str], *, multirun: bool) -> tuple[list[str], bo
 
 def is_begun(folder: Path) -> bool:
     """Tell whether a folder holds a sweep."""
-    return (folder / _RECORD).is_file()
+    return (folder / RECORD).is_file()
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def keep(folder: Path) -> bool:
     """Tell whether any job of the sweep began; if none did, remove what Hydra had already written."""
     if any(folder.glob(f"**/{status.NAME}")):
         return True
-    (folder / _RECORD).unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
     status.remove_if_empty(folder)
     return False
 

@@ -1,18 +1,13 @@
 """Setting up Hydra for gancli: its search path, schemas, resolvers, and the contributions of a saved config."""
 
 import re
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
-import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -25,13 +20,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gancli.config import naming, reading
+from gancli.config import mended, naming, reading
 from gancli.errors import UsageError
-from gancli.folders import INTERNAL, conf_dir, outputs, user_folders
+from gancli.folders import chosen_groups, conf_dir, outputs, user_folders
 from gancli.verbs import VERBS
 from gancli.verbs.base import leaves
 
-HYDRA_1_3 = hydra.__version__.startswith("1.3.")
+HYDRA_1_3 = mended.HYDRA_1_3
 VERSION: dict[str, Any] = {"version_base": "1.3"} if HYDRA_1_3 else {}
 # SweepFolder is the only class that Hydra itself may build.
 MAIN: dict[str, Any] = VERSION or {"execution_whitelist": ["gancli.config.composition.*"]}
@@ -67,14 +62,17 @@ class SweepFolder(Callback):
 
     folder: Path | None = None
     swept: tuple[str, ...] = ()
+    kind: str = "sweep"  # the folder of the outputs that it lies in
     name: str = "sweep"
     new: bool = False  # another sweep is begun although there is one of the same command
     opens: Callable[[DictConfig, Path], None] | None = None  # is called before the first job
 
     @staticmethod
-    def reset(*, new: bool = False, opens: Callable[[DictConfig, Path], None] | None = None) -> None:
+    def reset(
+        *, kind: str = "sweep", new: bool = False, opens: Callable[[DictConfig, Path], None] | None = None
+    ) -> None:
         """Forget the sweep of an earlier command line."""
-        SweepFolder.folder, SweepFolder.swept, SweepFolder.name = None, (), "sweep"
+        SweepFolder.folder, SweepFolder.swept, SweepFolder.name, SweepFolder.kind = None, (), "sweep", kind
         SweepFolder.new, SweepFolder.opens = new, opens
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -83,7 +81,7 @@ class SweepFolder(Callback):
         parsed = OverridesParser.create().parse_overrides(words)
         SweepFolder.swept = tuple(naming.key_of(each.input_line or "") for each in parsed if each.is_sweep_override())
         name = naming.of_sweep(config.hydra.job.config_name, words, SweepFolder.swept)
-        SweepFolder.name = naming.newest(outputs() / "sweep", name, new=SweepFolder.new)
+        SweepFolder.name = naming.newest(outputs() / SweepFolder.kind, name, new=SweepFolder.new)
         folder = Path(config.hydra.sweep.dir).resolve()
         if SweepFolder.opens is not None:
             try:
@@ -168,12 +166,12 @@ def _examples(verb: str) -> str:
 
 def _groups(verb: str) -> str:
     """Return the groups that a verb accepts and their options, under a title, for ``gancli <verb> --help``."""
-    loader, keys = GlobalHydra.instance().config_loader(), {each.name for each in fields(VERBS[verb].keys)}
+    loader, chosen = GlobalHydra.instance().config_loader(), chosen_groups(verb)
     trains = VERBS[verb].makes_runs or VERBS[verb].extends
 
     def walk(parent: str) -> Iterator[str]:
         for name in sorted(loader.list_groups(parent)):
-            if not parent and not trains and name not in keys:
+            if not parent and not trains and name not in chosen:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
@@ -190,24 +188,19 @@ def setup(verb: str) -> None:
     register: Any = OmegaConf.register_new_resolver if HYDRA_1_3 else OmegaConf.register_resolver
     register("gancli.stamp", naming.stamp, use_cache=True, replace=True)  # cached: one value per run
     register("gancli.slug", slug, replace=True)
-    register("gancli.sweep", lambda: SweepFolder.name, use_cache=True, replace=True)
+    register("gancli.sweep", lambda: f"{SweepFolder.kind}/{SweepFolder.name}", use_cache=True, replace=True)
     register("gancli.examples", _examples, replace=True)
     register("gancli.groups", _groups, replace=True)
     register("gancli.keys", _keys, replace=True)
     Plugins.instance().register(UserConf)
     reading.setup()
-    ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]  # Hydra defines none
+    mended.setup({each.name for each in fields(VERBS[verb].keys)} - set(chosen_groups(verb)))
     for group, keys in INNER.items():
         names = {file.stem for folder in (conf_dir(), *user_folders()) for file in (folder / group).glob("*.yaml")}
         for key, name in product(keys, names):
             _store_inner(group, key, name)
     _store_schema(verb)
     _store(verb, {}, group=BASES, package="_global_")
-
-
-def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
-    """Skip Hydra's deep copy of the store, made for each config and for each group in --help: it took 2 s."""
-    return store
 
 
 @cache  # the store is never cleared
@@ -232,35 +225,6 @@ def _store(name: str, node: Any, **where: str) -> None:
 def store_launcher(name: str, node: Mapping[str, Any]) -> None:
     """Make a launcher an option of ``hydra/launcher``."""
     _store(name, dict(node), group="hydra/launcher")
-
-
-@contextmanager
-def mended_hydra() -> Iterator[None]:
-    """Patch three problems of Hydra while it runs a command line.
-
-    Python 3.14's argparse checks help texts, which Hydra 1.3 leaves lazy, and would fail before parsing. Hydra also
-    composes every config twice, the first time only to see whether a yaml sets ``hydra.mode``, which costs a third of
-    the start-up time; here only ``-m`` decides. And its help and completion would offer the internal groups, too.
-    """
-    listed = ConfigLoaderImpl.get_group_options
-
-    def typed(self: ConfigLoaderImpl, group_name: str, *args: Any, **kwargs: Any) -> list[str]:
-        found = listed(self, group_name, *args, **kwargs)
-        return found if group_name else [name for name in found if name not in INTERNAL]
-
-    patches: list[tuple[type, str, Any]] = [
-        (Hydra, "get_mode", lambda self, *args, **kwargs: None),
-        (ConfigLoaderImpl, "get_group_options", typed),
-    ]
-    original = getattr(ArgumentParser, "_check_help", None)
-    if original is not None and HYDRA_1_3:
-        lazy = lambda self, action: original(self, action) if isinstance(action.help, str) else None  # noqa: E731
-        patches.append((ArgumentParser, "_check_help", lazy))
-    with ExitStack() as stack:
-        for owner, name, value in patches:
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
-        yield
 
 
 def structured(root: type[Any]) -> DictConfig:

@@ -20,6 +20,7 @@ _LISTED = {
     "encode": ("gancli.verbs.encode.verb", "write the codes of pictures, means and deviations, by a model's encoder"),
     "report": ("gancli.verbs.report.verb", "compare runs in one table, with curves and samples"),
     "doctor": ("gancli.verbs.doctor", "tell what went wrong in a run, since when, and what to try"),
+    "tune": ("gancli.verbs.tune.verb", "search for good settings by training again and again, on held-out images"),
     "bench": ("gancli.verbs.bench.verb", "measure how fast a config trains, and where time and memory go"),
 }
 SUMMARIES = {name: summary for name, (_, summary) in _LISTED.items()}

@@ -136,6 +136,8 @@ class Verb:
         makes_runs: whether the job's folder is a run with a status.json; ``checkpoint`` then names a run to resume.
         parallel: whether it can run in several processes, see training/ranks.py.
         extends: the verb whose keys this one's dataclass inherits; the yaml of that verb gives them their values.
+        searches: whether it runs the verb that it extends again and again, as the jobs of a sweep whose values are
+            found on the way; ``run`` then tells the end, given the folder of the sweep.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Verb:
     inherited: Callable[[Mapping[str, Any], Callable[[str], bool]], dict[str, Any]] | None = None
     makes_runs: bool = False
     extends: str | None = None
+    searches: bool = False
 
     @property
     def several(self) -> bool:

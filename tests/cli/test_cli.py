@@ -22,7 +22,7 @@ from stand_ins import TYPICAL, replace_verbs
 from gancli import __version__
 from gancli import cli as cli_module
 from gancli.cli import status
-from gancli.config import composition
+from gancli.config import composition, mended
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 
 
@@ -143,6 +143,12 @@ def test_a_job_survives_pickling() -> None:
     assert job == cli_module.Job("train")
 
 
+def test_a_job_that_is_requeued_begins_anew() -> None:
+    """submitit pickles it after a signal has ended it; such an error cannot be read back."""
+    ended = cli_module.Job("train", called=True, error=Interrupted(10, "saved"), metrics={"fid": 1.0})
+    assert pickle.loads(pickle.dumps(ended)) == cli_module.Job("train")
+
+
 def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     def strict(self: ArgumentParser, action: Any) -> None:
         if not isinstance(action.help, str):
@@ -150,7 +156,7 @@ def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.
 
     monkeypatch.setattr(ArgumentParser, "_check_help", strict, raising=False)
     lazy, before = argparse.Action([], "x", help=object()), Hydra.get_mode
-    with composition.mended_hydra():
+    with mended.mended_hydra():
         if composition.HYDRA_1_3:
             ArgumentParser()._check_help(lazy)
         assert Hydra.get_mode is not before

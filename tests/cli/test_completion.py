@@ -40,6 +40,9 @@ def offers(cli, monkeypatch: pytest.MonkeyPatch):
         ("gancli train resume=", {"resume=latest"}),
         ("gancli bench ", {"compare=", "profile=", "model=", "model.", "batch_size="}),
         ("gancli bench profile=", {"profile=true"}),
+        ("gancli tune ", {"space=", "trials=", "objective=", "model=", "model.", "batch_size="}),
+        ("gancli tune space=", {"space=gan_lr"}),
+        ("gancli tune pruner=", {"pruner=median", "pruner=hyperband"}),
     ],
 )
 def test_what_is_offered(offers, line: str, some: set[str]) -> None:
@@ -52,7 +55,7 @@ def test_all_metrics_are_offered(offers, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["train", "eval", "sample", "complete", "project", "encode", "report", "doctor", "bench"]
+    "verb", ["train", "eval", "sample", "complete", "project", "encode", "report", "doctor", "tune", "bench"]
 )
 def test_no_internals_are_offered(offers, verb: str) -> None:
     hidden = [*folders.INTERNAL, "likelihood", "generator", *(["data", "experiment"] if verb == "report" else [])]

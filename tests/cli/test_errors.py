@@ -94,7 +94,7 @@ WRONG = [
     ("eval images=https://example.com/x.zip data=digits", "this reads files, not web addresses"),
     ("train data=folder data.root=https://example.com/x", "data.root=https://example.com/x: this reads files"),
     ("report https://example.com/x", "https://example.com/x: this reads files, not web addresses"),
-    ("train hydra/launcher=ray", "hydra/launcher=ray is not installed; run:\npip install hydra-ray-launcher"),
+    ("train hydra/launcher=rq", "hydra/launcher=rq is not installed; run:\npip install hydra-rq-launcher"),
     ("train hydra/sweeper=optuna", "run:\npip install hydra-optuna-sweeper"),
     ("train hydra/launcher=jobli", "hydra/launcher=jobli: no such option"),
     ("train resume=no/such/run", "no/such/run"),

@@ -55,13 +55,13 @@ def test_help_and_version(cli) -> None:
     assert cli("--version").out == f"gancli {__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor", "bench"])
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "doctor", "bench", "tune"])
 def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
     answer = cli(name, "--help")
     assert answer.code == 0
     assert name in ("report", "doctor") or re.search(r"^runtime: auto, cpu, cuda$", answer.out, re.M)
     assert f"gancli {name} " in answer.out and "gancli_schema" not in answer.out
-    groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule"}
+    groups = {"runtime", "data", "features", "space", "model", "loss", "optimizer", "schedule"}
     for key in VERBS[name].keys.__dataclass_fields__.keys() - groups:
         assert re.search(rf"^{key}: ", answer.out, re.M), key
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from gancli import config, folders
 from gancli.config import compose, from_yaml, parse_count, to_yaml
 from gancli.errors import UsageError
+from gancli.folders import chosen_groups
 from gancli.verbs import VERBS
 
 CONF = config.conf_dir()
@@ -61,7 +62,7 @@ def test_the_other_verbs_compose(verb: str) -> None:
 def test_yaml_and_schema_have_the_same_root_keys() -> None:
     for verb in VERBS.values():
         written = set(OmegaConf.load(CONF / f"{verb.name}.yaml")) - {"defaults", "hydra"}
-        groups = {"runtime", "data", "features", "model", "loss", "optimizer", "schedule", "view"}
+        groups = set(chosen_groups(verb.name))
         groups |= VERBS[verb.extends].keys.__dataclass_fields__.keys() if verb.extends else set()
         assert written == verb.keys.__dataclass_fields__.keys() - groups
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ class Lines:
     """
 
     def __init__(self, total: int) -> None:
-        self.total, self.done, self.failed = total, 0, 0
+        self.total, self.states = total, Counter[str]()
 
     def begun(self, child: Child) -> None:
         """A job was started."""
@@ -32,11 +33,10 @@ class Lines:
         """A job wrote a line."""
         print(f"{child.name}: {line}", file=sys.stderr, flush=True)
 
-    def ended(self, child: Child, state: str, error: str | None) -> None:
-        """A job ended."""
-        self.done += state == "done"
-        self.failed += state == "failed"
-        why = f": {error}; its output: {child.output}" if error and state == "failed" else ""
+    def ended(self, child: Child, state: str, error: str | None, note: str = "") -> None:
+        """A job ended; the note says what it gave."""
+        self.states[state] += 1
+        why = f": {error}; its output: {child.output}" if error and state == "failed" else note and f": {note}"
         print(f"gancli: {child.name}: {state}{why} ({self.told()})", file=sys.stderr, flush=True)
 
     def passed(self) -> None:
@@ -48,7 +48,8 @@ class Lines:
 
     def told(self) -> str:
         """Return how far the sweep is."""
-        return f"{self.done} of {self.total} done" + (f", {self.failed} failed" if self.failed else "")
+        others = [f"{self.states[state]} {state}" for state in ("pruned", "failed") if self.states[state]]
+        return ", ".join([f"{self.states['done']} of {self.total} done", *others])
 
 
 class Drawn(Lines):

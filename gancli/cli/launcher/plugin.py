@@ -4,8 +4,8 @@ gancli train -m seed=1,2,3 launcher.slots=2
 """
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,15 +16,16 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.plugin import Plugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from gancli.cli import sweep
-from gancli.cli.job import Job
+from gancli.cli import status, sweep
+from gancli.cli.job import Job, best_of, given
 from gancli.cli.launcher import slots
-from gancli.cli.launcher.board import board
+from gancli.cli.launcher.board import Lines, board
 from gancli.cli.launcher.child import Task
-from gancli.cli.launcher.pool import Pool
+from gancli.cli.launcher.pool import Listener, Pool
 from gancli.config import composition
 from gancli.errors import counted
 from gancli.training.guard import locked
@@ -54,27 +55,55 @@ class SlotLauncher(Launcher):
         Raises:
             SystemExit: a signal asked to stop; all jobs have ended by then.
         """
+        returns = []
+        with self.opened(len(job_overrides), "job") as pool:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                if not pool.signum:
+                    returns.append((self.begin(pool, number, list(overrides)), self.job.folder))
+        for found, job_folder in returns:
+            found.return_value = given(status.read(job_folder), best_of(found.cfg))
+        return [found for found, _ in returns]
+
+    @contextmanager
+    def opened(
+        self, number: int, what: str, heard: Callable[[Lines], Listener] = lambda lines: lines
+    ) -> Iterator[Pool]:
+        """Yield a pool for so many jobs, and wait for all that were begun.
+
+        Args:
+            number: of jobs, for the user.
+            what: the jobs are called.
+            heard: makes what listens to the jobs of what shows them.
+
+        Raises:
+            SystemExit: a signal asked to stop; all jobs have ended by then.
+        """
         setup_globals()
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         shared = planned(self.config, self.slots)
-        print(f"gancli: {counted(len(job_overrides), 'job')} in {folder}, {shared.told()}", flush=True)
-        returns = []
-        with board(len(job_overrides)) as listener:
-            pool = Pool(shared, listener)
+        print(f"gancli: {counted(number, what)} in {folder}, {shared.told()}", flush=True)
+        with board(number) as lines:
+            pool = Pool(shared, heard(lines))
             with pool.open():
-                for number, overrides in enumerate(job_overrides, initial_job_idx):
-                    if not pool.signum:
-                        returns.append(self._begin(pool, number, list(overrides)))
+                yield pool
         if pool.signum:
             raise SystemExit(128 + pool.signum)
-        return returns
 
-    def _begin(self, pool: Pool, number: int, overrides: list[str]) -> JobReturn:
-        """Check a job here, where a wrong setting is told at once, and start it unless it is done or wrong."""
+    def begin(self, pool: Pool, number: int, overrides: list[str], name: str | None = None) -> JobReturn:
+        """Check a job here, where a wrong setting is told at once, and start it unless it is done or wrong.
+
+        Args:
+            pool: it runs there; without a free slot this waits for one.
+            number: of the job.
+            overrides: its settings.
+            name: of its folder; None: what varies.
+        """
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
+            if name is not None:
+                config.hydra.sweep.subdir = name
         self.job.handed = True
         found = run_job(hydra_context=self.context, task_function=self.job, config=config, **_WHERE)
         self.job.handed = False
@@ -107,21 +136,21 @@ def store() -> None:
     composition.store_launcher(sweep.OWN, _node())
 
 
-def _register() -> None:
-    """Let Hydra find the launcher by its name, whose module exists in memory only.
+def register(kind: type[Plugin]) -> None:
+    """Let Hydra find a plugin by its name, whose module exists in memory only.
 
     This is left out where another launcher is used: it would look for that module in its processes.
     """
     plugins = Plugins.instance()  # has looked for installed plugins by now
-    parent, _, name = SlotLauncher.__module__.rpartition(".")
+    parent, _, name = kind.__module__.rpartition(".")
     try:
         package = import_module(parent)
     except ModuleNotFoundError:  # no plugin is installed
         package = sys.modules[parent] = ModuleType(parent)
-    module = sys.modules[SlotLauncher.__module__] = ModuleType(SlotLauncher.__module__)
+    module = sys.modules.setdefault(kind.__module__, ModuleType(kind.__module__))
     setattr(package, name, module)
-    setattr(module, SlotLauncher.__name__, SlotLauncher)
-    plugins.register(SlotLauncher)
+    setattr(module, kind.__name__, kind)
+    plugins.register(kind)
 
 
 def _node() -> dict[str, Any]:
@@ -136,10 +165,13 @@ def planned(config: DictConfig, asked: int | str = slots.AUTO) -> slots.Slots:
     return slots.plan(asked, device=getattr(device, "name", device) or slots.AUTO, threads=threads, processes=processes)
 
 
-def opened(config: DictConfig, folder: Path, *, verb: Verb, held: ExitStack) -> None:
+def opened(
+    config: DictConfig, folder: Path, *, verb: Verb, held: ExitStack, sweeper: Mapping[str, Any] | None = None
+) -> None:
     """Lock the folder of a sweep before its first job, say if it is there already, and choose the launcher.
 
-    Training takes gancli's own where there is more than one slot and nothing else was chosen.
+    Training takes gancli's own where there is more than one slot and nothing else was chosen, and so does a search,
+    whose sweeper is given.
 
     Raises:
         UsageError: another process runs a sweep in this folder.
@@ -150,8 +182,11 @@ def opened(config: DictConfig, folder: Path, *, verb: Verb, held: ExitStack) -> 
         print(f"gancli: going on with the sweep in {folder}; {sweep.ANEW} begins another one", flush=True)
     typed = any(word.startswith(f"{sweep.LAUNCHER}=") for word in config.hydra.overrides.hydra)
     chosen = typed or config.hydra.runtime.choices[sweep.LAUNCHER] != "basic"
-    if verb.makes_runs and not chosen and planned(config).number > 1:
+    if sweeper is not None:
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweeper = dict(sweeper)
+    if verb.makes_runs and not chosen and (sweeper is not None or planned(config).number > 1):
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.launcher = _node()
     if config.hydra.launcher._target_ == _node()["_target_"]:
-        _register()
+        register(SlotLauncher)

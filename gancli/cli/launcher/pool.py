@@ -145,15 +145,19 @@ class Pool:
 
     def start(self, folder: Path, facts: Mapping[str, Any], task: Task) -> None:
         """Start a job as soon as a slot is free; do nothing if a signal asks to stop."""
-        while len(self.running) >= self.slots.number and not self.signum:
-            self._look()
-        if self.signum:
+        if not self.free():
             return
         slot = min(set(range(self.slots.number)) - {each.slot for each in self.running})
         child = Child(folder, facts, slot)
         child.start(task, self.slots.environment(slot, os.environ))
         self.running.append(child)
         self.listener.begun(child)
+
+    def free(self) -> bool:
+        """Wait until a slot is free; return False if a signal asks to stop."""
+        while len(self.running) >= self.slots.number and not self.signum:
+            self._look()
+        return not self.signum
 
     def _look(self) -> None:
         """Pass on what the jobs say, and take out those that have ended."""
