@@ -124,7 +124,7 @@ class VAEvsGAN(Lecture):
                 numbers[name].append(found)
                 pictures.setdefault(name, drawn)
         test = binarized(run.source.split("test"))
-        numbers["spread"] = {name: _spread(numbers[name]) for name in (VAE, GAN)}
+        numbers["spread"] = {name: spread(numbers[name]) for name in (VAE, GAN)}
         figure, axes = figures.panels(2, 4, size=(3.7, 3.5))
         _pictures(axes[0, 0], "test images", torch.from_numpy(test.pixels))
         _pictures(axes[0, 1], "VAE: means of p(x|z), z from the prior", pictures[VAE])
@@ -170,7 +170,7 @@ def _shown(context: LectureContext, done: int, whole: int, images: int) -> None:
     context.show("both", done + images, whole)
 
 
-def _spread(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def spread(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation of each score over the seeds; one seed has no deviation, 0."""
     found = {}
     for key in runs[0]["scores"]:
@@ -179,8 +179,8 @@ def _spread(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _bars(axes: Axes, spread: dict[str, dict[str, dict[str, float]]]) -> None:
-    for i, (name, values) in enumerate(spread.items()):
+def _bars(axes: Axes, scores: dict[str, dict[str, dict[str, float]]]) -> None:
+    for i, (name, values) in enumerate(scores.items()):
         at = np.arange(len(SHARES)) + (i - 0.5) * 0.36
         heights, errors = ([values[key][kind] for key in SHARES] for kind in ("mean", "std"))
         axes.bar(at, heights, 0.34, yerr=errors, color=COLOUR[name], label=name, capsize=3)

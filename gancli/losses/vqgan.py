@@ -1,14 +1,15 @@
 """The two stages of a VQGAN: Esser et al. 2021, Taming Transformers for High-Resolution Image Synthesis, section 3.1.
 
-The autoencoder minimises L_rec + lambda L_GAN and what the quantiser adds (eqs. 2 to 6). L_rec is the L1 distance of
-the pixels and a distance of features, L_GAN any adversarial loss of patches, and (eq. 7)
+The autoencoder minimises L_rec + lambda L_GAN and what the quantiser adds (eqs. 2 to 6). L_rec sums the L1 distance of
+the pixels, their squared distance (eq. 4) and a distance of features; L_GAN is any adversarial loss of patches, and
 
-    lambda = |grad L_rec| / (|grad L_GAN| + delta),
+
+    lambda = |grad L_rec| / (|grad L_GAN| + delta)    (eq. 7)
 
 with gradients in the weights of the decoder's last layer, so that neither term drowns the other. The discriminator
-joins at a share of the run (``model.joins``); until then its features are those of random convolutions, without which
-images that are mostly black teach the decoder their median, black, from one code. At last the prior of the codes is
-trained, as that of a VQ-VAE.
+joins at a share of the run (``model.joins``); until then its features are those of random convolutions. At last the
+prior of the codes is trained, as that of a VQ-VAE. With the L1 distance alone, images that are mostly black teach the
+decoder their median, black, from one code.
 
 Deviations: the features are the discriminator's own, and no downloaded network's (LPIPS), but compared like those: unit
 vectors at each position, squared distances, means over positions. Distances are sums over pixels, so that they are on
@@ -23,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss
 
 from gancli.data.spec import Batch
 from gancli.losses.autoencoder_game import AutoencoderGame
@@ -47,6 +47,7 @@ class VQGANLoss(AutoencoderGame, TwoStages):
     Args:
         adversarial: see AutoencoderGame.
         l1: weight of the L1 distance of pixels in [-1, 1].
+        squared: weight of their squared distance, that of eq. 4.
         features: weight of the distance of features.
         gan: factor on lambda, or the weight itself with ``adaptive=False``.
         adaptive: whether lambda follows the gradients.
@@ -60,14 +61,16 @@ class VQGANLoss(AutoencoderGame, TwoStages):
         self,
         adversarial: Callable[..., AdversarialLoss],
         l1: float = 1.0,
-        features: float = 1.0,
+        squared: float = 1.0,
+        features: float = 0.1,
         gan: float | Annealed = 0.3,
         adaptive: bool = True,
         delta: Above = 1e-6,
         **kwargs: Any,
     ) -> None:
         super().__init__(adversarial, **kwargs)
-        self.l1, self.features, self.gan, self.adaptive, self.delta = l1, features, gan, adaptive, delta
+        self.l1, self.squared, self.features = l1, squared, features
+        self.gan, self.adaptive, self.delta = gan, adaptive, delta
 
     def phases(self, model: VQGAN) -> list[Phase]:
         learned = ("quantiser",) if any(True for _ in model.quantiser.parameters()) else ()
@@ -92,7 +95,11 @@ class VQGANLoss(AutoencoderGame, TwoStages):
         model.quantiser.observe(z, found)
         counts, pixels = used(found.number, model.levels), image[0].numel()
         told = {"perplexity": perplexity(counts), "codes_used": (counts > 0).float().mean()}
-        terms = {"l1": pixels * self.l1 * l1_loss(wide(picture), image), **model.quantiser.penalties(z, found)}
+        off = wide(picture) - image
+        terms = {
+            "l1": pixels * self.l1 * off.abs().mean(), "squared": pixels * self.squared * off.square().mean(),
+            **model.quantiser.penalties(z, found),
+        }  # fmt: skip
         score, felt = self.judged(model, batch, picture)
         with torch.no_grad():
             wanted = model.judge(image)[1]
@@ -103,7 +110,8 @@ class VQGANLoss(AutoencoderGame, TwoStages):
         weight = value(self.gan, batch.progress)
         if self.adaptive:
             last = model.decoder[-1].weight  # type: ignore[index]  # a Sequential
-            told["lambda"] = adaptive_weight(terms["l1"] + terms["features"], _sum(gan), last, self.delta)
+            distances = terms["l1"] + terms["squared"] + terms["features"]
+            told["lambda"] = adaptive_weight(distances, _sum(gan), last, self.delta)
             weight = weight * told["lambda"]
         return {**terms, **{name: weight * each if each.requires_grad else each for name, each in gan.items()}, **told}
 

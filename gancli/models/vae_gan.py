@@ -5,10 +5,11 @@ features: p(Dis_l(x) | z) = N(Dis_l(decoder(z)), I) (eq. 7). That is no likeliho
 bounds log p(x). ``losses/vae_gan.py`` says which network learns from what.
 
 The networks are those of DCGAN; the encoder is a discriminator with a mean and a log variance for each latent. Features
-are the outputs of the discriminator's last strided convolution, before batch norm, as in the authors' code.
+are those of the discriminator's last strided layer.
 
 Deviations: DCGAN's 4x4 kernels and widths, half as large as there, for 5x5 kernels and widths that differ by network;
-Adam for RMSprop.
+features after batch norm and activation, where the authors' code takes them before: DCGAN's first weights are so small
+that their error would be next to nothing beside the KL, and all latents collapse; Adam for RMSprop.
 
     gancli train model=vae_gan data=mnist
 """
@@ -57,8 +58,9 @@ class VAEGAN(GaussianLatents):
         self.discriminator = discriminator(
             spec.channels, widths, seed, norm=discriminator_norm == "batch", hidden=units
         )
-        strided = [isinstance(each, nn.Conv2d) and each.stride == (2, 2) for each in self.discriminator]
-        self.depth = 1 + max(i for i, each in enumerate(strided) if each)
+        layers = list(self.discriminator)
+        last = max(i for i, each in enumerate(layers) if isinstance(each, nn.Conv2d) and each.stride == (2, 2))
+        self.depth = 1 + next(i for i in range(last, len(layers)) if isinstance(layers[i], nn.LeakyReLU))
         self.apply(dcgan_)
 
     def set_sampling(self) -> None:  # type: ignore[override]  # it draws no pixels, and there is no bound of k codes

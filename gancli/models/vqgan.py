@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec, scaled
+from gancli.errors import UsageError
 from gancli.models.discrete import Begun, DiscreteLatents
 from gancli.models.explicit import Explicit
 from gancli.models.pix2pix import norm
@@ -49,7 +50,8 @@ class VQGAN(DiscreteLatents):
         autoencoder: share of the run in which the autoencoder is trained; the prior is trained in the rest.
 
     Raises:
-        UsageError: a side of the images does not divide by 4, or what DiscreteLatents and LatentVariable refuse.
+        UsageError: a side of the images does not divide by 4, the discriminator would never join, or what
+            DiscreteLatents and LatentVariable refuse.
     """
 
     bounded = False
@@ -72,6 +74,11 @@ class VQGAN(DiscreteLatents):
         check_sides(spec, "VQGAN")
         codes = quantiser.levels, spec.height // 4, spec.width // 4
         super().__init__(spec, None, prior, codes, conditional, autoencoder)
+        if self.learns_prior and joins >= autoencoder:
+            raise UsageError(
+                f"model.joins={joins}: the discriminator would never join, for the prior is trained from "
+                f"model.autoencoder={autoencoder} on: set model.joins to less"
+            )
         self.quantiser, self.joins = quantiser, joins
         self.encoder = encoder(spec.channels, width, blocks, residual, quantiser.dim)
         self.decoder = decoder(quantiser.dim, width, blocks, residual, spec.channels)

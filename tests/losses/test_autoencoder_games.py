@@ -56,8 +56,8 @@ def posterior(model, x):
 
 
 def error(model, picture, x):
-    """Return half the squared distance at the discriminator's first layer, the only strided one for 8 pixels."""
-    return (model.discriminator[0](picture) - model.discriminator[0](x)).square().sum((1, 2, 3)).mean() / 2
+    """Return half the squared distance after the discriminator's first layer, the only strided one for 8 pixels."""
+    return (model.discriminator[:2](picture) - model.discriminator[:2](x)).square().sum((1, 2, 3)).mean() / 2
 
 
 def fools(model, picture):
@@ -99,7 +99,8 @@ def test_the_terms_of_a_vqgan_reach_the_autoencoder_and_the_discriminator_alone(
         found = model.quantiser(model.encoder(x))
         picture = model.decoder(found.value)
         felt, wanted = (model.judge(each)[1] for each in (picture, x))
-        rec = scaled((picture - x).abs().mean() + distance(felt, wanted))
+        off = picture - x
+        rec = scaled(off.abs().mean() + 0.7 * off.square().mean() + 0.2 * distance(felt, wanted))
         gan = scaled((model.judge(picture)[0] - 1).square().mean() / 2)
         last = model.decoder[-1].weight
         norms = [torch.autograd.grad(each, last, retain_graph=True)[0].norm() for each in (rec, gan)]
@@ -107,7 +108,7 @@ def test_the_terms_of_a_vqgan_reach_the_autoencoder_and_the_discriminator_alone(
         penalties = model.quantiser.penalties(model.encoder(x), found)
         return rec + 0.3 * weights[0] * gan + sum(penalties.values())
 
-    run, again = (made("vqgan", "loss.gan=0.3", *VECTORS) for _ in range(2))
+    run, again = (made("vqgan", "loss.gan=0.3", "loss.squared=0.7", "loss.features=0.2", *VECTORS) for _ in range(2))
     model, weights, x = again.model, [], torch.empty(8, 1, 8, 8)
     expected = by_hand(again, autoencoder, ("encoder", "decoder", "quantiser"))
     found = gradients(run, "autoencoder")
@@ -119,7 +120,7 @@ def test_the_terms_of_a_vqgan_reach_the_autoencoder_and_the_discriminator_alone(
 def test_before_the_discriminator_joins_there_are_only_distances():
     run = made("vqgan", "model.joins=0.3", "images=80")
     model, batch = run.model, run.loader.next()
-    term, kept = run.steps[0].phase.terms[0].fn, {"l1", "features"}
+    term, kept = run.steps[0].phase.terms[0].fn, {"l1", "squared", "features"}
     assert not model.playing and {name for name, each in term(model, batch).items() if each.requires_grad} == kept
     picture = model.decode(model.code(batch.image))
     expected = (picture - batch.image).abs().sum((1, 2, 3)).mean()
@@ -128,6 +129,8 @@ def test_before_the_discriminator_joins_there_are_only_distances():
     assert model.playing and {"l1", "features", "fake"} <= term(model, batch).keys()
     run.enter(0.4, reset=False)
     assert model.learned and not model.playing
+    with pytest.raises(UsageError, match=r"model.joins=0.5: the discriminator would never join"):
+        made("vqgan", "model.joins=0.5")
 
 
 def test_the_adaptive_weight_is_the_ratio_of_two_norms():
