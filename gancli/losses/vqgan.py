@@ -3,7 +3,6 @@
 The autoencoder minimises L_rec + lambda L_GAN and what the quantiser adds (eqs. 2 to 6). L_rec sums the L1 distance of
 the pixels, their squared distance (eq. 4) and a distance of features; L_GAN is any adversarial loss of patches, and
 
-
     lambda = |grad L_rec| / (|grad L_GAN| + delta)    (eq. 7)
 
 with gradients in the weights of the decoder's last layer, so that neither term drowns the other. The discriminator
