@@ -64,6 +64,7 @@ SIZES = {
     "toy_gan_paper": ["model.width=8"],
     "vae": ["model.hidden=[16]", "model.latent_dim=3"],
     "vae_conv": ["model.width=4", "model.latent_dim=3"],
+    "vae_gan": ["model.width=4", "model.latent_dim=3", "model.hidden=8"],
     "wgan": ["model.width=4"],
     "wgan_gp": ["model.width=4"],
     "wgan_gp_resnet": ["model.width=4"],
@@ -74,6 +75,8 @@ CODES = ["model.width=4", "model.blocks=1", "model.residual=2"]
 CODES += ["model.prior.width=4", "model.prior.blocks=2", "model.prior.head=4"]
 SIZES |= {"vqvae": [*CODES, "model.quantiser.sizes=[3,4]"]}
 SIZES |= {"dvae": [*CODES, "model.codes=5"]}
+GAME = ["model.discriminator_width=4", "model.joins=0", "loss/adversarial=lsgan"]  # hinge: some gradients are exactly 0
+SIZES |= {"vqgan": [*CODES, *GAME, "model.quantiser.sizes=[3,4]"]}
 SIZES |= {"vqvae_paper": [*CODES, "model.quantiser.codes=5", "model.quantiser.dim=3"]}
 TINY = ["model.width=4", "model.discriminator_width=4"]
 # Of a run of a translation between shapes of two colours.

@@ -59,6 +59,8 @@ SMALLER = {  # a word of a command -> what it takes besides
     "model=vae_conv": ["model.width=4"],
     "model=dvae": ["model.width=8", "model.prior.width=8"],
     "model=vqvae": ["model.width=8", "model.prior.width=8"],
+    "model=vqgan": ["model.width=8", "model.prior.width=8", "model.discriminator_width=4"],
+    "model=vae_gan": ["model.width=4"],
     "seed=1,2,3": ["seed=1"],  # a sweep of two models is one, too
 }
 

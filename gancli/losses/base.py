@@ -19,6 +19,7 @@ class Term(NamedTuple):
     fn: Callable[[Any, Batch], dict[str, Tensor]]  # takes a model of the loss's family and a batch
     interval: int = 1  # computed every ``interval`` updates of its phase and scaled by it (lazy regularisation)
     second_order: bool = False  # differentiates through a gradient, so it runs in eager mode and float32
+    eager: bool = False  # takes a gradient for its value, so it is not compiled
 
 
 class Moment(NamedTuple):

@@ -62,6 +62,10 @@ class ELBO(Loss):
     def check(self, model: LatentVariable) -> None:
         if model.certain:
             raise UsageError(f"loss=elbo: {type(model).__name__} learns its codes, then their prior; omit loss=")
+        if not model.bounded:
+            raise UsageError(
+                f"loss=elbo: {type(model).__name__} has no likelihood of pixels, so no bound of it; omit loss="
+            )
         if self.free_bits and not model.groups:
             raise UsageError(f"loss.free_bits={self.free_bits}: {type(model).__name__} has no KL; set it to 0")
 
@@ -99,15 +103,20 @@ class ELBO(Loss):
 
     def measurements(self, model: LatentVariable, batch: Batch) -> dict[str, Callable[[], Tensor]]:
         """Return the KL, the KL of each group, and the number of active units of the images of the batch."""
-        if not model.groups:
-            return {}
-        posterior = cache(lambda: model.encode(batch.image, batch.label))
+        return of_latents(model, batch)
 
-        def group(i: int) -> Tensor:
-            return posterior().stats["groups"][:, i].mean()
 
-        return {
-            "kl": lambda: posterior().cost.mean(),
-            "active_units": lambda: active(posterior().stats["mean"]).sum(),
-            **{f"kl_{i:02d}": partial(group, i) for i in range(min(model.groups, SHOWN))},
-        }
+def of_latents(model: LatentVariable, batch: Batch) -> dict[str, Callable[[], Tensor]]:
+    """Return the KL of images' codes, that of each group of latents, and the number of active ones, to be measured."""
+    if not model.groups:
+        return {}
+    posterior = cache(lambda: model.encode(batch.image, batch.label))
+
+    def group(i: int) -> Tensor:
+        return posterior().stats["groups"][:, i].mean()
+
+    return {
+        "kl": lambda: posterior().cost.mean(),
+        "active_units": lambda: active(posterior().stats["mean"]).sum(),
+        **{f"kl_{i:02d}": partial(group, i) for i in range(min(model.groups, SHOWN))},
+    }

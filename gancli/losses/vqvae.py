@@ -38,9 +38,9 @@ class TwoStages(Loss):
             index = model.tokens(batch.image)
         return {"code_nats": model.cost(index, batch.label, model.prior_network).mean()}
 
-    def nats(self, model: DiscreteLatents, batch: Batch) -> Tensor:
-        """Return the negative bound, with the prior of the stage."""
-        return -model.bound(batch.image, batch.label)
+    def nats(self, model: DiscreteLatents, batch: Batch) -> Tensor | None:
+        """Return the negative bound, with the prior of the stage; None: the model has none."""
+        return -model.bound(batch.image, batch.label) if model.bounded else None
 
     def measurements(self, model: DiscreteLatents, batch: Batch) -> dict[str, Callable[[], Tensor]]:
         """Return how many codes the images use, and, once the prior learns, its nats and those of a uniform one."""

@@ -19,7 +19,7 @@ PICTURES = "pictures"  # what a model is asked for the second
 
 def check(metric: Metric, likelihood: HeldOut | None, what: str) -> None:
     """Refuse ``what``, whose likelihood is given, if it does not say what a metric needs. Raises UsageError."""
-    said = {"nats", *(likelihood.also if likelihood else ())}
+    said = likelihood.says if likelihood else {}
     lacking = [each.asked_of for each in metric.needs.get(MODEL, ()) if each.asks not in said]
     if RECONSTRUCTED in metric.needs and PICTURES not in said:
         lacking.append(Statistic.asked_of)

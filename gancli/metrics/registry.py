@@ -22,11 +22,12 @@ from gancli.metrics.parzen import Parzen
 from gancli.metrics.path_length import PathLength
 from gancli.metrics.precision_recall import PrecisionRecall
 from gancli.metrics.reconstruction import PSNR, RFID
+from gancli.metrics.sharpness import ReconstructionSharpness, Sharpness
 
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
     Memorisation(), Parzen(), Modes(), NLL(), ELBO(), IWAE(), ActiveUnits(), PathLength(),
-    Perplexity(), PSNR(), RFID(),
+    Perplexity(), PSNR(), RFID(), Sharpness(), ReconstructionSharpness(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 

@@ -167,7 +167,8 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     of = f"{real} of {facts['dataset']} {facts['split']}"
     if facts["images_generated"]:
         print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}{drawn(facts)}")
-    if any(MODEL in METRICS[name].needs for name in facts["metrics"] if name in METRICS):
+    asked = [each.asks for name in facts["metrics"] if name in METRICS for each in METRICS[name].needs.get(MODEL, ())]
+    if {"nats", "elbo", "iwae"} & {*asked}:
         kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""
         print(f"nats per image over all {of}, {facts['levels']}{kind}")
     if floor:

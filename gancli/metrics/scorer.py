@@ -110,7 +110,8 @@ class Scorer:
             return
         levels = self.reference.spec.levels
         for metric in self.metrics:
-            if {each.asks for each in metric.needs.get(MODEL, ())} == {"nats"} and likelihood is None:
+            unsaid = likelihood is None or likelihood.nats is None
+            if {each.asks for each in metric.needs.get(MODEL, ())} == {"nats"} and unsaid:
                 raise UsageError(
                     f"metrics: {metric.name} needs a model with a likelihood, but {what} has none "
                     "(parzen estimates one)"

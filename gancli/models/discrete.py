@@ -73,7 +73,7 @@ class DiscreteLatents(LatentVariable):
     def __init__(
         self,
         spec: ImageSpec,
-        likelihood: Callable[..., Likelihood],
+        likelihood: Callable[..., Likelihood] | None,
         prior: Callable[..., Explicit],
         codes: tuple[int, int, int],
         conditional: bool | None = None,
@@ -167,4 +167,5 @@ class DiscreteLatents(LatentVariable):
         name = type(self.current_prior).__name__
         found = super().held_out()
         count = lambda image, label: torch.stack([used(each, self.levels) for each in self.tokens(image)])  # noqa: E731
-        return found._replace(how=f"ELBO of the code of each image; prior: {name}", also={**found.also, "codes": count})
+        how = f"ELBO of the code of each image; prior: {name}" if self.bounded else ""
+        return found._replace(how=how, also={**found.also, "codes": count})

@@ -58,8 +58,7 @@ def encode(
     for start in range(0, len(pixels), batch_size):
         watch("pictures", start, len(pixels))
         part = slice(start, start + batch_size)
-        image = scaled(pixels[part].to(model.device))
-        image = image if model.likelihood.density else model.likelihood.snap(image)
+        image = model.known(scaled(pixels[part].to(model.device)))
         mean, log_var = model.infer(image, None if label is None else label[part])
         means.append(mean.cpu())
         stds.append((log_var / 2).exp().cpu())

@@ -1,4 +1,4 @@
-"""A model's negative log-likelihood of held-out images, and which kind of number it is."""
+"""What a model says of held-out images: their negative log-likelihood, of which kind that is, and more."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -6,21 +6,22 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Kind = Literal["exact", "density", "bound"]
+Kind = Literal["exact", "density", "bound", "none"]
 
 
 class HeldOut(NamedTuple):
     """The negative log-likelihood of images under a model.
 
-    There are three kinds, and numbers of different kinds must not be compared:
+    There are three kinds, and numbers of different kinds must not be compared; a model without any says other things:
 
     - ``exact``: from a probability of the pixels' levels;
     - ``density``: from a density on [0, 1]^D;
-    - ``bound``: an upper bound, in expectation, on the first, or on the second if ``spread``.
+    - ``bound``: an upper bound, in expectation, on the first, or on the second if ``spread``;
+    - ``none``: the model has no likelihood of pixels, and reconstructs them all the same.
 
     Args:
-        nats: maps images (N, C, H, W) in [-1, 1] and labels (N,) or None to nats (N,).
-        kind: one of the three.
+        nats: maps images (N, C, H, W) in [-1, 1] and labels (N,) or None to nats (N,); None: of the kind ``none``.
+        kind: one of these.
         levels: number of values of a channel that the model knows; images with another number of levels are refused.
         spread: number of levels whose intervals of [0, 1] ``nats`` fills with uniform noise, so that the density bounds
             the probability of the levels (Theis et al. 2016, arXiv 1511.01844, section 3.1); 0: the pixels stay as they
@@ -33,7 +34,7 @@ class HeldOut(NamedTuple):
         k: codes per image of ``iwae``.
     """
 
-    nats: Callable[[Tensor, Tensor | None], Tensor]
+    nats: Callable[[Tensor, Tensor | None], Tensor] | None
     kind: Kind
     levels: int
     spread: int = 0
@@ -43,4 +44,9 @@ class HeldOut(NamedTuple):
 
     def ask(self, name: str, image: Tensor, label: Tensor | None) -> Tensor:
         """Return ``nats``, or something of ``also``, of images (N, C, H, W) with labels (N,) or None."""
-        return (self.nats if name == "nats" else self.also[name])(image, label)
+        return self.says[name](image, label)
+
+    @property
+    def says(self) -> Mapping[str, Callable[[Tensor, Tensor | None], Tensor]]:
+        """Everything that ask() answers, by name."""
+        return self.also if self.nats is None else {"nats": self.nats, **self.also}

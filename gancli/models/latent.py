@@ -18,7 +18,7 @@ from gancli.models.base import Model
 from gancli.models.held_out import HeldOut
 from gancli.nn import gaussian
 from gancli.nn.labels import one_hot
-from gancli.nn.likelihoods import Likelihood, wide
+from gancli.nn.likelihoods import Categorical, Likelihood, wide
 from gancli.ranges import Positive, Units
 
 ROWS = 4096  # codes that are decoded at a time
@@ -47,11 +47,13 @@ class LatentVariable(Model):
     """A model of images by codes that are not observed.
 
     sample() returns means of p(x|z), not samples of it, unless ``draw=sample`` is asked for: of independent pixels,
-    samples are means with noise.
+    samples are means with noise. A model whose decoder draws pictures that a discriminator judges has no p(x|z) of the
+    pixels: it is ``bounded=False``, without a ``likelihood``, and what it decodes are the pictures themselves.
 
     Args:
         spec: shape and levels of the images.
-        likelihood: called with ``levels=`` to build the likelihood p(x|z), whose pixels are independent given z.
+        likelihood: called with ``levels=`` to build the likelihood p(x|z), whose pixels are independent given z; None:
+            there is none.
         conditional: encoder, decoder and prior may depend on the class; for labelled data.
 
     Raises:
@@ -62,14 +64,23 @@ class LatentVariable(Model):
     sampled: ClassVar[tuple[str, ...]] = ("encoder", "decoder")  # an averaged decoder goes with an averaged encoder
     views: ClassVar[tuple[str, ...]] = ("grid", "reconstruction")
     certain: ClassVar[bool] = False  # whether an image has one code, so that more codes make no better bound
+    bounded: ClassVar[bool] = True  # whether p(x|z) is a likelihood of the pixels, so that log p(x) has bounds
     groups: int = 0  # of latents in Posterior.stats["groups"]; 0: there are none
     encoder: nn.Module
     decoder: nn.Module
+    likelihood: Likelihood
 
-    def __init__(self, spec: ImageSpec, likelihood: Callable[..., Likelihood], conditional: bool = False) -> None:
+    def __init__(
+        self, spec: ImageSpec, likelihood: Callable[..., Likelihood] | None, conditional: bool = False
+    ) -> None:
         self.conditional = conditional
         super().__init__(spec)
-        self.likelihood = likelihood(levels=spec.levels)
+        self.draw, self.k = "mean", 50
+        if likelihood is not None:
+            self.likelihood = likelihood(levels=spec.levels)
+            self._check_levels(spec)
+
+    def _check_levels(self, spec: ImageSpec) -> None:
         name = type(self.likelihood).__name__
         if spec.dequantised and not self.likelihood.density:
             raise UsageError(
@@ -81,7 +92,6 @@ class LatentVariable(Model):
                 f"likelihood {name} is a density, which grows without bound at the levels of this data: add "
                 "data.dequantise=uniform data.binarise=null, or choose likelihood@model.likelihood=logistic_mixture"
             )
-        self.draw, self.k = "mean", 50
 
     def set_sampling(self, draw: Literal["mean", "sample"] = "mean", k: Positive = 50) -> None:
         """Set the options of sample() and of the bounds.
@@ -111,8 +121,15 @@ class LatentVariable(Model):
         """Return the most likely code of each image, (N, ...), without noise: that of its reconstruction."""
 
     def picture(self, z: Any, label: Tensor | None = None) -> Tensor:
-        """Return the means of p(x|z), (N, C, H, W) in [-1, 1]."""
-        return self.likelihood.mean(self.decode(z, label), self.spec.channels)
+        """Return the means of p(x|z), or the pictures that are decoded without one: (N, C, H, W) in [-1, 1]."""
+        decoded = self.decode(z, label)
+        return self.likelihood.mean(decoded, self.spec.channels) if self.bounded else decoded
+
+    def known(self, image: Tensor) -> Tensor:
+        """Return given images as the model knows them: rounded to its levels, unless it is one of densities."""
+        if self.bounded and self.likelihood.density:
+            return image
+        return Categorical(self.spec.levels).snap(image)
 
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
@@ -166,8 +183,8 @@ class LatentVariable(Model):
         return torch.stack([off.abs().mean(1), -10 * mse.log10()], 1)
 
     def held_out(self) -> HeldOut:
-        """Return the bounds; every one has random numbers of its own, from a fixed seed, and dequantised data the same
-        noise as for other models.
+        """Return the bounds, if there are any, and the reconstructions; every one has random numbers of its own, from a
+        fixed seed, and dequantised data the same noise as for other models.
         """
         levels, k = self.spec.levels, self.k
 
@@ -181,14 +198,19 @@ class LatentVariable(Model):
             return answer
 
         pictures = seeded(lambda image, label, codes: self.picture(self.code(image, label), label))
-        also = {"elbo": seeded(self.parts), "pictures": pictures, "errors": seeded(self._errors)}
-        if not self.certain:
+        also = {"pictures": pictures, "errors": seeded(self._errors)}
+        if self.bounded:
+            also["elbo"] = seeded(self.parts)
+        if self.bounded and not self.certain:
             also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes))
         if self.groups:
             also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
+        spread = levels if self.spec.dequantised else 0
+        if not self.bounded:
+            return HeldOut(None, "none", levels, spread, also=also)
         nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
         how = f"ELBO of one code per image; iwae: k={k}"
-        return HeldOut(nats, "bound", levels, levels if self.spec.dequantised else 0, how, also, k)
+        return HeldOut(nats, "bound", levels, spread, how, also, k)
 
 
 class GaussianLatents(LatentVariable):
@@ -205,7 +227,11 @@ class GaussianLatents(LatentVariable):
     """
 
     def __init__(
-        self, spec: ImageSpec, likelihood: Callable[..., Likelihood], latent_dim: Units, conditional: bool = False
+        self,
+        spec: ImageSpec,
+        likelihood: Callable[..., Likelihood] | None,
+        latent_dim: Units,
+        conditional: bool = False,
     ) -> None:
         super().__init__(spec, likelihood, conditional)
         self.latent_dim = self.groups = latent_dim

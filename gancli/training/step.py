@@ -78,8 +78,9 @@ class Step:
             self.optimizer.state.clear()
 
     def _compiled_terms(self) -> list[Term]:
-        compiled = self.runtime.compile
-        return [_compiled(term) if compiled and not term.second_order else term for term in self.phase.terms]
+        if not self.runtime.compile:
+            return list(self.phase.terms)
+        return [term if term.second_order or term.eager else _compiled(term) for term in self.phase.terms]
 
     def prepare(self, share: float = 0.0, rates: Rates | None = None) -> None:
         """Prepare the next update: set_rates(), then begin()."""

@@ -106,8 +106,7 @@ def _pictures(model: LatentVariable, source: str) -> tuple[list[str], Iterator[T
 
     def pictures() -> Iterator[Tensor]:
         for each in entries:
-            pixels = scaled(torch.from_numpy(_read(model, each, source)[None]).to(model.device))
-            yield pixels if model.likelihood.density else model.likelihood.snap(pixels)
+            yield model.known(scaled(torch.from_numpy(_read(model, each, source)[None]).to(model.device)))
 
     return file_names(entries), pictures()
 

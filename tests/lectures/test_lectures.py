@@ -33,6 +33,11 @@ SMALL = {
     "reparametrisation": ["lecture.dimensions=10", "lecture.samples=50", "lecture.steps=5"],
     "spectral_norm": ["images=64", "batch_size=32", "model.width=4", "lecture.looks=2"],
     "truncation": ["images=32", "batch_size=16", "model.width=4", "lecture.n=40", "features.epochs=1"],
+    "vae_vs_gan": [
+        "data=fake", "data.n=60", "data.n_test=60", "data.size=8", "data.channels=1", "data.binarise=dynamic",
+        "images=32", "batch_size=16", "model.width=2", "model.hidden=4", "lecture.seeds=2", "lecture.looks=2",
+        "lecture.n=20", "features=classifier", "features.epochs=1",
+    ],
     "vanishing_gradient": [
         "lecture.freezes=[32,64]", "lecture.updates=2", "lecture.latents=8", "model.width=4", "batch_size=32",
     ],

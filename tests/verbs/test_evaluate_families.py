@@ -36,7 +36,7 @@ FAMILIES = {
     "domains": ("stargan", ["data.num_classes=2", "data.n_test=60", *LABELLED]),
 }
 EXPLICIT = {"autoregressive": "nll", "density": "nll_density", "latent": "nll_bound"}  # and what their nll is called
-OF_LATENTS = ("elbo", "iwae", "active_units", "psnr", "rfid")
+OF_LATENTS = ("elbo", "iwae", "active_units", "psnr", "rfid", "rsharpness")
 CLASSES = "needs the class of each image"
 # (family, metric) -> what gancli says to it; every other pair is scored.
 REFUSED = {
@@ -54,6 +54,8 @@ REFUSED = {
     ("points", "fid_per_class"): "fid_per_class",
     ("points", "parzen"): "parzen needs 8-bit pixels",
     ("points", "classes"): "classes",
+    ("points", "sharpness"): "sharpness needs images",
+    ("points", "rsharpness"): "rsharpness needs images",
 }
 
 
@@ -137,7 +139,10 @@ def test_every_metric_of_what_someone_else_made(what, metric, tmp_path, monkeypa
     if what == "points":
         np.savez(tmp_path / "given.npz", points=np.random.RandomState(0).randn(40, 2).astype(np.float32))
         of_models = ("nll", "path_length", "perplexity", *OF_LATENTS)
-        data, refused = ["data=grid25", "features=modes"], ("fid_per_class", "parzen", "classes", *of_models)
+        data, refused = (
+            ["data=grid25", "features=modes"],
+            ("fid_per_class", "parzen", "classes", "sharpness", *of_models),
+        )
     else:
         images = np.random.RandomState(0).randint(0, 255, (40, 8, 8, 1), np.uint8)
         np.savez(tmp_path / "given.npz", images=images, labels=np.arange(40) % 10)

@@ -122,7 +122,7 @@ def _stem(subject: Subject, origin: Origin) -> str:
 
 def likelihood(held_out: HeldOut | None) -> dict[str, Any]:
     """Return the protocol's facts on a likelihood that is not the exact probability of the pixels' levels."""
-    if held_out is None or held_out.kind == "exact":
+    if held_out is None or held_out.kind in ("exact", "none"):
         return {}
     return {"likelihood": {"kind": held_out.kind, "how": held_out.how}}
 
