@@ -33,7 +33,8 @@ from gancli.models.sampling import draw
 from gancli.nn.init import dcgan_
 from gancli.nn.likelihoods import Likelihood
 from gancli.ranges import Positive, Units
-from gancli.training.run import Run, run_turn
+from gancli.training.run import Run
+from gancli.training.turn import run_turn
 from gancli.views import figures
 from gancli.views.grids import make_grid
 
