@@ -29,7 +29,7 @@ def encodable(model: Model) -> GaussianLatents:
     if not isinstance(model, GaussianLatents):
         raise UsageError(
             f"{type(model).__name__} has no encoder with one normal vector of latents; use a variational autoencoder "
-            "that has, such as vae"
+            "that has one, such as vae"
         )
     return model
 
