@@ -168,7 +168,7 @@ class LoadedModel:
             batch_size: pictures at a time, 1 or more.
 
         Raises:
-            UsageError: the model has no encoder with normal latents; or see project().
+            UsageError: the model has no encoder with one normal vector of latents; or see project().
         """
         from gancli.models import encoding
 

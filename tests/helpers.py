@@ -59,6 +59,7 @@ SIZES = {
     "row_lstm": ["model.width=4", "model.layers=1", "model.head=8"],
     "row_lstm_paper": ["model.width=4", "model.layers=1", "model.head=8", "data.bits=3"],
     "sngan": ["model.width=4"],
+    "hvae": ["model.width=4", "model.inner=2", "model.latent_dim=1", "model.coarse=1", "model.fine=1"],
     "iwae": ["model.hidden=[16]", "model.latent_dim=3"],
     "toy_gan": ["model.width=8"],
     "toy_gan_paper": ["model.width=8"],

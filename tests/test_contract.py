@@ -69,7 +69,7 @@ def test_bounds_grow_with_the_codes_and_samples_are_decoded_from_the_prior(model
     posterior = net.encode(batch.image, label, 2)
     assert posterior.cost.shape == (n,) and len(posterior.z) == 2 * n
     assert not net.groups or torch.allclose(posterior.stats["groups"].sum(1), posterior.cost)
-    torch.nn.init.normal_(net.decoder[0].weight, std=3)  # a fresh decoder hardly looks at its code
+    torch.nn.init.normal_(next(net.decoder.parameters()), std=3)  # a fresh decoder hardly looks at its code
     codes = 1 if net.certain else 200
     elbo = torch.stack([net.bound(batch.image, label) for _ in range(codes)]).mean()
     few, many = (torch.stack([net.bound(batch.image, label, k) for _ in range(codes)]).mean() for k in (8, 64))

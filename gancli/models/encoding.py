@@ -28,7 +28,8 @@ def encodable(model: Model) -> GaussianLatents:
     """Return a model that has posteriors of images. Raises UsageError."""
     if not isinstance(model, GaussianLatents):
         raise UsageError(
-            f"{type(model).__name__} has no encoder with normal latents; use a variational autoencoder, such as vae"
+            f"{type(model).__name__} has no encoder with one normal vector of latents; use a variational autoencoder "
+            "that has one, such as vae"
         )
     return model
 

@@ -37,7 +37,7 @@ class Interpolation(View):
         ValueError: there are fewer than two steps.
     """
 
-    needs = "a model with latents"
+    needs = "a model with one vector of latents"
 
     def __init__(
         self,

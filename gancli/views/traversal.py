@@ -31,7 +31,7 @@ class Traversal(View):
         label: number or name of the image's class, for a conditional model; None: the class in the data.
     """
 
-    needs = "a model with normal latents"
+    needs = "a model with one normal vector of latents"
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
     right = save(tmp_path / "right", "a/p.png")
     plain, classes = f"ckpt={trained / 'plain'}", f"ckpt={trained / 'classes'}"
     refused = {
-        (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with normal latents; use a variational autoencoder",
+        (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with one normal vector of latents; use",
         (plain, f"images={wrong}"): "p.png is 1x9x9, but the model's images are 1x8x8: save it in that size",
         (plain, f"images={empty}"): "no pictures in it",
         (plain, f"images={tmp_path / 'no'}"): "no such folder",
