@@ -157,7 +157,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                     _save(run, run_dir, tracker)
                 if not signum and (busy or saving or complete):
                     settled = _settle(run, run_dir, tracker, progress, history)
-                    signum = signals.ask(0 if settled else stop.signum, run.turn)
+                    signum = signals.agree(0 if settled else stop.signum)
                     if saving or complete or signum:  # after the evaluation, to include the best score
                         _save(run, run_dir, tracker)
             if complete or signum:

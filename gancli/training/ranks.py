@@ -135,19 +135,20 @@ class Signals:
             signum: that has reached this process, or 0.
             turn: number of turns done.
         """
-        if _group.world > 1 and turn < self.due:
-            return 0
-        return self.ask(signum, turn)
-
-    def ask(self, signum: int, turn: int) -> int:
-        """Return the signal at which all stop, or 0; called by all processes in the same turn."""
         if _group.world == 1:
             return signum
+        if turn < self.due:
+            return 0
         now = time.monotonic()
         turns, spent = turn - self.turn, now - self.mark
         signum, wait = highest(signum, max(1, int(turns * SECONDS / max(spent, 1e-9))) if turns else 1)
         self.due, self.turn, self.mark = turn + wait, turn, now
         return signum
+
+    @staticmethod
+    def agree(signum: int) -> int:
+        """Return the signal that has reached any process, or 0; called by all of them in the same turn."""
+        return signum if _group.world == 1 else highest(signum, 1)[0]
 
 
 class Meter:
