@@ -115,7 +115,7 @@ def check(values: Mapping[str, Any]) -> None:
     batch, accumulate = values["batch_size"], values["accumulate"]
     if accumulate != "auto" and batch % accumulate:
         raise UsageError(f"accumulate={accumulate} must divide batch_size={batch}; change one of them")
-    ranks = processes(values["runtime"])
+    ranks, accumulate = processes(values["runtime"]), 1 if accumulate == "auto" else accumulate
     if batch % (ranks * accumulate):
         parts = f"{ranks} processes" + (f" with accumulate={accumulate} parts each" if accumulate > 1 else "")
         raise UsageError(

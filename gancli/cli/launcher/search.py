@@ -99,6 +99,7 @@ class Trials:
             self.ill += 1
             return "failed", ""
         value = float(own["metrics"][f"eval/{name}"])
+        self.study.note(number, evaluations(folder, name))  # it may have ended before anybody looked
         self.study.done(number, value)
         self.well += 1
         best = self.study.best()

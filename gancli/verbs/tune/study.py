@@ -137,17 +137,22 @@ class Study:
             values: of the objective, by the images seen. Their steps, 1, 2, ..., are those of the same number of
                 images in every trial, though some pass over a step in a turn of several updates.
         """
-        trial, known = self._open.get(number), self.frozen(number).intermediate_values
-        steps = {self.step(images): value for images, value in values.items()}
-        new = {step: value for step, value in steps.items() if step > max(known, default=0)}
-        if trial is None or not new:
-            return False
-        for step, value in new.items():
-            trial.report(value, step)
-        if max(new) >= self.settings.evaluations or not trial.should_prune():
+        new = self.note(number, values)
+        if not new or max(new) >= self.settings.evaluations or not self._open[number].should_prune():
             return False
         self._end(number, TrialState.PRUNED)
         return True
+
+    def note(self, number: int, values: Mapping[int, float]) -> dict[int, float]:
+        """Note the evaluations of a trial that are new, whatever they say of it, and return them by their steps."""
+        trial, known = self._open.get(number), self.frozen(number).intermediate_values
+        steps = {self.step(images): value for images, value in values.items()}
+        new = {step: value for step, value in steps.items() if step > max(known, default=0)}
+        if trial is None:
+            return {}
+        for step, value in new.items():
+            trial.report(value, step)
+        return new
 
     def step(self, images: int) -> int:
         """Return the number of the evaluation after so many images, of those that are planned."""
