@@ -81,12 +81,23 @@ def test_quality_per_minute_is_what_was_measured() -> None:
     assert [line.split(" | ")[1:] for line in lines] == told
 
 
-def test_the_classes_are_what_was_measured() -> None:
+@pytest.mark.parametrize("name, after", [("200k", " after 200k images"), ("wide-400k", ", precision")])
+def test_the_classes_are_what_was_measured(name, after) -> None:
     told = " ".join(PAGE.split())
-    found = [card(f"mnist-classes-200k-{seed}")["values"] for seed in range(3)]
+    found = [card(f"mnist-classes-{name}-{seed}")["values"] for seed in range(3)]
     fids, right = [each["fid"] for each in found], [100 * each["accuracy"] for each in found]
-    assert f"FID {fmean(fids):.2f} ± {stdev(fids):.2f} after 200k images" in told
+    assert f"FID {fmean(fids):.2f} ± {stdev(fids):.2f}{after}" in told
     assert f"and {fmean(right):.1f} ± {stdev(right):.1f} % of the digits" in told
+
+
+def test_the_ratios_of_speed_are_what_was_measured() -> None:
+    (file,) = (ROOT / "tests" / "benchmarks" / "results").glob("recipes-*.json")
+    recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]
+    lines = [line.split("|")[1:-1] for line in section("Speed").splitlines() if line.startswith("| `")][1:]
+    found = {name.strip(" `"): [cell.strip() for cell in cells] for name, *cells in lines}
+    ways = ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")
+    shown = lambda ratios: [f"{ratios[way]:.2f}" if way in ratios else "" for way in ways]  # noqa: E731
+    assert found == {name: [str(each["batch_size"]), *shown(each["ratios"])] for name, each in recipes.items()}
 
 
 def test_the_modes_are_what_was_measured() -> None:
