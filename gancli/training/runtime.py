@@ -36,7 +36,7 @@ class Runtime:
         """Set up the process from the ``runtime`` group.
 
         Raises:
-            UsageError: CUDA is requested but absent, or torchrun started what runs in one process.
+            UsageError: CUDA or GPUs are requested but absent, or torchrun started what runs in one process.
         """
         group = ranks.group()
         if place.started(os.environ).world > 1 and group.world == 1:
@@ -51,6 +51,11 @@ class Runtime:
         torch.use_deterministic_algorithms(cfg.deterministic)
         torch.backends.cudnn.benchmark = not cfg.deterministic
         device = _device(cfg.device, group)
+        if cfg.gpus and device.type != "cuda":
+            raise UsageError(
+                f"runtime.gpus={cfg.gpus}, but this torch sees no CUDA device; use runtime.gpus=null "
+                f"runtime.processes={cfg.gpus}, which share the cores of the CPU"
+            )
         torch.backends.cudnn.allow_tf32 = cfg.tf32 != "none"
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
         precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision

@@ -22,6 +22,7 @@ def settings(**changes):
         "compile": False,
         "deterministic": False,
         "threads": None,
+        "gpus": None,
         "tf32": "convolutions",
         "unpack_gib": 2.0,
         "graphs": False,
@@ -35,6 +36,8 @@ def test_cuda_asked_for_and_absent():
     with pytest.raises(UsageError, match="runtime=cpu"):
         Runtime.from_config(settings(device="cuda"))
     assert Runtime.from_config(settings(device="auto")).device.type == "cpu"
+    with pytest.raises(UsageError, match="runtime.gpus=2, but this torch sees no CUDA device; .*processes=2"):
+        Runtime.from_config(settings(device="auto", gpus=2))
 
 
 @pytest.mark.parametrize(
