@@ -136,6 +136,14 @@ def test_the_bounds_of_the_autoencoder_are_what_was_measured() -> None:
         assert each["protocol"]["likelihood"]["kind"] == "bound" and each["protocol"]["split"] == "test"
 
 
+def test_the_bounds_of_three_seeds_are_what_was_measured() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    for name in ("vae-600k-seed", "vae_conv-1500k-"):
+        bounds = [card(f"mnist-{name}{seed}")["values"]["elbo"] for seed in range(3)]
+        assert f" {fmean(bounds):.2f} ± {stdev(bounds):.2f}" in told
+    assert f"is bounded by {card('mnist-vae_conv-1500k-0-iwae')['values']['iwae']:.2f}." in told
+
+
 def test_the_codes_are_what_was_measured() -> None:
     told = " ".join(section("Discrete codes").split())
     bound, drawn = card("mnist-vqvae-400k"), card("mnist-vqvae-400k-classifier")
