@@ -18,22 +18,21 @@ patches shrink with the image; ``losses/vqgan.py`` says what its features replac
 from collections.abc import Callable, Hashable
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor, nn
 
-from gancli.data.spec import ImageSpec, scaled
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.discrete import Begun, DiscreteLatents
+from gancli.models.discrete import Begun
 from gancli.models.explicit import Explicit
 from gancli.models.pix2pix import norm
-from gancli.models.vqvae import FIT_IMAGES, check_sides, decoder, encoder
+from gancli.models.vqvae import Quantised, check_sides, decoder, encoder
 from gancli.nn.init import dcgan_
 from gancli.nn.patchgan import layers_for, patchgan
 from gancli.nn.quantisers import Quantiser
 from gancli.ranges import Above, Extra, Units
 
 
-class VQGAN(DiscreteLatents):
+class VQGAN(Quantised):
     """An autoencoder with a code per 4x4 pixels, and a discriminator of patches.
 
     Args:
@@ -109,21 +108,8 @@ class VQGAN(DiscreteLatents):
         """
         super().set_sampling("mean", temperature, sampler)
 
-    @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour, and a codebook at vectors of the untrained encoder."""
-        mean = pixels.double().mean((0, 2, 3)) / 127.5 - 1
-        self.decoder[-1].bias.copy_(mean)  # type: ignore[index]  # a Sequential, see above
-        self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
-
-    def tokens(self, image: Tensor) -> Tensor:
-        return self.quantiser(self.encoder(image)).number
-
-    def embed(self, index: Tensor) -> Tensor:
-        return self.quantiser.lookup(index)
-
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.decoder(z)
+        self.begin(pixels, pixels.double().mean((0, 2, 3)) / 127.5 - 1)  # the mean colour
 
     def picture(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the pictures of codes, (N, C, H, W), cut to [-1, 1]; in training they are not."""

@@ -30,7 +30,31 @@ from gancli.ranges import Extra, Units
 FIT_IMAGES = 2048  # whose vectors the codebook starts at
 
 
-class VQVAE(DiscreteLatents):
+class Quantised(DiscreteLatents):
+    """Codes of a quantiser between the two convolutional networks, encoder() and decoder()."""
+
+    quantiser: Quantiser
+    encoder: nn.Module
+    decoder: nn.Module
+
+    @torch.no_grad()
+    def begin(self, pixels: Tensor, bias: Tensor | None) -> None:
+        """Start the decoder at a colour, if one is given, and a codebook at vectors of the untrained encoder."""
+        if bias is not None:
+            self.decoder[-1].bias.copy_(bias)  # type: ignore[index]  # a Sequential, see decoder()
+        self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
+
+    def tokens(self, image: Tensor) -> Tensor:
+        return self.quantiser(self.encoder(image)).number
+
+    def embed(self, index: Tensor) -> Tensor:
+        return self.quantiser.lookup(index)
+
+    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.decoder(z)
+
+
+class VQVAE(Quantised):
     """Convolutional networks with a code per 4x4 pixels.
 
     Args:
@@ -67,23 +91,8 @@ class VQVAE(DiscreteLatents):
         self.encoder = encoder(spec.channels, width, blocks, residual, quantiser.dim)
         self.decoder = decoder(quantiser.dim, width, blocks, residual, self.likelihood.channels(spec.channels))
 
-    @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour, and a codebook at vectors of the untrained encoder."""
-        start = self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1)
-        last = self.decoder[-1]  # type: ignore[index]  # a Sequential, see above
-        if start is not None:
-            last.bias.copy_(start)
-        self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
-
-    def tokens(self, image: Tensor) -> Tensor:
-        return self.quantiser(self.encoder(image)).number
-
-    def embed(self, index: Tensor) -> Tensor:
-        return self.quantiser.lookup(index)
-
-    def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.decoder(z)
+        self.begin(pixels, self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1))
 
 
 def check_sides(spec: ImageSpec, name: str) -> None:
