@@ -187,3 +187,11 @@ def test_no_bound_is_reported_of_a_model_without_a_likelihood_of_pixels():
         assert not {"nats", "elbo", "iwae"} & held_out.says.keys() and run.loss.nats(run.model, None) is None
         with pytest.raises(UsageError, match="no likelihood of pixels|learns its codes"):
             ELBO().check(run.model)
+
+
+def test_the_decoder_of_vqgan_starts_at_the_mean_colour():
+    model = build(compose("train", overrides("vqgan"))).model
+    pixels = torch.full((8, *model.spec.shape), 51, dtype=torch.uint8)
+    model.fit_data(pixels)
+    colour = torch.full((model.spec.channels,), 51 / 127.5 - 1)
+    torch.testing.assert_close(model.decoder[-1].bias, colour)
