@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from gancli.cli import main
 from gancli.data.loader import Loader
 from gancli.errors import Interrupted, TrainingDiverged
-from gancli.training import ranks
+from gancli.training import ranks, runtime
 from gancli.training.build import build
 from gancli.training.loop import train
 from gancli.training.place import Group
@@ -31,6 +31,7 @@ from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
 
 BATCH = 64
+runtime.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
 SGD = ["optimizer=sgd", "optimizer.lr=0.01"]
 SYNC = ["runtime.sync_bn=true"]
 CASES = {  # name -> model, settings, turns

@@ -35,6 +35,7 @@ class ACGAN(NormalPrior):
         ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
+    bf16_pays = True
     conditional = True
 
     def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, hidden: int | None = 0) -> None:

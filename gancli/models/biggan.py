@@ -69,6 +69,7 @@ class BigGAN(Projected):
             feature maps of the height ``attention``, or a width below 1, or 8 with attention.
     """
 
+    bf16_pays = True
     _trained: dict[str, Tensor] | None = None  # batch-norm statistics while standing ones are in their place
 
     def __init__(

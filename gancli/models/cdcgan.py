@@ -40,6 +40,7 @@ class CDCGAN(Adversarial):
         UsageError: the data has no classes, or the image's size has no 4- to 7-pixel seed.
     """
 
+    bf16_pays = True
     conditional = True
 
     def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, hidden: Units = 1024) -> None:

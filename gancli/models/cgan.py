@@ -42,6 +42,7 @@ class CGAN(Adversarial):
         ValueError: ``width`` leaves no units.
     """
 
+    bf16_pays = True
     conditional = True
     generator: "Generating"
 

@@ -39,6 +39,7 @@ class CycleGAN(Cyclic):
         ValueError: a number is out of range.
     """
 
+    bf16_pays = True
     nondeterministic = "the backward pass of ReflectionPad2d"
 
     def __init__(

@@ -92,6 +92,7 @@ class DCGAN(Adversarial):
         ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
+    bf16_pays = True
     channels_last_pays = True
 
     def __init__(

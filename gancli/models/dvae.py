@@ -41,6 +41,8 @@ class DVAE(DiscreteLatents):
         UsageError: a side of the images does not divide by 4, or what DiscreteLatents and LatentVariable refuse.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -41,6 +41,8 @@ class GatedPixelCNN(Autoregressive):
         UsageError: there are fewer channels than colours, a kernel is even, or the data has no classes.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

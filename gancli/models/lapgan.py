@@ -60,6 +60,7 @@ class LAPGAN(Adversarial):
             model is conditional and the data has no classes.
     """
 
+    bf16_pays = True
     views = ("grid", "pyramid")
     generator: nn.ModuleDict
     discriminator: nn.ModuleDict

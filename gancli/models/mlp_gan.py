@@ -36,6 +36,8 @@ class MLPGAN(Adversarial):
         drop_hidden: fraction of its hidden units that dropout zeroes.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -37,6 +37,8 @@ class PixelCNN(Autoregressive):
         UsageError: there are fewer channels than colours, or the kernel is even.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -49,6 +49,8 @@ class PixelCNNpp(Autoregressive):
         UsageError: the sides are not divisible, the likelihood does not order the colours, or the data has no classes.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

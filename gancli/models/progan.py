@@ -53,6 +53,8 @@ class ProGAN(GrowingGAN, NormalPrior):
         ValueError: ``width`` is below 1, or ``minibatch_std`` is negative.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

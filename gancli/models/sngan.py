@@ -39,6 +39,8 @@ class SNGAN(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
+    bf16_pays = True
+
     def __init__(self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 64, minibatch_std: int = 0) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)

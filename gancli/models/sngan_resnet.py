@@ -37,6 +37,8 @@ class SNGANResNet(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
+    bf16_pays = True
+
     def __init__(
         self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 256, discriminator_width: Units = 128
     ) -> None:

@@ -39,6 +39,8 @@ class StarGAN(MultiDomain):
         ValueError: a number is out of range.
     """
 
+    bf16_pays = True
+
     def __init__(
         self, spec: ImageSpec, width: Units = 64, blocks: Extra = 6, halvings: int = 2, discriminator_width: Units = 64
     ) -> None:

@@ -49,6 +49,8 @@ class StyleGAN(GrowingGAN, StyleBased):
         ValueError: ``width`` is below 1, or ``minibatch_std`` is negative.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

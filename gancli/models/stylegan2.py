@@ -56,6 +56,8 @@ class StyleGAN2(StyleBased):
         UsageError: the image's size has no 4- to 7-pixel seed, or the data has no classes and ``conditional`` is set.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

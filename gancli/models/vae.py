@@ -44,6 +44,8 @@ class VAE(GaussianLatents):
         UsageError: there is no hidden layer, or what LatentVariable refuses.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -34,6 +34,8 @@ class VAEConv(GaussianLatents):
         UsageError: a side of the images does not divide by 4, or what LatentVariable refuses.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -40,6 +40,7 @@ class VAEGAN(GaussianLatents):
         ValueError: ``hidden`` is negative.
     """
 
+    bf16_pays = True
     bounded = False
 
     def __init__(

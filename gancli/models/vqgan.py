@@ -53,6 +53,7 @@ class VQGAN(Quantised):
             DiscreteLatents and LatentVariable refuse.
     """
 
+    bf16_pays = True
     bounded = False
 
     def __init__(

@@ -35,6 +35,8 @@ class WGAN(NormalPrior):
         ValueError: ``width`` is below 1, or ``hidden`` is negative.
     """
 
+    bf16_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -43,6 +43,8 @@ class WGANGP(NormalPrior):
         ValueError: ``width`` is below 1, or ``smallest`` is not from 4 to 7.
     """
 
+    bf16_pays = True
+
     def __init__(
         self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 64, minibatch_std: int = 0, smallest: int = 7
     ) -> None:

@@ -37,7 +37,8 @@ FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisat
 def build(cfg: Any) -> Run:
     """Build every part of a run; all expected errors occur here, before the first file is written.
 
-    ``accumulate: auto`` becomes a number in ``cfg``.
+    In ``cfg``, ``accumulate: auto`` becomes a number, and ``runtime.precision: auto`` what suits device and model: a
+    run is resumed with both.
 
     Raises:
         UsageError: missing data, a loss for another family of models, incompatible sizes, or no CUDA.
@@ -80,6 +81,8 @@ def _built(cfg: Any) -> Run:
     if images.spec.points and not kind.points:
         raise UsageError(_no_points(images.name, cfg))
     model = config.instantiate(cfg.model, Model, trust=cfg.trust, spec=images.spec)
+    machine = machine.suited(model)
+    cfg.runtime.precision = machine.precision
     loss = config.instantiate(cfg.loss, Loss, trust=cfg.trust)
     if not isinstance(model, loss.family):
         raise UsageError(_wrong_family(model, loss, cfg))
@@ -123,6 +126,7 @@ def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scorin
         metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
         lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
         batch_size=cfg.batch_size, device=machine.device, n=cfg.eval.n,
+        precision=machine.dtype, autocast=machine.autocast,
     )  # fmt: skip
     return scoring_of(type(model))(model, settings, type(model).__name__)
 

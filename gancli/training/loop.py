@@ -87,7 +87,8 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
                 run.save(run_dir / checkpoint.FOLDER / checkpoint.name(run.images))  # now the newest
         note_machine(run, run_dir)
     where = f"{run.runtime.device}{f' x {run.runtime.world}' * (run.runtime.world > 1)}"
-    log.info("%s on %s, %s images -> %s", cfg.model._target_, where, f"{run.total:,}", run_dir)
+    how = run.runtime.precision + ", channels_last" * run.runtime.machine(run.model)["channels_last"]
+    log.info("%s on %s (%s), %s images -> %s", cfg.model._target_, where, how, f"{run.total:,}", run_dir)
     for line in (*run.notes, *run.source.notes(), *run.model.notes):
         log.info("%s", line)
     for line in run.warnings():

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ from gancli.nn.recorded import CudaGraph
 from gancli.nn.sync_norm import synchronise_
 from gancli.training import place, ranks
 
+AUTO = "auto"
+BF16 = frozenset({"amx_bf16", "avx512_bf16"})  # what Linux calls the instructions of a CPU for products in bfloat16
+
 
 @dataclass(frozen=True)
 class Runtime:
     """Device, precision and parallelism, shared by training, evaluation and sampling."""
 
     device: torch.device
-    precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32
+    precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32; auto: see suited()
     channels_last: bool | None = False  # None: where it is known to pay, see place()
     compile: bool = False  # torch.compile on every first-order term
     graphs: bool = False  # turns as CUDA graphs, see training.graphs, and steps of samplers of pixels
@@ -60,13 +63,33 @@ class Runtime:
             )
         torch.backends.cudnn.allow_tf32 = cfg.tf32 != "none"
         torch.backends.cuda.matmul.allow_tf32 = cfg.tf32 == "all"
-        precision = ("bf16" if has_bf16(device) else "fp32") if cfg.precision == "auto" else cfg.precision
         formats = {"auto": None, "gpu": device.type == "cuda"}
         formatted, several = formats.get(cfg.channels_last, cfg.channels_last), group.world > 1
         graphs = cfg.graphs and device.type == "cuda" and not several  # whose messages are not recorded
         meters = [ranks.Meter(device)] if several else []
         own = (group.rank, group.world, cfg.sync_bn and several, meters)
-        return cls(device, precision, formatted, cfg.compile, graphs, *own)
+        return cls(device, cfg.precision, formatted, cfg.compile, graphs, *own)
+
+    def suited(self, model: Any) -> "Runtime":
+        """Return this runtime with a precision for a model that is to be trained, if ``precision`` is auto.
+
+        It is bf16 on a device that computes in it, for models with a true ``bf16_pays`` and data without points, whose
+        coordinates need more digits than the seven bits of bfloat16 hold.
+        """
+        return self._resolved(model.bf16_pays and not model.spec.points)
+
+    def as_trained(self, settings: Any) -> "Runtime":
+        """Return this runtime with the precision of a training, if ``precision`` is auto and the device computes in it.
+
+        Args:
+            settings: the ``runtime`` group of the training's config. Up to 0.2 it may say auto, for any model.
+        """
+        return self._resolved(settings.precision != "fp32")
+
+    def _resolved(self, pays: bool) -> "Runtime":
+        if self.precision != AUTO:
+            return self
+        return replace(self, precision="bf16" if pays and has_bf16(self.device) else "fp32")
 
     @property
     def is_main(self) -> bool:
@@ -111,11 +134,14 @@ class Runtime:
     @property
     def dtype(self) -> str:
         """The type in which autocast() computes, as torch names it."""
-        return {"fp32": "float32", "bf16": "bfloat16"}[self.precision]
+        return "bfloat16" if self.precision == "bf16" else "float32"
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager:
-        """Return the context for first-order terms and for drawing: bf16 autocast, or a null context for fp32."""
-        if self.precision == "fp32" or not enabled:
+        """Return the context for first-order terms and for drawing: bf16 autocast, or a null context for fp32.
+
+        What is auto, for no model is known yet, is fp32 as well.
+        """
+        if self.precision != "bf16" or not enabled:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
@@ -244,7 +270,7 @@ def has_bf16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpuinfo("flags").split())
+    return not BF16.isdisjoint(_cpuinfo("flags").split())
 
 
 def _processor() -> str:

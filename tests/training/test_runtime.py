@@ -1,17 +1,25 @@
 """Device, precision, seeds: what is chosen, and what is refused."""
 
+import json
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import compose, overrides
 
+from gancli import config
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.losses.augmentation import ADA
+from gancli.models.base import Model
 from gancli.models.cyclegan import CycleGAN
 from gancli.training import runtime as runtime_module
+from gancli.training.build import build
 from gancli.training.runtime import Runtime
+
+BF16 = runtime_module.BF16  # the tests' own chip has none of them, see conftest.py
 
 
 def settings(**changes):
@@ -79,10 +87,43 @@ def test_channels_last():
     assert net.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_automatic_values_follow_the_chip_and_the_network(monkeypatch):
-    for flags, expected in (("fpu amx_bf16", "bf16"), ("avx512f avx512_bf16 sse", "bf16"), ("fpu avx512f", "fp32")):
-        monkeypatch.setattr(runtime_module, "_cpuinfo", lambda name, flags=flags: flags)
-        assert Runtime.from_config(settings(precision="auto")).precision == expected
+CHIPS = {"fpu amx_bf16": "bf16", "avx512f avx512_bf16 sse": "bf16", "fpu avx512f": "fp32"}
+
+
+def kind(pays=True, points=0):
+    return SimpleNamespace(bf16_pays=pays, spec=SimpleNamespace(points=points))
+
+
+@pytest.mark.parametrize("flags", CHIPS)
+def test_automatic_precision_follows_the_chip_and_the_kind_of_network(flags, monkeypatch):
+    monkeypatch.setattr(runtime_module, "BF16", BF16)
+    monkeypatch.setattr(runtime_module, "_cpuinfo", lambda name: flags)
+    runtime = Runtime.from_config(settings(precision="auto"))
+    assert runtime.suited(kind()).precision == CHIPS[flags] and runtime.suited(kind()).machine()["precision"] != "auto"
+    assert runtime.suited(kind(pays=False)).precision == runtime.suited(kind(points=2)).precision == "fp32"
+    assert runtime.dtype == "float32" and not isinstance(runtime.autocast(), torch.autocast)  # of no network yet
+    for before, now in (("fp32", "fp32"), ("bf16", CHIPS[flags]), ("auto", CHIPS[flags])):
+        assert runtime.as_trained(SimpleNamespace(precision=before)).precision == now
+    for told in ("fp32", "bf16"):
+        runtime = Runtime.from_config(settings(precision=told))
+        assert {runtime.suited(kind(each)).precision for each in (True, False)} == {told}
+        assert runtime.as_trained(SimpleNamespace(precision="bf16")).precision == told
+
+
+def test_no_kind_of_network_computes_slower_by_default():
+    """Every recipe whose networks compute in bfloat16 by default was measured, and is faster in it on this chip."""
+    measured = {}
+    for file in (Path(__file__).parents[1] / "benchmarks/results").glob("recipes-*.json"):
+        recipes = json.loads(file.read_text())["recipes"]
+        measured |= {name: found["ratios"]["bf16 / fp32"] for name, found in recipes.items()}
+    classes = {name: config.target_class(node, Model, trust=[]) for name, node in config.options("model").items()}
+    chosen = {name for name, each in classes.items() if each.bf16_pays}
+    assert len(chosen & {*measured}) > 20
+    assert [name for name in chosen & {*measured} if measured[name] < 1.02] == []
+    assert {classes[name] for name in chosen} == {classes[name] for name in chosen & {*measured}}
+
+
+def test_automatic_memory_format_follows_the_network():
     runtime = Runtime.from_config(settings(channels_last="auto"))
     nets = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(3, 4, 3)
     nets[1].channels_last_pays = True
@@ -145,3 +186,13 @@ def test_what_has_no_deterministic_kernel_is_refused_early(device, on, refused):
                 Runtime(torch.device(device)).check_deterministic(torch.nn.Linear(1, 1), torch.nn.Sequential(part))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("model, precision", [("dcgan", "bf16"), ("lmconv", "fp32")])
+def test_a_run_notes_the_precision_that_it_computes_in(model, precision, monkeypatch):
+    monkeypatch.setattr(runtime_module, "has_bf16", lambda device: True)
+    run = build(compose("train", overrides(model)))
+    assert (
+        run.runtime.precision == run.cfg.runtime.precision == run.runtime.machine(run.model)["precision"] == precision
+    )
+    assert f"precision: {precision}" in run.state()["config"]  # which resuming starts from

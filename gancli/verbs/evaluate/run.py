@@ -55,6 +55,7 @@ def evaluate(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     known = _known(cfg.reference) if cfg.reference else None
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
+    runtime = runtime.as_trained(saved.config.runtime) if saved else runtime
     origins = _checkpoints(cfg, saved, runtime) if saved else _pictures(cfg)
     ways = samplings.each(cfg.sampling, saved.config.model) if saved else [Sampling({})]
     first = next(origins)

@@ -32,6 +32,7 @@ def sample(cfg: Any) -> dict[str, float]:
     setup_logging()
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
+    runtime = runtime.as_trained(saved.config.runtime)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
     runtime.place(model)
     config.set_sampling(model, saved.config.model, cfg.sampling)
