@@ -48,7 +48,8 @@ class Runtime:
             torch.set_num_threads(cfg.threads)
         if cfg.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
-        torch.use_deterministic_algorithms(cfg.deterministic)
+        if cfg.deterministic != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(cfg.deterministic)  # imports torch's compiler, which takes a second
         torch.backends.cudnn.benchmark = not cfg.deterministic
         device = _device(cfg.device, group)
         if cfg.gpus and device.type != "cuda":
