@@ -53,18 +53,37 @@ def run(verb: str, argv: list[str]) -> int:
 
 def _one_of_several(verb: str, own: place.Group, flags: list[str], settings: list[str]) -> int:
     """Run a command line in one of the processes that torchrun started, all of which write into one folder."""
-    if flags or not VERBS[verb].parallel:
-        what = f"gancli {verb}{''.join(f' {flag}' for flag in flags)}"
-        raise UsageError(f"{what} runs in one process; start it without torchrun, or unset WORLD_SIZE")
-    from gancli.config import naming
     from gancli.training import ranks
 
-    ranks.join(own)
-    naming.Stamp.agreed = ranks.agreed(naming.stamp())
-    code = once(Job(verb, rank=own.rank), flags, settings)
+    try:
+        settings = _together(verb, flags, settings)
+        from gancli.config import naming
+
+        ranks.join(own)
+        naming.Stamp.agreed = ranks.agreed(naming.stamp())
+        code = once(Job(verb, rank=own.rank), flags, settings)
+    except UsageError:  # the command line is that of all processes, the first of which speaks of it
+        if own.rank == 0:
+            raise
+        return 2
     if not code:
         ranks.leave()
     return code
+
+
+def _together(verb: str, flags: list[str], settings: list[str]) -> list[str]:
+    """Return the settings of a command that torchrun has started. Raises UsageError for one that it cannot start."""
+    what = f"gancli {verb}{''.join(f' {flag}' for flag in flags)}"
+    if flags or not VERBS[verb].parallel:
+        raise UsageError(f"{what} runs in one process; start it without torchrun, or unset WORLD_SIZE")
+    if not VERBS[verb].several:
+        return settings
+    from gancli.cli import several
+
+    named = several.each(VERBS[verb], settings, multirun=False)
+    if len(named) > 1:
+        raise UsageError(f"{what} takes one checkpoint under torchrun; name one, or use runtime.gpus=2 instead")
+    return named[0][1] if named else settings
 
 
 def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -41,7 +41,8 @@ class Runtime:
         group = ranks.group()
         if place.started(os.environ).world > 1 and group.world == 1:
             raise UsageError(
-                "WORLD_SIZE is above 1, but only gancli train runs in several processes; start this without torchrun"
+                "WORLD_SIZE is above 1, but only gancli train, eval and sample run in several processes; start this "
+                "without torchrun"
             )
         untrusted.set_limit(cfg.unpack_gib)
         if cfg.threads:
