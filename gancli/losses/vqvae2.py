@@ -12,6 +12,7 @@ from torch import Tensor
 from gancli.data.spec import Batch
 from gancli.losses.base import Phase, Term
 from gancli.losses.vqvae import TwoStages, named
+from gancli.models.base import Model
 from gancli.models.vqvae2 import VQVAE2
 from gancli.nn.quantisers import perplexity, used
 
@@ -25,20 +26,29 @@ class VQVAE2Loss(TwoStages):
         learned = ("quantiser",) if any(True for _ in model.quantiser.parameters()) else ()
         first = Phase(
             "autoencoder", ("encoder", "decoder", *learned), (Term(self.autoencoder),),
-            after=lambda model: [each.update() for each in model.quantiser.values()],  # type: ignore
-            statistics=lambda model: [x for each in model.quantiser.values() for x in each.statistics()],  # type: ignore
+            after=self._update, statistics=self._statistics,
         )  # fmt: skip
         return self.stages(model, first)
 
+    @staticmethod
+    def _update(model: Model) -> None:
+        assert isinstance(model, VQVAE2)
+        for quantiser in model.quantisers().values():
+            quantiser.update()
+
+    @staticmethod
+    def _statistics(model: Model) -> list[Tensor]:
+        assert isinstance(model, VQVAE2)
+        return [each for quantiser in model.quantisers().values() for each in quantiser.statistics()]
+
     def autoencoder(self, model: VQVAE2, batch: Batch) -> dict[str, Tensor]:
-        coded = model.quantise(batch.image)
+        coded, quantisers = model.quantise(batch.image), model.quantisers()
         z = model.joined(*(found.value for _, found in coded.values()))
         terms = {"reconstruction": model.reconstruction(z, batch.image)[0].mean()}
         for name, (vectors, found) in coded.items():
-            quantiser = model.quantiser[name]
-            quantiser.observe(vectors, found)  # type: ignore[operator]
-            penalties = quantiser.penalties(vectors, found)  # type: ignore[operator]
-            terms |= {named(key, name): each for key, each in penalties.items()}
+            quantiser = quantisers[name]
+            quantiser.observe(vectors, found)
+            terms |= {named(key, name): each for key, each in quantiser.penalties(vectors, found).items()}
             counts = used(found.number, model.levels)
             terms |= {
                 named("perplexity", name): perplexity(counts),

@@ -8,7 +8,7 @@ The code of an image is certain, so that log p(x) >= log p(x|z) + log p(z) is a 
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -20,7 +20,7 @@ from gancli.models.explicit import Explicit
 from gancli.models.held_out import HeldOut
 from gancli.models.latent import LatentVariable, Posterior
 from gancli.nn.likelihoods import Categorical, Likelihood
-from gancli.nn.quantisers import used
+from gancli.nn.quantisers import Quantiser, used
 from gancli.ranges import Above
 
 Begun = Annotated[float, "> 0", "< 1"]
@@ -146,9 +146,14 @@ class DiscreteLatents(LatentVariable):
         """Return the maps of codes by name, (N, h, w) int64 each, in the order of the priors; a single one has none."""
         return {"": index}
 
+    def quantisers(self) -> Mapping[str, Quantiser]:
+        """Return the quantiser of every map, by its name; none if codes are not those of vectors."""
+        return {}
+
     def vectors(self) -> dict[str, Tensor]:
         """Return what the decoder takes for each code of every map, by its name: (K, D)."""
-        return {"": self.embed(torch.arange(self.levels, device=self.device).view(-1, 1, 1)).flatten(1)}
+        found = {name: each.vectors() for name, each in self.quantisers().items()}
+        return found or {"": self.embed(torch.arange(self.levels, device=self.device).view(-1, 1, 1)).flatten(1)}
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -92,7 +92,7 @@ class VQVAE2(DiscreteLatents):
         if start is not None:
             self.decoder[-1].bias.copy_(start)  # type: ignore[index]  # a Sequential, see decoder()
         features = self.encoder.features(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)]))
-        top, bottom = self._quantisers()
+        top, bottom = self.quantisers().values()
         z = self.encoder.top(features)
         top.fit(z)
         bottom.fit(self.encoder.bottom(features, top(z).value))
@@ -100,7 +100,7 @@ class VQVAE2(DiscreteLatents):
     def quantise(self, image: Tensor) -> dict[str, tuple[Tensor, Quantised]]:
         """Return vectors (N, D, h, w) of images and the codes that replace them, of the top and of the bottom."""
         features = self.encoder.features(image)
-        top, bottom = self._quantisers()
+        top, bottom = self.quantisers().values()
         z = self.encoder.top(features)
         above = top(z)
         below = self.encoder.bottom(features, above.value)
@@ -116,15 +116,11 @@ class VQVAE2(DiscreteLatents):
         return found["top"][1].number, found["bottom"][1].number
 
     def embed(self, index: tuple[Tensor, Tensor]) -> Tensor:
-        top, bottom = (each.lookup(codes) for each, codes in zip(self._quantisers(), index))
+        top, bottom = (each.lookup(codes) for each, codes in zip(self.quantisers().values(), index))
         return self.joined(top, bottom)
 
     def by_level(self, index: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         return {"top": index[0], "bottom": index[1]}
-
-    def vectors(self) -> dict[str, Tensor]:
-        codes = torch.arange(self.levels, device=self.device).view(-1, 1, 1)
-        return {name: each.lookup(codes).flatten(1) for name, each in zip(self.sizes, self._quantisers())}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -156,8 +152,8 @@ class VQVAE2(DiscreteLatents):
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return self.decoder(z)
 
-    def _quantisers(self) -> tuple[Quantiser, Quantiser]:
-        return self.quantiser["top"], self.quantiser["bottom"]  # type: ignore[return-value]
+    def quantisers(self) -> dict[str, Quantiser]:
+        return dict(self.quantiser.items())  # type: ignore[arg-type]  # they are the ones of __init__
 
 
 class Encoder(nn.Module):

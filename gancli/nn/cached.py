@@ -235,17 +235,11 @@ class Cached(Stepper):
         slot = self.copies[key] = len(self.values)
         values = self.values
         if source in self.constants and _is_map(self.constants[source]):
-            layout, (_, columns, *grid) = mine, self.constants[source].shape
-            assert tuple(grid) == self.nodes[i].grid, "a pixelwise operation reads maps of its own size"
-            whole = self.scratch[("map", slot)] = self.like.new_zeros(len(layout.pixels) * self.n, columns)
-            parts = whole.split([count * self.n for count in layout.counts])
-            values.append(whole[:1])
-
-            def place() -> None:
-                maps = self.constants[source].flatten(2).permute(2, 0, 1)  # (H * W, n, channels)
-                whole.copy_(maps[layout.pixels.to(maps.device)].flatten(0, 1))
-
-            self.fresh.append(place)
+            columns, pixels = self.constants[source].shape[1], mine.pixels.to(self.like.device)
+            placed = self.scratch[("map", slot)] = self.like.new_zeros(len(pixels), self.n, columns)
+            parts = placed.flatten(0, 1).split([count * self.n for count in mine.counts])
+            values.append(placed[0, :1])
+            self.fresh.append(lambda: placed.copy_(self.constants[source].flatten(2).permute(2, 0, 1)[pixels]))
 
             def run(step: int) -> None:
                 values[slot] = parts[step]
