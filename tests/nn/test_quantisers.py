@@ -45,7 +45,7 @@ def test_finite_scalars_are_those_of_a_twin_and_every_code_is_reached(sizes):
 
 @pytest.mark.parametrize("sizes", [[8, 6, 5], [3], [4], [7, 5, 5, 4], [3, 4]])
 def test_finite_scalars_are_exactly_those_of_the_reference_library(sizes):
-    """vector-quantize-pytorch, also with its shift by atanh(o / h): numbers, vectors and slopes, odd and even levels."""
+    """vector-quantize-pytorch, also with its shift by atanh(o / h): numbers, vectors and slopes."""
     library = pytest.importorskip("vector_quantize_pytorch")
     other, own = library.FSQ(sizes), FSQ(sizes)
     z = 2 * torch.randn(20, len(sizes), 9, 8, generator=torch.Generator().manual_seed(0))
