@@ -129,8 +129,12 @@ class FSQ(Quantiser):
         self.register_buffer("size", torch.tensor(sizes).view(-1, 1, 1), persistent=False)
         self.register_buffer("basis", torch.tensor(basis).view(-1, 1, 1), persistent=False)
 
+    def bounded(self, z: Tensor) -> Tensor:
+        """Return bound(z) of each dimension, before it is rounded, (N, D, h, w)."""
+        return torch.tanh(wide(z) + self.shift) * self.reach - self.offset
+
     def forward(self, z: Tensor) -> Quantised:
-        bounded = torch.tanh(wide(z) + self.shift) * self.reach - self.offset
+        bounded = self.bounded(z)
         rounded = bounded.detach().round()
         index = ((rounded + self.centre).long() * self.basis).sum(1)
         return Quantised(straight_through(rounded, bounded) / self.centre, index)
