@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gancli.errors import UsageError
 from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
+from gancli.nn.labels import Condition
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper
 
@@ -68,7 +69,7 @@ class PixelSampler:
         self.batches = 0  # that were drawn so far
         self.graphs: list[torch.cuda.CUDAGraph] = []
 
-    def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
+    def __call__(self, noise: Tensor, label: Condition | None, given: Given | None) -> Tensor:
         """Map uniform noise, (n, K, H, W), to images, (n, C, H, W)."""
         self.stepper.start(label)
         self.noise.copy_(self.stepper.rows(noise))
@@ -111,7 +112,7 @@ class PixelSampler:
         each = max(NODES * len(some) // max(counted.calls, 1), 1)
         return [range(start, min(start + each, steps)) for start in range(0, steps, each)]
 
-    def _captured(self, label: Tensor | None) -> list[torch.cuda.CUDAGraph]:
+    def _captured(self, label: Condition | None) -> list[torch.cuda.CUDAGraph]:
         """Capture all steps after a warm-up run, on the stream of the captures, in which the libraries initialise.
 
         The graphs share their memory, which is safe because they are always replayed in this order.
@@ -144,10 +145,10 @@ class Counted(TorchDispatchMode):
 
 
 def fixed_point(
-    network: Callable[[Tensor, Tensor | None], Tensor],
+    network: Callable[[Tensor, Condition | None], Tensor],
     likelihood: Likelihood,
     noise: Tensor,
-    label: Tensor | None,
+    label: Condition | None,
     given: Given | None,
     channels: int,
     temperature: float,
@@ -199,7 +200,7 @@ class Kept:
         return pixel_sampler
 
     def stepper(
-        self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool
+        self, network: nn.Module, order: Tensor, image: Tensor, label: Condition | None, *, together: bool
     ) -> Cached:
         """Return a stepper with a cached evaluation of the network, which is planned once for each order.
 
