@@ -8,9 +8,12 @@ import pytest
 from helpers import options
 
 from gancli.config import conf_dir, targets
+from gancli.errors import UsageError
+from gancli.lectures.dirac_gan import Dirac
 from gancli.losses.adversarial import Hinge
 from gancli.losses.containing import ContainsAdversarial
 from gancli.losses.lapgan import LAPGANLoss
+from gancli.losses.path_length import PathLength
 from gancli.losses.translation import PairLoss
 from gancli.losses.vae_gan import VAEGANLoss
 
@@ -38,3 +41,10 @@ def test_state_is_that_of_the_part_and_anything_else_is_no_part(kind):
     for other in (Hinge, partial(dict), partial(PairLoss, adversarial=partial(Hinge))):
         with pytest.raises(ValueError, match="choose one, such as loss/adversarial=hinge"):
             kind(adversarial=other)
+
+
+@pytest.mark.parametrize("kind", [LAPGANLoss, PairLoss, VAEGANLoss])
+def test_a_regularizer_of_another_model_is_refused_with_the_reason(kind):
+    loss = kind(adversarial=partial(Hinge), generator_penalties={"path_length": PathLength()})
+    with pytest.raises(UsageError, match="has no styles"):
+        loss.check(Dirac())
