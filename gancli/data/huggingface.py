@@ -120,7 +120,7 @@ class HuggingFaceImages(FileImages):
             found = self._opened(library)
         except UsageError:
             raise
-        except Exception as error:  # it raises whatever its parts raise
+        except (*untrusted.BROKEN, library.exceptions.DatasetsError) as error:
             raise UsageError(f"{self._typed()}: the datasets library cannot read it ({one_line(error)})") from None
         splits = found if isinstance(found, dict) else {"train": found}
         tables = {split: table for name, table in splits.items() if (split := split_of(str(name))) and len(table)}
