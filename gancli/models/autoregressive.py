@@ -128,6 +128,11 @@ class Autoregressive(Explicit):
         label = self.labels(n, generator) if label is None else label
         return self.from_noise(self.noise(n, generator), label)
 
+    def skip(self, n: int, *, label: Tensor | None = None, generator: Generator) -> None:
+        if label is None:
+            self.labels(n, generator)
+        self.noise(n, generator)
+
     def from_noise(
         self, noise: Tensor, label: Condition | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
