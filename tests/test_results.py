@@ -120,6 +120,21 @@ def test_the_ratios_of_speed_are_what_was_measured() -> None:
     assert found == {name: [str(each["batch_size"]), *shown(each["ratios"])] for name, each in recipes.items()}
 
 
+def test_the_knee_of_speed_is_what_was_measured() -> None:
+    with (RESULTS / "eval" / "speed-dcgan.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["axis"] == "batch"]
+    rates = {way: {int(r["batch"]): float(r["images_per_cpu_s"]) for r in rows if r["precision"] == way}
+             for way in ("fp32", "bf16")}  # fmt: skip
+    told = " ".join(section("Speed").split())
+    turns = {way: {n: 1000 * n / rate for n, rate in found.items()} for way, found in rates.items()}
+    for n, words in ((1, "takes {:.0f} ms in fp32 and {:.0f} ms in bf16"), (4, "four {:.0f} ms and {:.0f} ms")):
+        assert words.format(*(found[n] for found in turns.values())) in told
+    best = {way: 1000 / max(found.values()) for way, found in rates.items()}
+    assert "at best {:.1f} ms in fp32 and {:.1f} ms in bf16".format(*best.values()) in told
+    knees = [5 * round(turns[way][1] / best[way] / 5) for way in best]
+    assert "at about {} images in fp32 and {} in bf16".format(*knees) in told
+
+
 def test_the_modes_are_what_was_measured() -> None:
     rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 2

@@ -175,10 +175,11 @@ class Autoregressive(Explicit):
                 temperature=self.temperature,
                 given=given is not None,
                 like=image,
+                record=self.graphs,
             )
 
         key = (sampler, noise.shape, noise.dtype, noise.device, label is None, given is None, self.temperature)
-        return self._kept.pixel_sampler((*key, self.order().numpy().tobytes()), make)
+        return self._kept.pixel_sampler((*key, self.graphs, self.order().numpy().tobytes()), make)
 
     def complete(
         self, image: Tensor, mask: Tensor, *, label: Tensor | None = None, generator: Generator | None = None

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from gancli.data.spec import Batch, ImageSpec
 from gancli.errors import UsageError
 from gancli.models.held_out import HeldOut
+from gancli.nn.recorded import Graph
 from gancli.nn.truncated import truncated_normal
 from gancli.ranges import Above
 
@@ -33,6 +34,7 @@ class Model(nn.Module, ABC):
     points: ClassVar[bool] = False  # whether the model can also generate points
     channels_last_pays: ClassVar[bool] = False  # whether a CPU trains it faster in channels_last (measured)
     nondeterministic: ClassVar[str | None] = None  # its operation that has no deterministic kernel on a GPU
+    graphs: type[Graph] | None = None  # records the steps of sample() where it has many, see Runtime.place()
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins
     truncation: float | None = None  # of sample(), where set_sampling() takes it; None: as trained
     truncations: ClassVar[tuple[float, ...]] = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # those that view=truncation shows

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
 from gancli.nn.labels import Condition
 from gancli.nn.likelihoods import Likelihood
+from gancli.nn.recorded import Graph, reason
 from gancli.nn.stepper import Stepper
 
 log = logging.getLogger("gancli")
@@ -33,9 +35,9 @@ class Given(NamedTuple):
 class PixelSampler:
     """Samples images pixel by pixel from the parameters that the stepper returns.
 
-    On a GPU, the second batch captures all steps as CUDA graphs, which it and later batches replay: capturing takes
+    With ``record``, the second batch records all steps as graphs, which it and later batches replay: recording takes
     longer than drawing once. A graph holds so many steps that it has about ``NODES`` nodes, since a graph's memory and
-    the time to make it grow with them.
+    the time to make it grow with them. Where recording fails, all batches are drawn step by step, and the log says why.
 
     Args:
         stepper: evaluates the network and stores the pixels.
@@ -45,6 +47,7 @@ class PixelSampler:
         temperature: see Likelihood.tempered.
         given: whether some pixels will be given.
         like: a tensor with the device and dtype to use.
+        record: the class of the graphs; None: all batches are drawn step by step.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class PixelSampler:
         temperature: float,
         given: bool,
         like: Tensor,
+        record: type[Graph] | None = None,
     ) -> None:
         self.stepper, self.likelihood, self.temperature = stepper, likelihood, temperature
         self.colours, n, pixels = likelihood.groups(channels), shape[0], shape[2] * shape[3]
@@ -67,7 +71,8 @@ class PixelSampler:
         self.rows = [each.split(sizes) for each in (self.noise, self.image, self.mask)]
         self.given = given
         self.batches = 0  # that were drawn so far
-        self.graphs: list[torch.cuda.CUDAGraph] = []
+        self.record = record
+        self.graphs: list[Graph] = []
 
     def __call__(self, noise: Tensor, label: Condition | None, given: Given | None) -> Tensor:
         """Map uniform noise, (n, K, H, W), to images, (n, C, H, W)."""
@@ -76,15 +81,13 @@ class PixelSampler:
         if given is not None:
             self.image.copy_(self.stepper.rows(given.image))
             self.mask.copy_(self.stepper.rows(given.mask.to(noise.device).expand(len(noise), 1, -1, -1)))
-        if not noise.is_cuda or self.stepper.recorded() is None:  # whole-network evaluations are not captured
+        # Evaluations of the whole network, which keep nothing, are not recorded.
+        if self.record is not None and self.batches and not self.graphs and self.stepper.recorded() is not None:
+            self._capture(self.record, label)
+        for graph in self.graphs:
+            graph.replay()
+        if not self.graphs:
             self._draw(range(len(self.rows[0])))
-        else:
-            if not self.graphs and self.batches:
-                self.graphs = self._captured(label)
-            for graph in self.graphs:
-                graph.replay()
-            if not self.graphs:
-                self._draw(range(len(self.rows[0])))
         self.batches += 1
         return self.stepper.images()
 
@@ -112,24 +115,22 @@ class PixelSampler:
         each = max(NODES * len(some) // max(counted.calls, 1), 1)
         return [range(start, min(start + each, steps)) for start in range(0, steps, each)]
 
-    def _captured(self, label: Condition | None) -> list[torch.cuda.CUDAGraph]:
-        """Capture all steps after a warm-up run, on the stream of the captures, in which the libraries initialise.
+    def _capture(self, record: type[Graph], label: Condition | None) -> None:
+        """Record all steps, after some of them as a rehearsal, in which the libraries initialise.
 
-        The graphs share their memory, which is safe because they are always replayed in this order.
+        The graphs are always replayed in this order, and what one leaves for the next lies in the stepper's memory.
         """
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            parts = self.parts()
-        torch.cuda.current_stream().wait_stream(aside)
-        self.stepper.start(label)
-        graphs: list[torch.cuda.CUDAGraph] = []
-        for steps in parts:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=graphs[0].pool() if graphs else None, stream=aside):
-                self._draw(steps)
-            graphs.append(graph)
-        return graphs
+        try:
+            parts = record.warm(self.parts)
+            self.stepper.start(label)
+            for steps in parts:
+                graph = record([])
+                graph.capture(partial(self._draw, steps))
+                self.graphs.append(graph)
+        except RuntimeError as error:
+            self.graphs, self.record = [], None
+            self.stepper.start(label)
+            log.warning("runtime.graphs: pixels are drawn step by step, as %s", reason(error))
 
 
 class Counted(TorchDispatchMode):

@@ -9,14 +9,15 @@ the moving average. What cannot be written into memory, such as the terms that a
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gancli.data.loader import Drawn
+from gancli.nn.recorded import CudaGraph, Graph, reason
 from gancli.training.run import Run
 from gancli.training.turn import Turn, compute
 
@@ -25,64 +26,6 @@ log = logging.getLogger("gancli")
 Scalars = list[dict[str, Tensor]]
 WARM = 3  # turns of a kind that are done step by step: they allocate what lasts, and choose algorithms
 MOST = 8  # kinds of turns; each graph keeps its own results
-
-
-class Graph(Protocol):
-    """Records operations on a device, and repeats them on the same memory."""
-
-    def __init__(self, generators: list[torch.Generator]) -> None: ...
-
-    @classmethod
-    def warm(cls, work: Callable[[], Any]) -> Any: ...
-
-    def capture(self, work: Callable[[], Any]) -> Any: ...
-
-    def replay(self) -> None: ...
-
-
-class CudaGraph:
-    """torch.cuda.CUDAGraph; all share one pool of memory, as no two are replayed at once.
-
-    Args:
-        generators: of random numbers, beside the device's default one, that a turn draws from. Each replay moves all of
-            them on as its operations would.
-    """
-
-    _shared: tuple[torch.cuda.Stream, Any] | None = None
-
-    def __init__(self, generators: list[torch.Generator]) -> None:
-        self.graph, self.generators = torch.cuda.CUDAGraph(), generators
-
-    @classmethod
-    def _aside(cls) -> tuple[torch.cuda.Stream, Any]:
-        """Return the stream that graphs are recorded on, and their pool of memory."""
-        if cls._shared is None:
-            cls._shared = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
-        return cls._shared
-
-    @classmethod
-    def warm(cls, work: Callable[[], Any]) -> Any:
-        """Do the work on the stream of the recording, as what a graph uses has to be allocated there."""
-        stream, _ = cls._aside()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            found = work()
-        torch.cuda.current_stream().wait_stream(stream)
-        return found
-
-    def capture(self, work: Callable[[], Any]) -> Any:
-        """Record what the work launches, without doing it, and return the memory that a replay writes its results to.
-
-        Threads that read data go on meanwhile, hence ``thread_local``.
-        """
-        stream, pool = self._aside()
-        for each in self.generators:
-            self.graph.register_generator_state(each)
-        with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-            return work()
-
-    def replay(self) -> None:
-        self.graph.replay()
 
 
 class Graphs:
@@ -134,7 +77,7 @@ class Graphs:
         except RuntimeError as error:  # torch raises it for whatever it cannot record
             self.failed = True
             self.kept.clear()
-            self._say(" ".join(str(error).split())[:200])
+            self._say(reason(error))
         return not self.failed
 
     def _kind(self, turn: Turn, measure: bool) -> Hashable:

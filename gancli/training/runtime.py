@@ -12,7 +12,9 @@ import torch
 
 from gancli.data import untrusted
 from gancli.errors import UsageError
+from gancli.models.base import Model
 from gancli.nn.ranks import sum_, together
+from gancli.nn.recorded import CudaGraph
 from gancli.nn.sync_norm import synchronise_
 from gancli.training import place, ranks
 
@@ -25,7 +27,7 @@ class Runtime:
     precision: str = "fp32"  # fp32 | bf16: the autocast dtype; weights and optimizers stay float32
     channels_last: bool | None = False  # None: where it is known to pay, see place()
     compile: bool = False  # torch.compile on every first-order term
-    graphs: bool = False  # turns as CUDA graphs, see training.graphs
+    graphs: bool = False  # turns as CUDA graphs, see training.graphs, and steps of samplers of pixels
     rank: int = 0  # of this process among those that train together
     world: int = 1  # number of those processes
     sync_bn: bool = False  # batch norm takes its statistics over all of them
@@ -123,8 +125,12 @@ class Runtime:
         """Move a module to the device and memory format.
 
         ``channels_last: auto`` stands for true on a GPU, and on a CPU for modules with a true ``channels_last_pays``.
-        With ``sync_bn``, batch norm then takes its statistics over all processes.
+        With ``sync_bn``, batch norm then takes its statistics over all processes; with ``graphs``, samplers of pixels
+        record their steps.
         """
+        for part in module.modules() if self.graphs else ():
+            if isinstance(part, Model):
+                part.graphs = CudaGraph
         if self.sync_bn:
             synchronise_(module)
         module.to(self.device)

@@ -25,6 +25,7 @@ from gancli.metrics import inception, moments
 from gancli.metrics.fid import fid
 from gancli.models.pixelcnn import PixelCNN
 from gancli.nn.likelihoods import Bernoulli
+from gancli.nn.recorded import CudaGraph
 from gancli.structure import read_rows
 from gancli.training.build import build
 from gancli.training.graphs import Graphs
@@ -168,6 +169,7 @@ def samplers(told: Told) -> Values:
             naive = seconds(told, partial(list, map(stepper.params, pixels))) / len(pixels) * side * side
         found: dict[str, Any] = {"naive_s": naive}
         drawn = model.from_noise(noise[:2], sampler="naive")
+        model.graphs = CudaGraph if noise.is_cuda else None
         for sampler in ("cache", "wavefront"):
             times = [seconds(told, partial(model.from_noise, noise, sampler=sampler)) for _ in range(5)]
             found[f"{sampler}_first_two_s"] = times[:2]  # drawn step by step; captured and replayed

@@ -38,7 +38,14 @@ def own(run: Run, tracker: Tracker) -> Way:
     return step
 
 
-def rivals(words: Sequence[str], cfg: Any, run: Run, folder: Path) -> Iterator[tuple[str, Way]]:
+def loaders() -> tuple[int, ...]:
+    """Return the numbers of workers that the textbook's loader is tried with: none, and 2 where there are cores."""
+    return (0, 2) if len(os.sched_getaffinity(0)) > 1 else (0,)
+
+
+def rivals(
+    words: Sequence[str], cfg: Any, run: Run, folder: Path, workers: Sequence[int] | None = None
+) -> Iterator[tuple[str, Way]]:
     """Yield the ways to train that a run is compared with, by name, each with networks of its own.
 
     Args:
@@ -46,6 +53,7 @@ def rivals(words: Sequence[str], cfg: Any, run: Run, folder: Path) -> Iterator[t
         cfg: the config of the run.
         run: the run, whose device they use.
         folder: of the run; nothing is written.
+        workers: of the textbook's loader, each number a way of its own, of which the fastest counts; None: loaders().
     """
     for word in words:
         if word == BARE:
@@ -53,9 +61,9 @@ def rivals(words: Sequence[str], cfg: Any, run: Run, folder: Path) -> Iterator[t
             yield word, bare(twin)
         elif word == TEXTBOOK:
             twin = build(changed("bench", cfg, TUTORIAL))
-            for workers in (0, 2) if len(os.sched_getaffinity(0)) > 1 else (0,):  # the faster one counts
-                steps = textbook.play(_game(twin), _pictures(twin), workers, cfg.batch_size, run.runtime.device)
-                yield f"{word}, {workers} workers", partial(_images, steps, cfg.batch_size)
+            for number in loaders() if workers is None else workers:
+                steps = textbook.play(_game(twin), _pictures(twin), number, cfg.batch_size, run.runtime.device)
+                yield f"{word}, {number} workers", partial(_images, steps, cfg.batch_size)
         else:
             twin = build(changed("bench", cfg, word.split()))
             yield word, own(twin, Tracker(folder, main=False))

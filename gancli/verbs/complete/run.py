@@ -37,6 +37,7 @@ def complete(cfg: Any) -> dict[str, float]:
     runtime = Runtime.from_config(cfg.runtime)
     saved = checkpoint.load(cfg.ckpt)
     model = checkpoint.rebuild(saved, ema=cfg.ema, device=runtime.device, trust=cfg.trust)
+    runtime.place(model)
     if not Completion.suits(model):
         raise UsageError(f"{type(model).__name__} cannot complete images; use kde or an autoregressive model")
     config.set_sampling(model, saved.config.model, cfg.sampling)
