@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # importing this module imports neither torch nor Hydra
     from torch import Tensor
 
     from gancli.models.base import Model
-    from gancli.models.encoding import Encoded
+    from gancli.models.encoding import Codes
     from gancli.models.inversion import Inverted
     from gancli.training.checkpoint import Checkpoint
     from gancli.verbs.report.runs import Run
@@ -160,15 +160,15 @@ class LoadedModel:
         settings = inversion.Settings(asked, steps, lr, restarts, seed)
         return inversion.invert(model, scaled(images.to(model.device)), labels, settings, batch_size=batch_size)
 
-    def encode(self, images: "Tensor", label: "int | str | Tensor | None" = None, *, batch_size: int = 64) -> "Encoded":
-        """Return ``mean`` and ``std`` of pictures, (N, d) each on the CPU, as ``gancli encode`` writes them.
+    def encode(self, images: "Tensor", label: "int | str | Tensor | None" = None, *, batch_size: int = 64) -> "Codes":
+        """Return ``mean`` and ``std`` of pictures, (N, d) each on the CPU, or ``codes``, as ``gancli encode`` does.
 
         Args:
             images, label: see project().
             batch_size: pictures at a time, 1 or more.
 
         Raises:
-            UsageError: the model has no encoder with one normal vector of latents; or see project().
+            UsageError: see project(), or the model encodes no pictures.
         """
         from gancli.models import encoding
 

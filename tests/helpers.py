@@ -75,6 +75,7 @@ SIZES = {
 CODES = ["model.width=4", "model.blocks=1", "model.residual=2"]
 CODES += ["model.prior.width=4", "model.prior.blocks=2", "model.prior.head=4"]
 SIZES |= {"vqvae": [*CODES, "model.quantiser.sizes=[3,4]"]}
+SIZES |= {"vqvae2": [*CODES, "model.quantiser.sizes=[3,4]", "data.size=16"]}  # a top of one code has no past
 SIZES |= {"dvae": [*CODES, "model.codes=5"]}
 GAME = ["model.discriminator_width=4", "model.joins=0", "loss/adversarial=lsgan"]  # hinge: some gradients are exactly 0
 SIZES |= {"vqgan": [*CODES, *GAME, "model.quantiser.sizes=[3,4]"]}

@@ -29,6 +29,8 @@ from gancli.training.place import Group
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
+from gancli.verbs.evaluate.run import evaluate
+from gancli.verbs.sample.run import sample
 
 BATCH = 64
 runtime.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
@@ -217,9 +219,38 @@ def command_line(folder: Path, place: Group) -> list[int]:
     os.environ["GANCLI_OUTPUTS"] = str(folder)
     leave, ranks.leave = ranks.leave, lambda: None
     code = main(["train", *overrides("dcgan", "images=16", "log.every=8")])
-    wrong = main(["eval", "ckpt=latest"])
+    wrong = [main(["doctor", "latest"]), main(["eval", "latest", "n=no"]), main(["sample", "ckpt=latest", "nn=3"])]
     ranks.leave = leave
-    return ranks.gathered([code, wrong])
+    return ranks.gathered([code, *wrong])
+
+
+WORDS = ["features=pixels", "n=45", "batch_size=8", "metrics=[fid,memorisation]", "floor=false", "repeats=2"]
+
+
+def drawn(folder: Path) -> dict[str, Any]:
+    """Score and sample a checkpoint of every kind of sampler by both processes and by one; return what differs."""
+    found: dict[str, Any] = {}
+    for model in ("cdcgan", "pixelcnn", "vae_conv", "hvae"):
+        run = folder / model
+        if ranks.group().rank == 0:
+            with alone():
+                train(compose("train", overrides(model, "images=16", "doctor.every=0", "samples.every=0")), run)
+        ranks.agreed(None)
+        both = scored_and_sampled(run, folder / f"{model}-both")
+        if ranks.group().rank == 0:
+            with alone():
+                one = scored_and_sampled(run, folder / f"{model}-one")
+            files = [sorted((folder / f"{model}-{name}").glob("*.png")) for name in ("both", "one")]
+            same = [a.name == b.name and a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True)]
+            found[model] = {"both": both, "one": one, "files": len(same), "different": same.count(False)}
+    return found
+
+
+def scored_and_sampled(run: Path, out: Path) -> dict[str, float]:
+    """Return the scores of a run, and write samples of it."""
+    found = evaluate(compose("eval", [f"ckpt={run}", *WORDS, "again=true", "runtime=cpu"]))
+    sample(compose("sample", [f"ckpt={run}", "n=21", "batch_size=8", f"out={out}", "runtime=cpu"]))
+    return found
 
 
 def checks(rank: int, folder: Path) -> None:
@@ -231,6 +262,7 @@ def checks(rank: int, folder: Path) -> None:
     found |= {"signals": told_of_signals(), "nan": told_of_nan(folder), "stages": seen(folder / "run")}
     found["stopped"] = stopped(folder / "stopped")
     found["resumed"] = resumed_alike(folder)
+    found["drawn"] = drawn(folder / "drawn")
     found["codes"] = command_line(folder / "outputs", place)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))

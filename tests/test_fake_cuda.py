@@ -143,7 +143,7 @@ def test_every_statistic_takes_a_batch_of_the_gpu() -> None:
     tensors = (images, torch.zeros(32, SIZE * SIZE), torch.zeros(32, CLASSES), labels, nats)
     likelihood = HeldOut(lambda image, label: nats, kind="bound", levels=256, k=1)
     said = {"elbo": torch.zeros(32, 2), "iwae": nats, "latents": torch.zeros(32, 4)}
-    said |= {"codes": torch.zeros(32, 5), "errors": torch.zeros(32, 2)}
+    said |= {"codes": torch.zeros(32, 5), "errors": torch.zeros(32, 2), "code_nats": torch.zeros(32, 2)}
     said = {name: fake.tensor(each) for name, each in said.items()}
     steps = {"w": fake.tensor(nats), "z": fake.tensor(nats)}
     batch = Scored(*map(fake.tensor, tensors), likelihood, steps, said)

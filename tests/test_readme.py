@@ -11,6 +11,7 @@ import pytest
 from pictures import write_mnist
 
 from gancli.config import conf_dir
+from gancli.verbs.bench.work import BYTES, SIDES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +52,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "space=gan_lr": ["features.epochs=1"],
     "experiment=best_mnist": ["model.width=8"],
     "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
+    "experiment=best_stacked_mnist": ["model.width=4", "eval.every=0", "data.n=64", "data.n_test=64"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],
     "model=cdcgan": ["model.width=8"],
     "model=dcgan": ["model.width=8"],
@@ -59,6 +61,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "model=vae_conv": ["model.width=4"],
     "model=hvae": ["model.width=4", "model.inner=4"],
     "model=dvae": ["model.width=8", "model.prior.width=8"],
+    "model=vqvae2": ["model.width=8", "model.prior.width=8"],
     "model=vqvae": ["model.width=8", "model.prior.width=8"],
     "model=vqgan": ["model.width=8", "model.prior.width=8", "model.discriminator_width=4"],
     "model=vae_gan": ["model.width=4"],
@@ -121,6 +124,8 @@ def typed(home, cli, monkeypatch):
         monkeypatch.setenv(key, str(value))
     monkeypatch.delenv("GANCLI_OUTPUTS", raising=False)
     monkeypatch.setattr("gancli.models.biggan.STANDING", (2, 8, 0))  # test_biggan.py has all 16 batches
+    monkeypatch.setitem(SIDES, "cpu", 16)  # what bench multiplies, and what it copies
+    monkeypatch.setitem(BYTES, "cpu", 1024)
 
     def run(folder: Path, words: list[str], extra: list[str]) -> None:
         folder.mkdir(exist_ok=True)

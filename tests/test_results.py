@@ -90,6 +90,26 @@ def test_the_classes_are_what_was_measured(name, after) -> None:
     assert f"and {fmean(right):.1f} ± {stdev(right):.1f} % of the digits" in told
 
 
+def test_the_thousand_modes_are_what_was_measured() -> None:
+    told = " ".join(section("A thousand modes").split())
+    found = [card(f"stacked-400k-{seed}") for seed in range(3)]
+    assert all(each["values"]["modes"] == 1000 and each["protocol"]["images_generated"] == 26_000 for each in found)
+    apart = [each["values"]["reverse_kl"] for each in found]
+    assert f"histogram of {fmean(apart):.3f} ± {stdev(apart):.3f} nats" in told
+    assert f"1000 modes, {found[0]['floor']['values']['reverse_kl']:.3f})" in told
+
+
+def test_the_photographs_are_what_was_measured() -> None:
+    told, found = " ".join(section("Photographs").split()), card("cifar10-acgan-1m")
+    values, floor = found["values"], found["floor"]["values"]
+    assert f"FID {values['fid']:.2f} (two halves of the test images: {floor['fid']:.2f})" in told
+    for shares in (values, floor):
+        precision, recall = (f"{shares[key]:.3f}"[1:] for key in ("precision", "recall"))
+        assert f"{precision} and recall {recall}" in told or f"({precision} and {recall})" in told
+        assert f"{100 * shares['accuracy']:.1f} %" in told
+    assert f"is {100 * found['protocol']['features']['held_out_accuracy']:.1f} % right" in told
+
+
 def test_the_ratios_of_speed_are_what_was_measured() -> None:
     (file,) = (ROOT / "tests" / "benchmarks" / "results").glob("recipes-*.json")
     recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]

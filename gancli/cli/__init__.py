@@ -1,25 +1,15 @@
 """gancli <verb> key=value ...: from the command line to a verb, and from any error to one line and an exit code."""
 
-import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from functools import partial
-from typing import TYPE_CHECKING
 
 from gancli import __version__
-from gancli.cli import arguments, options
-from gancli.cli.job import Job, report, verdict
+from gancli.cli import options
 from gancli.errors import UsageError, did_you_mean
-from gancli.training import place
 from gancli.verbs import SUMMARIES, VERBS
 
-if TYPE_CHECKING:
-    from gancli.cli import search
-
-__all__ = ["Job", "main", "once", "report", "run", "split", "verdict"]
+__all__ = ["main"]
 
 HELP = """\
 gancli {version}: train, evaluate and sample generative image models.
@@ -65,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the interpreter complains at exit
         return 0
     except (Exception, KeyboardInterrupt) as error:
+        from gancli.cli.job import report  # here, and command in other places: help needs neither
+
         return report(error)
     finally:
         gc.enable()
@@ -76,7 +68,7 @@ def _dispatch(argv: list[str]) -> int:
             verbs = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
             print(HELP.format(version=__version__, verbs=verbs, groups=options.overview()))
         elif argv[1] in VERBS:
-            return run(argv[1], ["--help"])
+            return _run(argv[1], ["--help"])
         else:
             print(*map(options.explained, argv[1:]), sep="\n\n")
         return 0
@@ -84,142 +76,16 @@ def _dispatch(argv: list[str]) -> int:
         print(f"gancli {__version__}")
         return 0
     if argv[0] in ("-sc", "--shell-completion"):
-        from gancli.cli import completion  # this and the other imports within functions: help answers at once
+        from gancli.cli import completion
 
         answer = completion.shift(argv[1:], tuple(VERBS))
-        return 0 if answer is None else run(*answer)
+        return 0 if answer is None else _run(*answer)
     if argv[0] not in VERBS:
         raise UsageError(f"no verb {argv[0]!r}{did_you_mean(argv[0], VERBS)} (allowed: {', '.join(VERBS)})")
-    return run(argv[0], argv[1:])
+    return _run(argv[0], argv[1:])
 
 
-def run(verb: str, argv: list[str]) -> int:
-    """Let Hydra compose the config and run a verb; all of Hydra's own flags are supported."""
-    flags, settings = split(verb, argv)
-    if (here := place.started(os.environ)).world > 1:
-        return _one_of_several(verb, here, flags, settings)
-    asks = "--help" in flags or "--shell-completion" in flags
-    if VERBS[verb].searches and not asks:
-        from gancli.cli import search
+def _run(verb: str, argv: list[str]) -> int:
+    from gancli.cli import command
 
-        return search.run(VERBS[verb], flags, settings)
-    if asks or not VERBS[verb].several:
-        return once(Job(verb), flags, settings)
-    from gancli.cli import several  # imports Hydra: late, so that help and unknown verbs respond at once
-
-    named = several.each(VERBS[verb], settings, multirun="--multirun" in flags)
-    if len(named) < 2:
-        return once(Job(verb), flags, named[0][1] if named else settings)
-    ended, code = [], 0
-    for path, own in named:
-        print(f"gancli: {path}", flush=True)
-        job = Job(verb)
-        try:
-            code = once(job, flags, own)
-        except (Exception, KeyboardInterrupt) as error:
-            code, job.error = report(error), error
-        ended.append(several.Ended(path, job.metrics, " ".join(str(job.error).split()) if job.error else None))
-        if code > 128:
-            break
-    if "--cfg" not in flags and "--info" not in flags:
-        print(several.table(ended))
-    return code if code > 128 else 2 * any(each.error for each in ended)
-
-
-def _one_of_several(verb: str, own: place.Group, flags: list[str], settings: list[str]) -> int:
-    """Run a command line in one of the processes that torchrun started, all of which write into one folder."""
-    if flags or not VERBS[verb].parallel:
-        what = f"gancli {verb}{''.join(f' {flag}' for flag in flags)}"
-        raise UsageError(f"{what} runs in one process; start it without torchrun, or unset WORLD_SIZE")
-    from gancli.config import naming
-    from gancli.training import ranks
-
-    ranks.join(own)
-    naming.Stamp.agreed = ranks.agreed(naming.stamp())
-    code = once(Job(verb, rank=own.rank), flags, settings)
-    if not code:
-        ranks.leave()
-    return code
-
-
-def split(verb: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    own = VERBS[verb]
-    keys = [each.name for each in fields(own.keys)]
-    return arguments.split(list(argv), bare=own.bare, paths=own.paths(), keys=keys)
-
-
-def once(job: Job, flags: list[str], settings: list[str], searches: "search.Search | None" = None) -> int:
-    """Let Hydra compose the config of one command line, run its job or its sweep of jobs, and return the exit code.
-
-    Args:
-        job: is called once, or for each job of a sweep.
-        flags: Hydra's own.
-        settings: the overrides.
-        searches: finds the values of a sweep on the way, and tells its end.
-    """
-    import hydra
-
-    from gancli.cli import saved, shown, sweep
-    from gancli.cli.launcher import plugin
-    from gancli.config import composition, mended
-
-    verb = job.verb
-    if asked := shown.of_jobs(flags):
-        job.shown = asked
-        with shown.elsewhere(settings) as own:
-            return once(job, arguments.without_config(flags), own)
-    if arguments.shows_config(flags):  # Hydra shows the config of a job without calling it
-        code = once(Job(verb, quiet=job.quiet, only_config=True), arguments.without_config(flags), settings)
-        if code:
-            return code
-    typed = [verb, *("-m" if flag == "--multirun" else flag for flag in flags), *settings]
-    settings, new = sweep.own_words(settings, multirun="--multirun" in flags)
-    held = contextlib.ExitStack()
-    opens = partial(plugin.opened, verb=VERBS[verb], held=held, sweeper=searches.sweeper() if searches else None)
-    composition.SweepFolder.reset(kind="tune" if searches else "sweep", new=new, opens=opens)
-    plugin.store()
-    name = verb
-    if "--help" in flags or "--shell-completion" in flags:
-        composition.setup(verb)
-    else:
-        name, settings, job.resumed = saved.prepare(VERBS[verb], settings, multirun="--multirun" in flags)
-    arguments.refuse_repeated(settings)
-    settings = composition.with_lists(job.verb, settings, sweep="--multirun" in flags)
-    with _hydra_process([f"gancli {verb}", *flags, *settings]), mended.mended_hydra():
-        try:
-            hydra.main(config_path=str(composition.conf_dir()), config_name=name, **composition.MAIN)(job)()
-            code = 0
-        except composition.Refused as refused:
-            raise refused.error from None
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-            if code and not job.called:  # Hydra itself refused the command line
-                code = 2
-        finally:
-            held.close()
-            folder = composition.SweepFolder.folder
-            any_job = folder is not None and sweep.keep(folder)
-    if job.shown and job.called:
-        return code or 2 * bool(job.error)
-    if folder is not None and not any_job and not code:
-        raise UsageError(f"the sweep has no jobs: nothing is in {' or '.join(filter(arguments.is_sweep, settings))}")
-    if folder is None or not any_job:
-        return code
-    if searches is not None:
-        return searches.report(folder, code)
-    return max(code, sweep.report(folder, typed, stopped=code > 128))
-
-
-@contextlib.contextmanager
-def _hydra_process(argv: list[str]) -> Iterator[None]:
-    """Give Hydra its argv and let its errors propagate; restore both settings on exit."""
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
-    try:
-        yield
-    finally:
-        sys.argv = before
-        if full is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full
+    return command.run(verb, argv)

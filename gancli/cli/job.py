@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from gancli.verbs.base import processes
 
 if TYPE_CHECKING:
     from gancli.cli import status
+
+
+GRACE = 2  # seconds that torchrun has to end this process when the first one has failed
 
 
 @dataclass
@@ -145,12 +149,18 @@ class Job:
         from gancli import config
         from gancli.training import guard
 
+        checked = None
         try:
             with guard.terminable():
-                self._work(config.check(cfg), job)
+                checked = config.check(cfg)
+                self._work(checked, job)
         except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, (Interrupted, TrainingDiverged, RankLost, KeyboardInterrupt)):
+            # What is wrong with the settings is wrong with those of the first process, too, which says so.
+            told = isinstance(error, (Interrupted, TrainingDiverged, RankLost, KeyboardInterrupt))
+            if told or (checked is None and isinstance(error, UsageError)):
                 raise SystemExit(verdict(error, cfg)[1]) from error
+            if isinstance(error, UsageError):
+                time.sleep(GRACE)  # the first process has probably failed alike; torchrun ends this one then
             print(f"gancli: of process {self.rank + 1}:", file=sys.stderr)
             raise SystemExit(report(error, cfg)) from error
 

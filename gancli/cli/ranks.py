@@ -1,7 +1,8 @@
-"""The processes of one training: started together, watched, asked to stop together, and ended if one of them dies.
+"""The processes of one command: started together, watched, asked to stop together, and ended if one of them dies.
 
 gancli train runtime.gpus=2
 gancli train runtime=cpu runtime.processes=2
+gancli eval latest runtime.gpus=2
 """
 
 import os
@@ -56,7 +57,7 @@ class Member(NamedTuple):
         found: Any
         try:
             with guard.terminable():
-                if self.place.rank == 0 and guard.lock_of(self.folder) is None:
+                if VERBS[self.verb].makes_runs and self.place.rank == 0 and guard.lock_of(self.folder) is None:
                     guard.adopt(self.folder)
                 ranks.join(self.place, f"file://{self.answer.parent / MEETING}")
                 found = VERBS[self.verb].run(self.config, self.folder)

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gancli import cli
-from gancli.cli import sweep
+from gancli.cli import command, sweep
 from gancli.cli.job import Job
 from gancli.errors import UsageError
 from gancli.verbs import VERBS
@@ -79,7 +78,7 @@ def run(verb: Verb, flags: list[str], settings: list[str]) -> int:
     words = composition.with_lists(verb.name, settings)
     single, typed = space.split(words)
     job = Job(verb.name, only_config=True)
-    code = cli.once(job, flags, [word for word in single if not word.startswith(("hydra.", "launcher.", "sweep="))])
+    code = command.once(job, flags, [word for word in single if not word.startswith(("hydra.", "launcher.", "sweep="))])
     if code or "--cfg" in flags or "--info" in flags:
         return code
     given = {_key(word) for word in words}
@@ -96,7 +95,7 @@ def run(verb: Verb, flags: list[str], settings: list[str]) -> int:
     left = {*own, *map(_key, objective.words)}
     searches = Search(verb, [verb.name, *flags, *settings], job.config, objective.settings)
     shared = [word for word in words if _key(word) not in left]
-    return cli.once(Job(trains.name), ["--multirun", *flags], [*named, *shared, *objective.words], searches)
+    return command.once(Job(trains.name), ["--multirun", *flags], [*named, *shared, *objective.words], searches)
 
 
 def check_installed(name: str) -> None:

@@ -1,5 +1,7 @@
 """A cache of decoded pixels on disk, ``<cache>/decoded/<key>/{pixels.npy, meta.json}``; entries appear atomically.
 
+Beside it lie lists of files, ``<cache>/listed/<key>/`` (`data.listed`).
+
 ``<cache>`` is $GANCLI_CACHE or ~/.cache/gancli. Its contents can be deleted at any time.
 """
 
@@ -8,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +37,29 @@ def load(key: str) -> tuple[np.ndarray, dict] | None:
     except (OSError, ValueError, EOFError):
         return None
     return (pixels, meta) if pixels.dtype == np.uint8 and pixels.ndim == 4 else None
+
+
+def array(path: Path) -> np.ndarray:
+    """Return an array that save() wrote; it stays on disk until it is used. Raises OSError, ValueError, EOFError."""
+    return np.load(path, mmap_mode="r")
+
+
+def save(path: Path, values: np.ndarray) -> None:
+    """Write an array of numbers. Raises OSError."""
+    np.save(path, values, allow_pickle=False)
+
+
+def note(path: Path, facts: dict[str, Any]) -> None:
+    """Write plain JSON types. Raises OSError."""
+    path.write_text(json.dumps(facts))
+
+
+def room() -> int:
+    """Return how many bytes are free where the cache lies, or will lie."""
+    folder = cache_dir().absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 class Writer:
@@ -70,23 +95,37 @@ def writing(key: str, shape: tuple[int, int, int]) -> Iterator[Writer]:
 
     ``writer.meta`` is stored as JSON beside the pixels. Raises OSError if the cache cannot be written.
     """
-    parent = decoded_dir()
-    parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{key[:16]}.", suffix=".tmp", dir=parent))
-    try:
+    with publishing(decoded_dir() / key, lambda: load(key) is not None) as temporary:
         with (temporary / "pixels.npy").open("wb") as file:
             writer = Writer(file, shape)
             yield writer
             writer.finish()
         (temporary / "meta.json").write_text(json.dumps(writer.meta))
-        final = parent / key
-        if load(key) is None:
+
+
+@contextmanager
+def publishing(final: Path, good: Callable[[], bool]) -> Iterator[Path]:
+    """Yield a new folder, which becomes ``final`` on exit; an exception leaves nothing behind.
+
+    Args:
+        final: a folder of the cache.
+        good: tells whether it is there already and undamaged, so that the new one is not needed.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    parent = final.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{final.name[:16]}.", suffix=".tmp", dir=parent))
+    try:
+        yield temporary
+        if not good():
             shutil.rmtree(final, ignore_errors=True)  # damaged or missing
         try:
             os.rename(temporary, final)
         except OSError:
-            if load(key) is None:  # otherwise another process has written the same entry first
+            if not good():  # otherwise another process has written the same entry first
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

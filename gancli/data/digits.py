@@ -1,10 +1,14 @@
 """scikit-learn's 1,797 scans of handwritten digits, 8 x 8 grey; bundled with the library, no download."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, permutation
 
+FILE = Path("datasets", "data", "digits.csv.gz")  # within scikit-learn
 _TEST_SEED = 0  # the test split does not depend on data.seed
 
 
@@ -25,12 +29,8 @@ class Digits(Source):
         super().__init__("digits", size, channels, validation, seed)
 
     def _load(self, split: str) -> dict[str, Images]:
-        # Imported here because scikit-learn takes most of a second to import.
-        from sklearn.datasets import load_digits
-
-        scans = load_digits()
-        pixels = np.round(scans.images[:, None] * (255 / 16)).astype(np.uint8)  # (1797, 1, 8, 8)
-        labels = scans.target.astype(np.int64)
+        scans, labels = _scans()
+        pixels = np.round(scans[:, None] * (255 / 16)).astype(np.uint8)  # (1797, 1, 8, 8)
         pixels = fit(pixels, self.size, self.channels)
         names = tuple(str(digit) for digit in range(10))
         test = _stratified(labels, 0.2)
@@ -38,6 +38,22 @@ class Digits(Source):
             **self._train_and_validation(pixels[~test], labels[~test], names),
             "test": self._images("test", pixels[test], labels[test], names),
         }
+
+
+def _scans() -> tuple[np.ndarray, np.ndarray]:
+    """Return the scans, (1797, 8, 8) float64, and their labels, (1797,) int64.
+
+    The file is read without importing scikit-learn, which takes a second; that is done if a release keeps it elsewhere.
+    """
+    package = find_spec("sklearn")
+    file = Path(package.origin).parent / FILE if package and package.origin else None
+    if file is None or not file.is_file():
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        return found.images, found.target.astype(np.int64)
+    table = np.loadtxt(file, delimiter=",")  # a scan per row, and its label
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def _stratified(labels: np.ndarray, part: float) -> np.ndarray:

@@ -9,13 +9,14 @@ gancli train model=stargan data=domains data.root=~/seasons data.size=128
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from gancli.data.decode import upright_sizes
-from gancli.data.files import DATA_ROOT, open_files
+from gancli.data.files import DATA_ROOT, Files, open_files
 from gancli.data.folder import FolderImages
+from gancli.data.headers import upright_sizes
 from gancli.data.keys import chosen, typed
 from gancli.data.layout import Layout, has_sides, side_of
 from gancli.data.pixels import fit
 from gancli.data.source import Images, Source, fingerprint, folder
+from gancli.data.splits import When
 from gancli.errors import UsageError
 from gancli.files import shown
 from gancli.ranges import Bits
@@ -69,12 +70,19 @@ class Side(Domains):
             self.recipe = replace(self.recipe, half="AB".index(side))
         self.half = half
 
-    def _layout(self) -> Layout:
+    def _depends(self) -> dict[str, Any]:
+        return {**super()._depends(), "side": self.side, "ordered": self.partner is not None}
+
+    def found(self) -> Layout:
+        """Return the files."""
+        return self._layout(open_files(self.root, self.asked))
+
+    def _layout(self, files: Files) -> Layout:
         """Return the files in the order of the partner's: where a.jpg belongs to a.png, sorting could mix pairs up."""
-        found = super()._layout() if self.half else side_of(open_files(self.root, self.asked), self.side)
+        found = super()._layout(files) if self.half else side_of(files, self.side)
         if self.partner is None:
             return found
-        theirs = self.partner._layout().parts
+        theirs = self.partner.found().parts
         at = {(split, _stem(path)): i for split, each in theirs.items() for i, (_, path) in enumerate(each)}
         parts = {split: sorted(each, key=lambda pair: at[split, _stem(pair[1])]) for split, each in found.parts.items()}
         return found._replace(parts=parts)
@@ -123,6 +131,7 @@ class Unpaired(Source):
         seed: int = 0,
         on_error: str = "refuse",
         bit_depth: Bits | None = None,
+        decode: When = "auto",
     ) -> None:
         kind = type(self).__name__.lower()
         super().__init__(kind, size, channels, validation, seed)
@@ -136,6 +145,7 @@ class Unpaired(Source):
         if root is not None:
             options: dict[str, Any] = {
                 "bit_depth": bit_depth,
+                "decode": decode,
                 "channels": channels,
                 "crop": crop,
                 "test": test,
@@ -213,7 +223,7 @@ class Paired(Unpaired):
         a, b = (PairedSide(root, side, half=half, **options) for side in "AB")
         if half:
             return a, b
-        names = [{split: [_stem(path) for _, path in n] for split, n in s._layout().parts.items()} for s in (a, b)]
+        names = [{split: [_stem(path) for _, path in n] for split, n in s.found().parts.items()} for s in (a, b)]
         for split in sorted(names[0].keys() | names[1].keys()):
             ours, theirs = (each.get(split, []) for each in names)
             alone = sorted(set(ours) ^ set(theirs))
@@ -249,7 +259,7 @@ class Paired(Unpaired):
 
 def _check_shapes(a: Side, b: Side) -> None:
     """Refuse pairs of different shapes: the centre of one picture is not the centre of the other. Raises UsageError."""
-    ours, theirs = (each._layout().parts for each in (a, b))
+    ours, theirs = (each.found().parts for each in (a, b))
     pairs = [pair for split, named in ours.items() for pair in zip(named, theirs[split])]
     sizes = [upright_sizes([pair[side][0] for pair in pairs]) for side in (0, 1)]
     apart = [

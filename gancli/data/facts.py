@@ -70,12 +70,8 @@ def told(meta: Mapping[str, Any], size: tuple[int, int], crop: str | int, half: 
     sizes = {(w, h): n for w, h, n in meta["sizes"]}
     shown = ", ".join(f"{w}x{h} ({n:,})" for (w, h), n in list(sizes.items())[:3])
     more = f" and {len(sizes) - 3:,} other sizes" if len(sizes) > 3 else ""
-    cut = {"none": "squeezed", "center": "cropped to the largest centred square, resized"}.get(
-        str(crop), f"cropped to {crop}x{crop} in the centre, resized"
-    )
-    halves = "" if half is None else f"the {('left', 'right')[half]} half "
-    square = all(w == h for w, h in sizes) and crop in ("none", "center") and not halves
-    way = f"{halves}{'resized' if square else cut} to {size[0]}x{size[1]}"
+    square = all(w == h for w, h in sizes) and crop in ("none", "center") and half is None
+    way = f"{'resized' if square else cut_words(crop, half)} to {size[0]}x{size[1]}"
     lines = [f"sizes: {shown}{more}, {'as they are' if set(sizes) == {size} else way}"]
     small = sum(n for (w, h), n in sizes.items() if min(w // (1 if half is None else 2), h) < min(size))
     if small:
@@ -83,6 +79,14 @@ def told(meta: Mapping[str, Any], size: tuple[int, int], crop: str | int, half: 
     if meta["transparent"]:
         lines.append(f"transparent in places, which are white now: {meta['transparent']:,}")
     return lines
+
+
+def cut_words(crop: str | int, half: int | None) -> str:
+    """Return what is done to a picture before it has its size, see `told`."""
+    cut = {"none": "squeezed", "center": "cropped to the largest centred square, resized"}.get(
+        str(crop), f"cropped to {crop}x{crop} in the centre, resized"
+    )
+    return cut if half is None else f"the {('left', 'right')[half]} half {cut}"
 
 
 def duplicates(twins: Sequence[tuple[int, int]], bounds: Mapping[str, tuple[int, int]]) -> list[str]:

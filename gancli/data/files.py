@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple
 
 from PIL import Image
 
@@ -19,24 +19,26 @@ from gancli.data.untrusted import FORMATS, Unreadable, one_line
 from gancli.errors import UsageError
 from gancli.files import leaves, shown
 
+LABELS = "dataset.json"  # of StyleGAN2-ADA's and later dataset_tool.py
 EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
 
 __all__ = ["EXTENSIONS", "Entry", "Files", "one_line", "open_files"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image file."""
 
-    files: "Files"
+    files: "Reader"
     name: str  # relative to the root, with forward slashes
     size: int  # bytes as stored; -1 if the file cannot be read
     stamp: int  # changes with the content: mtime in ns, or the CRC-32 of a zip member
+    place: int = 0  # where it begins in what holds it, in bytes or rows; unused by files that are found by name
 
     @contextmanager
     def picture(self) -> Iterator[Image.Image]:
         """Yield the picture, which is decoded in the ``with`` block. Raises Unreadable, there as well."""
-        with self.files.open(self.name) as file, untrusted.picture(file) as image:
+        with self.files.read(self) as file, untrusted.picture(file) as image:
             yield image
 
 
@@ -65,22 +67,45 @@ class Asked(NamedTuple):
 DATA_ROOT = Asked()
 
 
-class Files(ABC):
-    """Read access to the images under one root. Hidden files and ``__MACOSX`` are ignored."""
+class Reader(ABC):
+    """Read access to the images of one root, whatever it is."""
 
     root: Path
     asked: Asked
+    loose: ClassVar[bool] = False  # whether each image is a file of its own below the root
 
     def __str__(self) -> str:
         return f"{self.asked.key}={self.root}"
 
+    @abstractmethod
+    def read(self, entry: Entry) -> BinaryIO:
+        """Open an image file. Raises Unreadable."""
+
+    def names(self) -> list[str]:
+        """Return what is known of the images without listing them. Raises UsageError."""
+        return [str(self.root)]
+
+    @abstractmethod
+    def stands_on(self) -> list[Path]:
+        """Return the folders and archives whose changes mean that the images have to be listed again."""
+
+
+class Files(Reader):
+    """Images that have names in folders or a zip. Hidden files and ``__MACOSX`` are ignored."""
+
+    def found(self) -> tuple[list[Entry], list[str]]:
+        """Return all images, sorted by name, and the names of all other files, sorted."""
+        listed = self.listing()
+        images = sorted((entry for entry in listed if _is_image(entry.name)), key=lambda entry: entry.name)
+        return images, sorted(entry.name for entry in listed if not _is_image(entry.name))
+
     def entries(self) -> list[Entry]:
         """Return all images, sorted by name."""
-        return sorted((entry for entry in self.listing() if _is_image(entry.name)), key=lambda entry: entry.name)
+        return self.found()[0]
 
     def others(self) -> list[str]:
         """Return the names of all other files, sorted."""
-        return sorted(entry.name for entry in self.listing() if not _is_image(entry.name))
+        return self.found()[1]
 
     @abstractmethod
     def listing(self) -> list[Entry]:
@@ -88,14 +113,21 @@ class Files(ABC):
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
-        """Open an image file. Raises Unreadable."""
+        """Open a file by its name. Raises Unreadable."""
+
+    def read(self, entry: Entry) -> BinaryIO:
+        return self.open(entry.name)
 
 
 class Directory(Files):
+    loose = True
+
     def __init__(self, root: Path, asked: Asked = DATA_ROOT) -> None:
         self.root, self.asked = root, asked.here()
+        self.folders: list[Path] = []  # that were walked through, and files of labels
 
     def listing(self) -> list[Entry]:
+        self.folders = []
         try:
             return self._walk(self.root, "", frozenset())
         except OSError as error:
@@ -107,12 +139,15 @@ class Directory(Files):
         here = (status.st_dev, status.st_ino)
         if here in above:  # a symbolic link to one of its parents
             return []
+        self.folders.append(Path(path))
         found = []
         with os.scandir(path) as children:
             for entry in children:
                 name = prefix + entry.name
                 if not _visible(entry.name):
                     continue
+                if entry.name == LABELS:
+                    self.folders.append(Path(entry.path))
                 if entry.is_dir():
                     found += self._walk(entry.path, name + "/", above | {here})
                 else:
@@ -125,6 +160,9 @@ class Directory(Files):
 
     def open(self, name: str) -> BinaryIO:
         return untrusted.regular(self.root / name)
+
+    def stands_on(self) -> list[Path]:
+        return self.folders
 
 
 class Archive(Files):
@@ -150,6 +188,9 @@ class Archive(Files):
 
     def open(self, name: str) -> BinaryIO:
         return BytesIO(self.zip.read(name))
+
+    def stands_on(self) -> list[Path]:
+        return [self.root]
 
 
 def open_files(root: Path, asked: Asked = DATA_ROOT) -> Files:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-from gancli.data.files import EXTENSIONS, Entry, Files, one_line
+from gancli.data.files import EXTENSIONS, LABELS, Entry, Files, one_line
 from gancli.data.keys import chosen, typed, within
 from gancli.data.source import SPLITS
 from gancli.errors import UsageError
@@ -16,7 +16,6 @@ from gancli.files import shown
 
 How = Literal["auto", "classes", "flat"]
 Named = tuple[Entry, str]  # a file, and its path below the split's folder
-LABELS = "dataset.json"  # of StyleGAN2-ADA's and later dataset_tool.py
 _LABEL_BYTES = 256 * 1024**2  # ImageNet's has 40 MB
 
 _WORDS = {
@@ -53,7 +52,8 @@ def read(files: Files, how: How = "auto") -> Layout:
         UsageError: there are no images; test or validation images, but none to train on, also of one class alone;
             images beside class folders; or a ``dataset.json`` that is damaged or lacks some of the images.
     """
-    named, others = [(entry, entry.name) for entry in files.entries()], files.others()
+    entries, others = files.found()
+    named = [(entry, entry.name) for entry in entries]
     if not named:
         seen = f"; it holds {_endings(others)}" if others else ""
         raise UsageError(

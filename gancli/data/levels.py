@@ -1,10 +1,11 @@
 """Reduce images to fewer levels: k bits, or stochastic binarisation; or dequantise them."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from gancli.data.access import AtAccess
 from gancli.data.keys import typed
 from gancli.data.source import SPLITS, Images, Source, fingerprint, whole
 from gancli.errors import UsageError
@@ -101,11 +102,18 @@ def _quantise(pixels: np.ndarray, bits: int) -> np.ndarray:
     """Keep the highest ``bits`` of uint8 values and spread the levels over 0 .. 255."""
     top = 2**bits - 1
     table = np.round((np.arange(256) >> (8 - bits)) * (255 / top)).astype(np.uint8)
+    if isinstance(pixels, AtAccess):
+        return cast(np.ndarray, pixels.changed(lambda image: table[image], f"{bits} bits"))
     return table[pixels]
 
 
 def _draw(images: Images) -> np.ndarray:
     """Sample 255 with probability pixel / 255, otherwise 0, with a fixed seed per split; uint8 in the same shape."""
+    if isinstance(images.pixels, AtAccess):
+        raise UsageError(
+            f"{typed('binarise')}: all images of {images.split} are drawn once, and these are decoded whenever they "
+            f"are used; add {typed('decode')}=once"
+        )
     random = np.random.RandomState([_SEED, SPLITS.index(images.split)])
     pixels = np.empty(images.pixels.shape, np.uint8)
     for start in range(0, len(pixels), _CHUNK):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data.access import AtAccess
 from gancli.data.source import Draw, Images
 from gancli.data.spec import Batch, dequantised, scaled
 from gancli.errors import UsageError
@@ -39,8 +40,8 @@ class Loader:
       own. Pictures larger than their spec are cropped at random.
     - `batch_size`: more than the split holds is fine. `device`: where batches live. `seed`: of order and flips.
     - `flip`: mirror each image left-right with probability 1/2; None: no (a config's null is what the data asks for).
-    - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB. `workers`: threads that read
-      ahead when streaming; 0 reads in `next()`.
+    - `resident`: keep all pixels on the device as uint8; None: if they take at most 2 GiB, decoded once.
+      `workers`: threads that read and decode ahead; 0 reads in `next()`.
     - `rank`, `world`: of several processes that train together, each gets the rows rank, rank + world, ... of every
       batch; the order of the images is that of one process.
 
@@ -79,7 +80,8 @@ class Loader:
                 images.source, batch_size, device=device, seed=_mix(seed, -2), flip=flip, resident=resident,
                 workers=workers, rank=rank, world=world,
             )  # fmt: skip
-        self.resident = images.pixels.nbytes <= RESIDENT_BYTES if resident is None else resident
+        small = images.pixels.nbytes <= RESIDENT_BYTES and not isinstance(images.pixels, AtAccess)
+        self.resident = small if resident is None else resident
         self._flips = torch.Generator(self.device)
         self._where = self.device if self.resident else torch.device("cpu")  # of the order
         self._shuffler = torch.Generator()
@@ -210,7 +212,7 @@ class _Resident:
     def __init__(self, images: Images, device: torch.device) -> None:
         arrays = []
         for pixels in _stacked(images):
-            if isinstance(pixels, np.memmap) or not pixels.flags.writeable or not pixels.flags.c_contiguous:
+            if isinstance(pixels, np.memmap | AtAccess) or not pixels.flags.writeable or not pixels.flags.c_contiguous:
                 pixels = np.array(pixels)  # torch shares memory with the array, which must be all there and writable
             arrays.append(torch.from_numpy(pixels).to(device))
         self.pixels = arrays[0] if len(arrays) == 1 else torch.cat(arrays, 1)
@@ -245,7 +247,7 @@ class _Streamed:
                 self.waiting.append(self.pool.submit(self._gather, index()))
             pixels, labels = self.waiting[0].result()  # stays in front when it failed, so that it fails again
             self.waiting.popleft()
-        # From pinned memory this returns at once; torch keeps the buffer until the copy is done.
+        # From pinned memory this returns at once.
         pixels = pixels.to(self.device, non_blocking=True)
         return pixels, None if labels is None else labels.to(self.device, non_blocking=True)
 
@@ -277,10 +279,8 @@ class _Streamed:
 
 def _stacked(images: Images) -> list[np.ndarray]:
     """Return the pixels, and those of the sources where they come in pairs: their channels follow."""
-    if not images.spec.paired:
-        return [images.pixels]
-    assert images.source is not None  # every paired data set has sources
-    return [images.pixels, images.source.pixels]
+    sources = [images.source.pixels] if images.spec.paired and images.source is not None else []
+    return [images.pixels, *sources]
 
 
 def _cropped(pixels: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:

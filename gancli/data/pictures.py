@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gancli.data import untrusted
-from gancli.data.files import Asked
+from gancli.data.files import Asked, Files
 from gancli.data.folder import FolderImages
 from gancli.data.layout import Layout
 from gancli.data.pixels import fit
@@ -29,8 +29,8 @@ class Pictures(FolderImages):
         "images", "scores compare pictures of one size: resize them first", "repair or remove them", "", "", False
     )
 
-    def _layout(self) -> Layout:
-        found = super()._layout()
+    def _layout(self, files: Files) -> Layout:
+        found = super()._layout(files)
         named = [each for split in SPLITS for each in found.parts.get(split, ()) if each[1] != GRID]
         return found._replace(parts={"train": named}, note=f"{found.note}; all of them are scored")
 

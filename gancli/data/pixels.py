@@ -184,12 +184,14 @@ def fit(pixels: np.ndarray, size: int | None, channels: int | None, crop: str | 
     channels = channels or c
     cropped = isinstance(crop, int) and crop < max(height, width)
     if channels == c and not cropped and size in (None, height) and size in (None, width):
-        return np.ascontiguousarray(pixels)
+        return np.ascontiguousarray(pixels) if isinstance(pixels, np.ndarray) else pixels
 
     def one(array: np.ndarray) -> np.ndarray:
         image = Image.fromarray(array[0] if c == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
         return to_array(resize(flatten(image, channels), size, crop))
 
+    if not isinstance(pixels, np.ndarray):  # decoded at access, and fitted there, too
+        return pixels.changed(one, f"{size} {channels} {crop}")
     out = None
     for i, array in enumerate(parallel(one, pixels, threads(pixels[0].nbytes))):
         if out is None:

@@ -31,7 +31,9 @@ class Modes(NamedTuple):
 class Images:
     """One split of a data set."""
 
-    pixels: np.ndarray  # (N, C, H, W) uint8, in memory or a np.memmap; points: (N, D, 1, 1) float32
+    # (N, C, H, W) uint8: in memory, a np.memmap, or an AtAccess, which decodes what is asked for; points: (N, D, 1, 1)
+    # float32
+    pixels: np.ndarray
     labels: np.ndarray | None  # (N,) int64, 0 .. num_classes-1
     spec: ImageSpec
     name: str  # "mnist"
@@ -215,9 +217,12 @@ def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def fingerprint(pixels: np.ndarray, labels: np.ndarray | None) -> str:
-    """Return the SHA-256 of shape, pixels and labels, in hex."""
+    """Return the SHA-256 of shape, pixels and labels, in hex; of pixels decoded at access, that of their files."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    if isinstance(pixels, np.ndarray):
+        digest.update(np.ascontiguousarray(pixels).data)
+    else:
+        digest.update(pixels.digest())
     if labels is not None:
         digest.update(b"labels")
         digest.update(np.ascontiguousarray(labels, dtype="<i8").data)

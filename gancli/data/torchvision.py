@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from gancli.data.decode import Recipe
+from gancli.data.file_images import part
 from gancli.data.files import Asked, Entry, one_line, open_files
 from gancli.data.keys import chosen, typed
 from gancli.data.pixels import check_crop, fit
+from gancli.data.recipe import Recipe
 from gancli.data.source import Images, Source, folder
-from gancli.data.splits import Item, decode_splits
+from gancli.data.splits import Held, divide
 from gancli.errors import UsageError, did_you_mean
 
 _SECONDS = 20.0  # a server that does not answer for this long counts as unreachable
@@ -197,10 +198,10 @@ class TorchvisionImages(Source):
         if self.validation == 0:
             del parts["validation"]
         recipe = Recipe(self.size, self.channels or 3, self.crop)
-        splits, self._notes = decode_splits(
-            self.name, base, parts, (), recipe, test=0, validation=self.validation, seed=self.seed
-        )
-        return splits
+        found = {split: part(each, [-1] * len(each)) for split, each in parts.items()}
+        known, pixels = divide(found, (), recipe, Held(0, self.validation, self.seed), base, "auto")
+        self._notes = list(known.notes)
+        return known.splits(self.name, pixels)
 
     def _celeba_found(self) -> bool:
         base = self.root / "celeba"
@@ -209,9 +210,9 @@ class TorchvisionImages(Source):
         )
 
 
-def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
+def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Entry]]:
     """Parse CelebA's partition file, lines of ``000001.jpg 0``: 0 train, 1 validation, 2 test."""
-    parts: dict[str, list[Item]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list[Entry]] = {"train": [], "validation": [], "test": []}
     absent, count = [], 0
     try:
         for line in path.read_text().splitlines():
@@ -219,7 +220,7 @@ def _partition(path: Path, entries: dict[str, Entry]) -> dict[str, list[Item]]:
                 name, number = line.split()
                 count += 1
                 if name in entries:
-                    parts[list(parts)[int(number)]].append(Item(entries[name]))
+                    parts[list(parts)[int(number)]].append(entries[name])
                 else:
                     absent.append(name)
     except _DAMAGE as error:

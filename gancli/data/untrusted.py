@@ -4,16 +4,19 @@ import math
 import os
 import stat
 import struct
+import tarfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from PIL import Image, features
+
+from gancli.files import leaves, shown
 
 # The formats that Pillow may try, whatever a file is called, and the endings of their files. Pillow knows forty more:
 # its PostScript plugin starts another program.
@@ -35,9 +38,12 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others 
 BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
     *(AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile),
+    tarfile.TarError,
     *(tokenize.TokenError, Image.DecompressionBombError),
 )
 
+_TAR_HEADER = 2**20  # bytes of a long name, or of the further facts of a member
+_TAR_END = 2**20  # bytes that may follow the last member: zeros up to a whole block of a tape
 _limit = 2.0  # GiB
 Image.MAX_IMAGE_PIXELS = None  # `picture` has a limit of its own, which a key can raise
 
@@ -158,6 +164,90 @@ class Zip:
             if len(data) != size:
                 raise Unreadable(f"it is cut short: {len(data)} bytes of {size}")
             return data
+
+
+class Member(NamedTuple):
+    """A file in a tar: its name, and the bytes that it occupies there."""
+
+    name: str
+    start: int
+    size: int
+
+
+class Tar:
+    """An uncompressed tar, listed header by header, whose members are then read at their places.
+
+    Threads may share it. Raises Unreadable if the file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = regular(path)
+        self._bytes = os.fstat(self._file.fileno()).st_size
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def members(self) -> Iterator[Member]:
+        """Yield its files in their order.
+
+        Raises:
+            Unreadable: it is damaged, cut short, compressed, or continued after its end; or it has a member that is
+                neither a file nor a folder, or leads out of it.
+        """
+        with refusing(), tarfile.TarFile(fileobj=cast(IO[bytes], _Headers(self._file))) as archive:
+            while (each := _next(archive)) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # it would keep them all
+                if leaves(each.name):
+                    raise Unreadable(f"its member {shown(each.name)!r} belongs to a place outside of it")
+                if each.isdir():
+                    continue
+                if not each.isreg() or each.issparse():
+                    kind = "a link" if each.issym() or each.islnk() else "no plain file"
+                    raise Unreadable(f"its member {shown(each.name)!r} is {kind}")
+                if each.offset_data + each.size > self._bytes:
+                    raise Unreadable(f"it is cut short in {shown(each.name)!r}")
+                yield Member(each.name, each.offset_data, each.size)
+            self._check_end(archive.offset)
+
+    def _check_end(self, at: int) -> None:
+        """Refuse a tar that does not end where listing has; tarfile takes a damaged header for the end."""
+        end = self.read(at, min(self._bytes - at, _TAR_END))
+        if len(end) < tarfile.BLOCKSIZE:
+            raise Unreadable("it is cut short: its end is missing")
+        if any(end[: tarfile.BLOCKSIZE]):
+            raise Unreadable(f"it is damaged at byte {at:,}")
+        if any(end) or self._bytes - at > _TAR_END:
+            raise Unreadable("more follows its end: were tars joined by cat? Pack it again")
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return the bytes at a place. Raises Unreadable if the file ends before, or they are too many."""
+        check_size(size, "it takes")
+        with refusing():
+            data = os.pread(self._file.fileno(), size, start)
+        if len(data) != size:
+            raise Unreadable(f"the tar is cut short: {len(data)} bytes of {size}")
+        return data
+
+
+def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return archive.next()
+    except tarfile.ReadError as error:
+        raise Unreadable(f"it is no tar, damaged or cut short ({error})") from None
+
+
+class _Headers:
+    """A tar as tarfile sees it, which reads no more than headers: one that states a size is not believed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _TAR_HEADER:
+            raise Unreadable("one of its headers is too long")
+        return self._file.read(size)
 
 
 def npz(path: str | Path, *names: Sequence[str]) -> list[np.ndarray | None]:

@@ -23,7 +23,7 @@ from gancli.data.levels import binarized
 from gancli.data.spec import scaled
 from gancli.lectures.base import Lecture, LectureContext
 from gancli.lectures.players import play
-from gancli.models.encoding import encodable
+from gancli.models.encoding import normal
 from gancli.models.latent import GaussianLatents, active
 from gancli.nn import gaussian
 from gancli.ranges import Above, Positive, Units
@@ -58,7 +58,7 @@ class PosteriorCollapse(Lecture):
         variances = torch.empty(0)
         for i, beta in enumerate(self.betas):
             run = context.build(loss=config.plain(context.cfg.loss) | {"beta": beta})
-            model = encodable(run.model)
+            model = normal(run.model)
             if not i:
                 grey = scaled(torch.from_numpy(run.source.split("train").pixels)).flatten(1).double()
                 covariance = grey.T.cov(correction=0)

@@ -5,50 +5,27 @@ all kinds together weigh as much as the real images.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gancli.data.spec import Batch
-from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.game import AdversarialLoss, adversarial_part
-from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection
-from gancli.losses.stabilizers import Stabilizer
+from gancli.losses.base import Phase, Term
+from gancli.losses.containing import ContainsAdversarial
+from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection
 
 
-class AutoencoderGame(Loss):
+class AutoencoderGame(ContainsAdversarial):
     """A discriminator's phase, and what the decoder pays, for a model with ``discriminator`` and ``judge``.
 
-    Args:
-        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
-        penalties: see AdversarialLoss.
-        generator_penalties: see AdversarialLoss; those of the decoder.
-        stabilizers: see AdversarialLoss.
-
-    Raises:
-        ValueError: ``adversarial`` is not an adversarial loss.
+    Arguments are those of ContainsAdversarial; ``generator_penalties`` are the decoder's.
     """
-
-    parts = {"adversarial": AdversarialLoss}
-
-    def __init__(
-        self,
-        adversarial: Callable[..., AdversarialLoss],
-        penalties: dict[str, Regularizer] | None = None,
-        generator_penalties: dict[str, Regularizer] | None = None,
-        stabilizers: dict[str, Stabilizer] | None = None,
-    ) -> None:
-        super().__init__()
-        self.adversarial = adversarial_part(adversarial, penalties, generator_penalties, stabilizers)
 
     @abstractmethod
     def drawn(self, model: Any, batch: Batch) -> list[Tensor]:
         """Return pictures of the decoder, (N, C, H, W) of each kind; the last kind is that of the penalties."""
-
-    def check(self, model: Any) -> None:
-        self.adversarial.check_parts(model)
 
     def warnings(self, model: Any, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return self.adversarial.contradictions(model.discriminator, settings["discriminator"])

@@ -57,9 +57,21 @@ class DVAELoss(TwoStages):
         }  # fmt: skip
 
     def measurements(self, model: DiscreteLatents, batch: Batch) -> dict[str, Callable[[], Tensor]]:
-        """Return what is measured of a VQ-VAE, and the reconstruction of hard codes, in nats."""
-        hard = lambda: model.reconstruction(model.code(batch.image), batch.image).mean()  # noqa: E731
-        return {**super().measurements(model, batch), "hard_reconstruction": hard}
+        """Return what is measured of a VQ-VAE, and reconstructions of two kinds of hard codes, in nats.
+
+        The codes of ``drawn_reconstruction`` are the largest entries of relaxed ones, so that the two differ in the
+        relaxation alone; those of ``hard_reconstruction`` are the most likely ones, without the noise of a draw.
+        """
+        assert isinstance(model, DVAE)
+
+        def nats(index: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            return lambda: model.reconstruction(model.embed(index()), batch.image).mean()
+
+        return {
+            **super().measurements(model, batch),
+            "drawn_reconstruction": nats(lambda: relaxed(model.logits(batch.image), 1.0).argmax(1)),
+            "hard_reconstruction": nats(lambda: model.tokens(batch.image)),
+        }
 
 
 def divergence(logits: Tensor) -> Tensor:

@@ -267,19 +267,3 @@ def _parts(group: str, key: str, parts: Mapping[str, Any] | None, kind: type) ->
         if not isinstance(each, kind):
             raise ValueError(f"{key}.{name} is not a {kind.__name__}; choose it with {group}={name}")
     return dict(parts or {})
-
-
-def adversarial_part(
-    adversarial: Callable[..., AdversarialLoss],
-    penalties: dict[str, Regularizer] | None,
-    generator_penalties: dict[str, Regularizer] | None,
-    stabilizers: dict[str, Stabilizer] | None,
-) -> AdversarialLoss:
-    """Make the adversarial loss that is a part of another one; see AdversarialLoss for the arguments.
-
-    Raises:
-        ValueError: ``adversarial`` is not an adversarial loss.
-    """
-    if not issubclass(getattr(adversarial, "func", object), AdversarialLoss):
-        raise ValueError("adversarial is not an adversarial loss; choose one, such as loss/adversarial=hinge")
-    return adversarial(penalties=penalties, generator_penalties=generator_penalties, stabilizers=stabilizers)

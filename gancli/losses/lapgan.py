@@ -11,7 +11,7 @@ coarse images are generated, are never seen in training, as in the paper.
     gancli train model=lapgan data=mnist loss/adversarial=hinge penalty=r1
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from gancli.data.spec import Batch
-from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.game import AdversarialLoss, adversarial_part
-from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms
-from gancli.losses.stabilizers import Stabilizer
+from gancli.losses.base import Phase, Term
+from gancli.losses.containing import ContainsAdversarial
+from gancli.losses.penalties import PenaltyInputs, penalty_terms
 from gancli.models.lapgan import LAPGAN
 
 
@@ -35,36 +34,14 @@ class Level(NamedTuple):
     coarse: Tensor | None  # (N, C, H/2, W/2), the real images one level below; None for the coarsest
 
 
-class LAPGANLoss(Loss):
+class LAPGANLoss(ContainsAdversarial):
     """The sum of an adversarial loss over all levels, one phase per player; scalars end in ``/<height>``.
 
-    Args:
-        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
-        penalties: see AdversarialLoss.
-        generator_penalties: see AdversarialLoss.
-        stabilizers: see AdversarialLoss.
-
-    Raises:
-        ValueError: ``adversarial`` is not an adversarial loss.
+    Arguments are those of ContainsAdversarial.
     """
 
     family = LAPGAN
-    parts = {"adversarial": AdversarialLoss}
     has_players = True
-
-    def __init__(
-        self,
-        adversarial: Callable[..., AdversarialLoss],
-        penalties: dict[str, Regularizer] | None = None,
-        generator_penalties: dict[str, Regularizer] | None = None,
-        stabilizers: dict[str, Stabilizer] | None = None,
-    ) -> None:
-        super().__init__()
-        self.adversarial = adversarial_part(adversarial, penalties, generator_penalties, stabilizers)
-
-    @property
-    def game(self) -> AdversarialLoss:
-        return self.adversarial
 
     def phases(self, model: LAPGAN) -> list[Phase]:
         discriminator, generator = self.adversarial.phases(model)  # its updates per turn and projections

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gancli.data.spec import Batch
-from gancli.losses.base import Loss, Phase, Term
-from gancli.losses.game import AdversarialLoss, adversarial_part
-from gancli.losses.penalties import PenaltyInputs, Regularizer, penalty_terms, projection
-from gancli.losses.stabilizers import Stabilizer
+from gancli.losses.base import Phase, Term
+from gancli.losses.containing import ContainsAdversarial
+from gancli.losses.game import AdversarialLoss
+from gancli.losses.penalties import PenaltyInputs, penalty_terms, projection
 from gancli.models.translation import Translation
 
 Drawn = Callable[[], Tensor]
@@ -27,24 +27,21 @@ def label_of(batch: Batch) -> Tensor:
     return batch.label
 
 
-class TranslationLoss(Loss):
+class TranslationLoss(ContainsAdversarial):
     """The base of losses for image-to-image translation: an adversarial loss, its weights, and the two phases.
 
     Args:
-        adversarial: makes the adversarial loss of ``penalties=``, ``generator_penalties=`` and ``stabilizers=``.
+        adversarial: see ContainsAdversarial.
         gan: weight of the generators' adversarial term; None: the paper's 1, doubled for least squares, which are
             halved here (losses/adversarial.py) and whole in the papers on translation.
         discriminator: weight of the discriminators'; None: the paper's, ``own_discriminator``, likewise. (Adam, which
             divides by the gradient's size, all but undoes it.)
-        penalties: see AdversarialLoss.
-        generator_penalties: see AdversarialLoss.
-        stabilizers: see AdversarialLoss.
+        kwargs: see ContainsAdversarial.
 
     Raises:
         ValueError: ``adversarial`` is not an adversarial loss.
     """
 
-    parts = {"adversarial": AdversarialLoss}
     own_discriminator: ClassVar[float] = 1.0  # the paper's weight of the discriminators' loss
 
     def __init__(
@@ -52,18 +49,12 @@ class TranslationLoss(Loss):
         adversarial: Callable[..., AdversarialLoss],
         gan: float | None = None,
         discriminator: float | None = None,
-        penalties: dict[str, Regularizer] | None = None,
-        generator_penalties: dict[str, Regularizer] | None = None,
-        stabilizers: dict[str, Stabilizer] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.adversarial = adversarial_part(adversarial, penalties, generator_penalties, stabilizers)
+        super().__init__(adversarial, **kwargs)
         whole = 2.0 if self.adversarial.halved else 1.0
         self.gan = whole if gan is None else gan
         self.discriminator = whole * self.own_discriminator if discriminator is None else discriminator
-
-    def check(self, model: Translation) -> None:
-        self.adversarial.check_parts(model)
 
     def warnings(self, model: Translation, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return self.adversarial.contradictions(model.discriminators, settings["discriminators"])

@@ -22,6 +22,11 @@ from gancli.models.vqvae import VQVAE
 from gancli.nn.quantisers import perplexity, used
 
 
+def named(key: str, level: str) -> str:
+    """Return the key of a number of a map of codes; one that is alone has no name."""
+    return f"{key}_{level}" if level else key
+
+
 class TwoStages(Loss):
     """Train an autoencoder in the model's first stage, the prior of its codes in the second."""
 
@@ -30,30 +35,45 @@ class TwoStages(Loss):
     def stages(self, model: DiscreteLatents, first: Phase) -> list[Phase]:
         """Return the updates of both stages, of which the first is given; it may be the only one."""
         first = first._replace(repeat=lambda moment: int(not model.learned))
-        second = Phase("prior", ("prior_network",), (Term(self.prior),), repeat=lambda moment: int(model.learned))
+        second = Phase("prior", model.priors, (Term(self.prior),), repeat=lambda moment: int(model.learned))
         return [first, second] if model.learns_prior else [first]
 
     def prior(self, model: DiscreteLatents, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             index = model.tokens(batch.image)
-        return {"code_nats": model.cost(index, batch.label, model.prior_network).mean()}
+        costs = model.costs(index, batch.label, learned=True)
+        return {named("code_nats", name): each.mean() for name, each in costs.items()}
 
     def nats(self, model: DiscreteLatents, batch: Batch) -> Tensor | None:
         """Return the negative bound, with the prior of the stage; None: the model has none."""
         return -model.bound(batch.image, batch.label) if model.bounded else None
 
     def measurements(self, model: DiscreteLatents, batch: Batch) -> dict[str, Callable[[], Tensor]]:
-        """Return how many codes the images use, and, once the prior learns, its nats and those of a uniform one."""
+        """Return how many codes the images use, and, once the prior learns, its nats and those of a uniform one.
+
+        Of several maps of codes the one that uses the fewest counts, beside each alone.
+        """
         index = cache(lambda: model.tokens(batch.image))
-        counts = cache(lambda: used(index(), model.levels))
-        found: dict[str, Callable[[], Tensor]] = {
-            "codes_used": lambda: (counts() > 0).float().mean(),
+        sizes = model.sizes
+
+        @cache
+        def use(name: str) -> tuple[Tensor, Tensor]:
+            maps = model.by_level(index())[name]
+            counts = used(maps, sizes[name])
             # Of as many codes as there are, or as many as the images have positions.
-            "codes_alive": lambda: perplexity(counts()) / min(model.levels, index().numel()),
+            return (counts > 0).float().mean(), perplexity(counts) / min(sizes[name], maps.numel())
+
+        found: dict[str, Callable[[], Tensor]] = {
+            "codes_used": lambda: torch.stack([use(name)[0] for name in sizes]).amin(),
+            "codes_alive": lambda: torch.stack([use(name)[1] for name in sizes]).amin(),
         }
+        if len(sizes) > 1:
+            for name in sizes:
+                found[named("codes_used", name)] = lambda name=name: use(name)[0]  # type: ignore[misc]
+                found[named("codes_alive", name)] = lambda name=name: use(name)[1]  # type: ignore[misc]
         if model.learned:
             found["code_nats"] = lambda: model.cost(index(), batch.label).mean()
-            found["uniform_nats"] = lambda: model.uniform.total
+            found["uniform_nats"] = model.uniform_nats
         return found
 
 

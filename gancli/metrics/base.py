@@ -43,6 +43,14 @@ class Batch:
         pixels = self.pixels[index.to(self.pixels.device)]
         return Batch(pixels, pick(self.features), pick(self.logits), pick(self.labels))
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the images of a set that has no likelihoods on a device."""
+
+        def moved(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device)
+
+        return Batch(self.pixels.to(device), moved(self.features), moved(self.logits), moved(self.labels))
+
     @staticmethod
     def joined(parts: Sequence["Batch"]) -> "Batch":
         """Return the images of several batches as one."""

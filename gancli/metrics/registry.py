@@ -6,7 +6,7 @@ from gancli import config
 from gancli.errors import UsageError, did_you_mean
 from gancli.metrics.base import Metric
 from gancli.metrics.class_balance import ClassBalance
-from gancli.metrics.codes import Perplexity
+from gancli.metrics.codes import CodeNats, Perplexity
 from gancli.metrics.density_coverage import DensityCoverage
 from gancli.metrics.features import Features, Images, Pixels
 from gancli.metrics.fid import FID
@@ -27,7 +27,7 @@ from gancli.metrics.sharpness import ReconstructionSharpness, Sharpness
 _ALL = (
     FID(), IS(), KID(), PrecisionRecall(), DensityCoverage(), FIDInfinity(), FIDPerClass(), ClassBalance(),
     Memorisation(), Parzen(), Modes(), NLL(), ELBO(), IWAE(), ActiveUnits(), PathLength(),
-    Perplexity(), PSNR(), RFID(), Sharpness(), ReconstructionSharpness(),
+    Perplexity(), CodeNats(), PSNR(), RFID(), Sharpness(), ReconstructionSharpness(),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}  # the shipped ones
 

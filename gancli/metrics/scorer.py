@@ -1,7 +1,7 @@
 """Computes a list of metrics in one pass over the images, against a reference that is read once."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -9,21 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
-from gancli.files import cache_dir, digest
 from gancli.metrics import asked, moments
 from gancli.metrics.base import GENERATED, MODEL, PATHS, REAL, Batch, Metric, SetInfo, Statistic, Statistics
 from gancli.metrics.features import Features, Images
+from gancli.metrics.reference_cache import ReferenceCache
 from gancli.metrics.registry import check_metrics, metrics_named
 from gancli.metrics.regrouped import Stream, regrouped, slice_of, within
 from gancli.metrics.resampling import deviations
 from gancli.models.held_out import HeldOut
+from gancli.models.shares import ALONE, Crew, Share
 
 log = logging.getLogger("gancli")
 
 MOST = 50_000  # default number of images, as in papers
-REFERENCE_VERSION = 1  # of the cached reference statistics
 HALVES = {"half": GENERATED, "other half": REAL}  # halves of the real images, and their roles in the noise floor
 
 Watch = Callable[[str, int, int], None]  # what, done, total
@@ -54,6 +53,7 @@ class Scorer:
         floor: bool = False,  # also prepare for floor()
         known: moments.Gaussian | None = None,  # statistics used in place of the reference's own, without a floor
         watch: Watch = lambda what, done, total: None,
+        crew: Crew = ALONE,  # processes that draw and look at generated images together
     ) -> None:
         self.n = n or min(MOST, len(reference))
         self.metrics = metrics_named(metrics)
@@ -61,6 +61,8 @@ class Scorer:
         self.reference, self.features, self.known, self.watch = reference, features, known, watch
         self._batch_size, self._device, self._splits = batch_size, device, splits
         self._features_batch = features_batch or batch_size
+        self.crew = crew
+        self._cache = ReferenceCache(features, self._features_batch, device, parts=HALVES)
         self._half = min(self.n, len(reference) // 2) if floor and known is None else 0
         self._warned: set[str] = set()
         if known and len(known.mean) != features.dim:
@@ -131,23 +133,28 @@ class Scorer:
 
     @torch.no_grad()
     def score(
-        self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0, paths: Iterable[Batch] = ()
+        self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0, paths: Iterable[Batch] = (),
+        shared: bool = False,
     ) -> Scores:  # fmt: skip
         """Score n images of the stream, which is read once, ``likelihood`` on all real images, and ``paths``.
 
-        Raises UsageError. ``halves`` random halves estimate the spread of values; this keeps all images' features.
+        ``halves`` random halves estimate the spread of values; this keeps all images' features. ``shared``: the stream
+        has the images of share(), and the other processes call assist() with theirs.
+
+        Raises:
+            UsageError: a metric cannot be computed on these images.
+            RankLost: another process has ended.
         """
         others = self._others
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done, kept = 0, []
-        for pixels, labels in regrouped(stream, self._features_batch) if found else ():
-            batch = self._seen(pixels, labels, found)
+        for batch in (self._shared(stream) if shared else self._generated(stream)) if found else ():
             for statistic in found.values():
                 statistic.add(batch)
             if halves:
                 kept.append(batch)
-            done += len(pixels)
+            done += len(batch.pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, **self._asked(likelihood), PATHS: self._walked(paths), **others}
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
@@ -159,6 +166,37 @@ class Scorer:
             {metric.name: details for metric in self.metrics if (details := metric.details(sets))},
             deviations(self.metrics, Batch.joined(kept), others, self._about, halves) if kept else {},
         )
+
+    def share(self) -> Share | None:
+        """Return the batches of the size ``batch_size`` that this process has to draw; None: all."""
+        return self.crew.share(self._run)
+
+    @torch.no_grad()
+    def assist(self, stream: Stream) -> None:
+        """Look at the images of share(), for the first process, which scores them."""
+        if _union(self.metrics, GENERATED):
+            for _ in self._shared(stream):
+                pass
+
+    @property
+    def _run(self) -> int:
+        """Number of batches that are looked at together, so that every process has the groups that one would have."""
+        return -(-self._features_batch // self._batch_size)
+
+    def _generated(self, stream: Stream) -> Iterator[Batch]:
+        """Yield the images of a stream with what metrics need of them."""
+        types = _union(self.metrics, GENERATED)
+        for pixels, labels in regrouped(stream, self._features_batch):
+            yield self._seen(pixels, labels, types)
+
+    def _shared(self, stream: Stream) -> Iterator[Batch]:
+        """As _generated(), of the streams of all processes, in the order of one, in the first process."""
+        if self.crew.world == 1:
+            yield from self._generated(stream)
+            return
+        number = -(-self.n // (self._batch_size * self._run))
+        for batch in self.crew.in_turns((each.to("cpu") for each in self._generated(stream)), number):
+            yield batch.to(self._device)
 
     def _asked(self, likelihood: HeldOut | None) -> dict[str, Statistics]:
         """Collect what the model says of every reference image, and its reconstructions."""
@@ -230,7 +268,7 @@ class Scorer:
         missing: dict[str, dict[type[Statistic], Any]] = {}
         for name, types in wanted.items():
             n = len(rows.get(name, images))
-            cached = self._cached(images, name, n) if moments.Moments in types else None
+            cached = self._cache.load(images, name, n) if moments.Moments in types else None
             found[name] = {moments.Moments: moments.Precomputed(cached)} if cached else {}
             missing[name] = {each: each.of(self._about(n)) for each in types if each not in found[name]}
         collected = [statistic for each in missing.values() for statistic in each.values()]
@@ -244,7 +282,7 @@ class Scorer:
             self.watch(what, stop, len(images))
         for name, statistics in missing.items():
             if moments.Moments in statistics:
-                self._keep(images, name, len(rows.get(name, images)), statistics[moments.Moments].gaussian())
+                self._cache.keep(images, name, len(rows.get(name, images)), statistics[moments.Moments].gaussian())
         return {name: {**found[name], **missing[name]} for name in wanted}
 
     def _seen(self, pixels: Tensor, labels: Tensor | None, statistics: Iterable[Any]) -> Batch:
@@ -254,31 +292,6 @@ class Scorer:
 
     def _about(self, n: int) -> SetInfo:
         return SetInfo(n, self.features.dim, self.features.classes, self._device)
-
-    def _path(self, images: Images, name: str, n: int) -> Any:
-        facts = {
-            "version": REFERENCE_VERSION, "data": images.fingerprint, "split": images.split, "n": n,
-            "shape": [images.spec.channels, images.spec.height, images.spec.width],
-            "features": self.features.protocol(), "batch_size": self._features_batch, "device": self._device.type,
-        }  # fmt: skip
-        if name in HALVES:
-            facts["part"] = name
-        return cache_dir() / "moments" / f"{digest(facts)[:32]}.npz"
-
-    def _cached(self, images: Images, name: str, n: int) -> moments.Gaussian | None:
-        path = self._path(images, name, n)
-        try:
-            return moments.load(path) if path.exists() else None
-        except Unreadable as error:
-            log.warning("the cached statistics %s are damaged (%s): recomputing them", path, error)
-            return None
-
-    def _keep(self, images: Images, name: str, n: int, gaussian: moments.Gaussian) -> None:
-        path = self._path(images, name, n)
-        try:
-            moments.save(path, gaussian)
-        except OSError as error:
-            log.warning("the reference statistics could not be cached in %s: %s", path, error)
 
 
 def _union(metrics: Iterable[Metric], name: str) -> list[type[Statistic]]:

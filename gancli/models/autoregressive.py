@@ -10,6 +10,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
 from gancli.models.pixel_sampling import Given, Kept, PixelSampler, check_recorded, fixed_point
+from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.stepper import Stepper, Whole
@@ -104,11 +105,11 @@ class Autoregressive(Explicit):
             known = ", ".join(cls.SAMPLERS)
             raise UsageError(f"model.sampler={sampler}: allowed are {known}{did_you_mean(sampler, cls.SAMPLERS)}")
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
         """Map quantised images to the distribution parameters of each pixel, (N, likelihood.channels(C), H, W)."""
         return self.net(image)
 
-    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob(self, image: Tensor, label: Condition | None = None) -> Tensor:
         image = self.likelihood.snap(image)
         return -self.likelihood.nll(self(image, label), image)
 
@@ -127,8 +128,13 @@ class Autoregressive(Explicit):
         label = self.labels(n, generator) if label is None else label
         return self.from_noise(self.noise(n, generator), label)
 
+    def skip(self, n: int, *, label: Tensor | None = None, generator: Generator) -> None:
+        if label is None:
+            self.labels(n, generator)
+        self.noise(n, generator)
+
     def from_noise(
-        self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
+        self, noise: Tensor, label: Condition | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
         """Map noise() to images, (N, C, H, W) in [-1, 1]; ``sampler`` defaults to the model's.
 
@@ -149,13 +155,13 @@ class Autoregressive(Explicit):
                     check_recorded(recorded, self(image, label), sampler)
         return image.clone()  # the clone is made outside inference mode, so it is a normal tensor
 
-    def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
+    def stepper(self, sampler: str, image: Tensor, label: Condition | None) -> Stepper:
         """Return the Stepper of a sampler; it may keep and overwrite ``image``, (N, C, H, W) zeros."""
         if sampler == "naive":
             return Whole(self, image, self.order())
         return self._kept.stepper(self, self.order(), image, label, together=sampler == "wavefront")
 
-    def _pixel_sampler(self, sampler: str, noise: Tensor, label: Tensor | None, given: Given | None) -> PixelSampler:
+    def _pixel_sampler(self, sampler: str, noise: Tensor, label: Condition | None, given: Given | None) -> PixelSampler:
         """Return a pixel sampler, reusing the previous one when shapes and settings match."""
 
         def make() -> PixelSampler:

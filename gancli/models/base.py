@@ -70,6 +70,13 @@ class Model(nn.Module, ABC):
         A conditional model samples from the classes in ``label``, or from uniform labels() if it is None.
         """
 
+    def skip(self, n: int, *, label: Tensor | None = None, generator: Generator) -> None:
+        """Leave a generator as sample() with these arguments leaves it, without images if that is possible.
+
+        Processes that draw together pass over the batches of the others by it; here, sample() is called.
+        """
+        self.sample(n, label=label, generator=generator)
+
     def own_views(self) -> tuple[str, ...]:
         """Return the options of conf/view that training writes: ``views``, or ``points`` for a model of points."""
         return ("points",) if self.spec.points else self.views
@@ -151,6 +158,11 @@ class Adversarial(Model):
     ) -> Tensor:
         label = self.labels(n, generator) if label is None else label
         return self.generate(self.latent(n, generator), label)
+
+    def skip(self, n: int, *, label: Tensor | None = None, generator: Generator) -> None:
+        if label is None:
+            self.labels(n, generator)
+        self.latent(n, generator)
 
 
 class NormalPrior(Adversarial):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancli.data.access import part_of
 from gancli.data.reading import counterfactual
 from gancli.data.shapes import Factors, render
 from gancli.data.source import Images, fingerprint
@@ -66,7 +67,7 @@ def domains(images: Images) -> tuple[Images, Images]:
 
 def subset(images: Images, mask: np.ndarray) -> Images:
     """Return the images that the mask selects."""
-    pixels, labels = images.pixels[mask], None if images.labels is None else images.labels[mask]
+    pixels, labels = part_of(images.pixels, mask), None if images.labels is None else images.labels[mask]
     factors = None if images.factors is None else images.factors[mask]
     return replace(images, pixels=pixels, labels=labels, factors=factors, fingerprint=fingerprint(pixels, labels))
 

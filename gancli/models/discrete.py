@@ -8,8 +8,8 @@ The code of an image is certain, so that log p(x) >= log p(x|z) + log p(z) is a 
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
-from typing import Annotated, Literal
+from collections.abc import Callable, Hashable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -20,7 +20,7 @@ from gancli.models.explicit import Explicit
 from gancli.models.held_out import HeldOut
 from gancli.models.latent import LatentVariable, Posterior
 from gancli.nn.likelihoods import Categorical, Likelihood
-from gancli.nn.quantisers import used
+from gancli.nn.quantisers import Quantiser, used
 from gancli.ranges import Above
 
 Begun = Annotated[float, "> 0", "< 1"]
@@ -56,6 +56,9 @@ class UniformCodes(Explicit):
 class DiscreteLatents(LatentVariable):
     """A latent-variable model whose code of an image is a map (h, w) of ``codes.levels`` numbers.
 
+    A subclass may have several maps with a prior of each given those before it: its codes are a tuple of maps in
+    tokens(), embed() and cost(), each with a name in by_level().
+
     Args:
         spec: shape, levels and classes of the images.
         likelihood: see LatentVariable.
@@ -66,8 +69,9 @@ class DiscreteLatents(LatentVariable):
     """
 
     certain = True
-    sampled = ("encoder", "decoder", "prior_network")
+    sampled: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "prior_network")
     views = ("grid", "reconstruction", "codes")
+    priors: ClassVar[tuple[str, ...]] = ("prior_network",)  # the networks of the second stage
     prior_network: Explicit
 
     def __init__(
@@ -125,37 +129,77 @@ class DiscreteLatents(LatentVariable):
         """
         self.draw = draw
         if self.learned:
-            self.prior_network.set_sampling(temperature=temperature, sampler=sampler)  # type: ignore[call-arg]
+            for name in self.priors:
+                getattr(self, name).set_sampling(temperature=temperature, sampler=sampler)
         elif temperature != 1 or sampler is not None:
             raise UsageError("temperature, sampler: the prior of these codes is uniform and has neither; omit them")
 
     @abstractmethod
-    def tokens(self, image: Tensor) -> Tensor:
+    def tokens(self, image: Tensor) -> Any:
         """Return the code of each image, (N, C, H, W) -> (N, h, w) int64."""
 
     @abstractmethod
-    def embed(self, index: Tensor) -> Tensor:
+    def embed(self, index: Any) -> Tensor:
         """Return what the decoder takes, (N, h, w) int64 -> (N, ...)."""
 
-    def cost(self, index: Tensor, label: Tensor | None = None, prior: Explicit | None = None) -> Tensor:
-        """Return -log p(z) of codes (N, h, w) by the prior of this stage, or a given one: (N,) nats."""
-        images = self.grid.value(index.unsqueeze(1).to(self.uniform.total.dtype))
-        return -(prior or self.current_prior).log_prob(images, label if self.conditional else None)
+    def by_level(self, index: Any) -> dict[str, Tensor]:
+        """Return the maps of codes by name, (N, h, w) int64 each, in the order of the priors; a single one has none."""
+        return {"": index}
+
+    def quantisers(self) -> Mapping[str, Quantiser]:
+        """Return the quantiser of every map, by its name; none if codes are not those of vectors."""
+        return {}
+
+    def vectors(self) -> dict[str, Tensor]:
+        """Return what the decoder takes for each code of every map, by its name: (K, D)."""
+        found = {name: each.vectors() for name, each in self.quantisers().items()}
+        return found or {"": self.embed(torch.arange(self.levels, device=self.device).view(-1, 1, 1)).flatten(1)}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of codes of every map, by its name."""
+        return {"": self.levels}
+
+    def costs(self, index: Any, label: Tensor | None = None, learned: bool | None = None) -> dict[str, Tensor]:
+        """Return -log p of every map of codes, given those before it, by its name: (N,) nats each.
+
+        Args:
+            index: codes, as in tokens().
+            label: (N,) int64, for a conditional model.
+            learned: by the priors that learn, or by the uniform ones; None: by those of this stage.
+        """
+        prior = self.prior_network if (self.learned if learned is None else learned) else self.uniform
+        return {"": -prior.log_prob(self.as_image(index, self.grid), label if self.conditional else None)}
+
+    def cost(self, index: Any, label: Tensor | None = None) -> Tensor:
+        """Return -log p(z) of codes by the prior of this stage, (N,) nats."""
+        return torch.stack([*self.costs(index, label).values()]).sum(0)
+
+    def uniform_nats(self) -> Tensor:
+        """Return -log p(z) of any codes by the uniform prior, () nats."""
+        return self.uniform.total
+
+    def as_image(self, index: Tensor, grid: Categorical) -> Tensor:
+        """Return a map of codes as its prior takes it, (N, h, w) -> (N, 1, h, w) in [-1, 1]."""
+        return grid.value(index.unsqueeze(1).to(self.uniform.total.dtype))
 
     def encode(
         self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
     ) -> Posterior:
         index = self.tokens(image)
         z = self.embed(index)
-        return Posterior(z.repeat(k, *[1] * (z.dim() - 1)), self.cost(index, label), {"codes": index})
+        return Posterior(z.repeat(k, *[1] * (z.dim() - 1)), self.cost(index, label), {})
 
     def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.embed(self.tokens(image))
 
     def prior(self, n: int, generator: Generator | None = None, label: Tensor | None = None) -> Tensor:
         label = self.labels(n, generator) if label is None else label
-        maps = self.current_prior.sample(n, label=label if self.conditional else None, generator=generator)
-        return self.embed(self.grid.level(maps).long().squeeze(1))
+        return self.embed(self.drawn(n, label if self.conditional else None, generator))
+
+    def drawn(self, n: int, label: Tensor | None, generator: Generator | None) -> Any:
+        """Draw n codes from the prior of this stage, as in tokens()."""
+        return self.grid.level(self.current_prior.sample(n, label=label, generator=generator)).long().squeeze(1)
 
     def bound(
         self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None
@@ -166,6 +210,16 @@ class DiscreteLatents(LatentVariable):
     def held_out(self) -> HeldOut:
         name = type(self.current_prior).__name__
         found = super().held_out()
-        count = lambda image, label: torch.stack([used(each, self.levels) for each in self.tokens(image)])  # noqa: E731
         how = f"ELBO of the code of each image; prior: {name}" if self.bounded else ""
-        return found._replace(how=how, also={**found.also, "codes": count})
+        also = {**found.also, "codes": self._counted, "code_nats": self._priced}
+        return found._replace(how=how, also=also, maps=self.sizes)
+
+    def _counted(self, image: Tensor, label: Tensor | None) -> Tensor:
+        """Return how often each code occurs in images, (N, K): those of one map after those of another."""
+        sizes, maps = self.sizes, self.by_level(self.tokens(image))
+        counts = [torch.stack([used(each, sizes[name]) for each in index]) for name, index in maps.items()]
+        return torch.cat(counts, 1)
+
+    def _priced(self, image: Tensor, label: Tensor | None) -> Tensor:
+        """Return -log p of each map of codes of images, (N, maps) nats."""
+        return torch.stack([*self.costs(self.tokens(image), label).values()], 1)

@@ -3,13 +3,15 @@
 Figure 2: a vertical stack sees the rows above; a horizontal stack sees the pixels to the left and, through a 1x1
 convolution, the vertical stack's features of the row above. Together they see the whole past, without PixelCNN's blind
 spot. Units are gated, y = tanh(W_f * x) . sigmoid(W_g * x) (eq. 2); a class adds a bias to each half, V_f h and V_g h
-(eq. 4). The horizontal stack is residual except for its first layer.
+(eq. 4), and a map s of the image's size adds one at every pixel, V_f * s and V_g * s with 1x1 convolutions (eq. 5;
+section 2.3). The horizontal stack is residual except for its first layer.
 
     gancli train model=gated_pixelcnn data=mnist
     gancli train model=gated_pixelcnn data=mnist model.conditional=true
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
+from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.window import WindowConv2d
@@ -35,6 +38,8 @@ class GatedPixelCNN(Autoregressive):
         kernel: width of the first layer, odd.
         inner: width of the other layers, odd.
         conditional: whether to condition on the class.
+        context: channels of the map that every image is conditioned on, too; 0: none. Wherever others are given labels,
+            such a network is given ``Located`` ones.
         sampler: naive | cache | wavefront | jacobi; all draw the same images.
 
     Raises:
@@ -53,9 +58,10 @@ class GatedPixelCNN(Autoregressive):
         kernel: int = 7,
         inner: int = 3,
         conditional: bool = False,
+        context: Extra = 0,
         sampler: str = "wavefront",
     ) -> None:
-        self.conditional = conditional
+        self.conditional, self.context = conditional, context
         super().__init__(spec, likelihood, sampler)
         groups, c = self.likelihood.groups(spec.channels), spec.channels
         for key, value in (("width", width), ("head", head)):
@@ -64,13 +70,20 @@ class GatedPixelCNN(Autoregressive):
         for key, value in (("kernel", kernel), ("inner", inner)):
             if value % 2 == 0 or value < 3:
                 raise UsageError(f"model.{key}={value}: must be odd, such as model.{key}=3")
-        classes = spec.num_classes if conditional else 0
+        given = Given(spec.num_classes if conditional else 0, context)
         read, channels = self.reader()
         outputs = self.likelihood.channels(c)
-        self.net = Stacks(channels, width, blocks, head, kernel, inner, outputs, groups, classes, read)
+        self.net = Stacks(channels, width, blocks, head, kernel, inner, outputs, groups, given, read)
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.net(image, label) if self.conditional else self.net(image)
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
+        return self.net(image, label) if self.conditional or self.context else self.net(image)
+
+
+class Given(NamedTuple):
+    """What a network is conditioned on: a number of classes, and of channels of a map; 0: none."""
+
+    classes: int
+    context: int
 
 
 class Stacks(nn.Module):
@@ -78,12 +91,12 @@ class Stacks(nn.Module):
 
     def __init__(
         self, c: int, width: int, blocks: int, head: int, kernel: int, inner: int, outputs: int, groups: int,
-        classes: int, read: LevelEmbedding | None = None,
+        given: Given, read: LevelEmbedding | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.read = read
-        self.first = Layer(c, width, kernel, groups, classes, image=True)
-        self.layers = nn.ModuleList(Layer(width, width, inner, groups, classes) for _ in range(blocks - 1))
+        self.first = Layer(c, width, kernel, groups, given, image=True)
+        self.layers = nn.ModuleList(Layer(width, width, inner, groups, given) for _ in range(blocks - 1))
         self.head = nn.Sequential(
             nn.ReLU(),
             WindowConv2d(width, head, groups=groups),
@@ -91,7 +104,7 @@ class Stacks(nn.Module):
             WindowConv2d(head, outputs, groups=groups),
         )
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
         if self.read is not None:
             image = self.read(image)
         v, h = self.first(image, image, label)
@@ -104,7 +117,7 @@ class Stacks(nn.Module):
 class Layer(nn.Module):
     """One layer of Figure 2 in both stacks: 2p channels before the gates, p after them."""
 
-    def __init__(self, inputs: int, width: int, kernel: int, groups: int, classes: int, *, image: bool = False) -> None:
+    def __init__(self, inputs: int, width: int, kernel: int, groups: int, given: Given, *, image: bool = False) -> None:
         super().__init__()
         self.width, half = width, kernel // 2
         own = not image or groups > 1  # the image's own pixel shows only its earlier colours, if any
@@ -114,12 +127,17 @@ class Layer(nn.Module):
         )
         self.link = WindowConv2d(2 * width, 2 * width, (1, 1), 1, 0)  # reads the row above
         self.out = WindowConv2d(width, width, groups=groups)
-        self.bias = nn.Embedding(classes, 4 * width) if classes else None
+        self.bias = nn.Embedding(given.classes, 4 * width) if given.classes else None
+        self.place = nn.Conv2d(given.context, 4 * width, 1, bias=False) if given.context else None
 
-    def forward(self, v: Tensor, h: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, h: Tensor, given: Condition | None) -> tuple[Tensor, Tensor]:
+        label: Any = given if self.place is None else given.label  # type: ignore[union-attr]  # then it is Located
         below, across = self.vertical(v), self.horizontal(h)
         if self.bias is not None:
             bias = self.bias(label)[:, :, None, None]
+            below, across = below + bias[:, : 2 * self.width], across + bias[:, 2 * self.width :]
+        if self.place is not None:
+            bias = self.place(given.context)  # type: ignore[union-attr]
             below, across = below + bias[:, : 2 * self.width], across + bias[:, 2 * self.width :]
         across = across + self.link(below)
         return self._gate(below), self.out(self._gate(across))

@@ -30,8 +30,10 @@ class HeldOut(NamedTuple):
         also: what else the model says of images, by name, like ``nats``; of latent-variable models ``elbo``, (N, 2):
             reconstruction and KL; ``iwae``, (N,): the bound with k codes; ``latents``, (N, d): their means;
             ``pictures``, (N, C, H, W) in [-1, 1]: the reconstructions; ``errors``, (N, 2): their absolute errors and
-            PSNR; ``codes``, (N, K): how often each code occurs.
+            PSNR; ``codes``, (N, K): how often each code occurs; ``code_nats``, (N, maps): -log p of each map of codes.
         k: codes per image of ``iwae``.
+        maps: number of codes of each map of codes by name, in the order of ``codes`` and ``code_nats``; a single one is
+            called "".
     """
 
     nats: Callable[[Tensor, Tensor | None], Tensor] | None
@@ -41,6 +43,7 @@ class HeldOut(NamedTuple):
     how: str = ""
     also: Mapping[str, Callable[[Tensor, Tensor | None], Tensor]] = MappingProxyType({})
     k: int = 0
+    maps: Mapping[str, int] = MappingProxyType({})
 
     def ask(self, name: str, image: Tensor, label: Tensor | None) -> Tensor:
         """Return ``nats``, or something of ``also``, of images (N, C, H, W) with labels (N,) or None."""

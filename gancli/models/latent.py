@@ -138,9 +138,15 @@ class LatentVariable(Model):
         z = self.prior(n, generator, label)
         if self.draw == "mean":
             return self.picture(z, label)
+        return self.likelihood.sample(self.decode(z, label), self._pixel_noise(n, generator))
+
+    def skip(self, n: int, *, label: Tensor | None = None, generator: Generator) -> None:
+        self.prior(n, generator, self.labels(n, generator) if label is None else label)
+        _ = self.draw == "mean" or self._pixel_noise(n, generator)
+
+    def _pixel_noise(self, n: int, generator: Generator | None) -> Tensor:
         shape = n, self.likelihood.noise_channels(self.spec.channels), self.spec.height, self.spec.width
-        noise = torch.rand(shape, device=self.device, generator=generator)
-        return self.likelihood.sample(self.decode(z, label), noise)
+        return torch.rand(shape, device=self.device, generator=generator)
 
     def reconstruction(self, z: Any, image: Tensor, label: Tensor | None = None, k: int = 1) -> Tensor:
         """Return -log p(x|z) of N images and k codes of each, as in Posterior: (k N, ...) -> (k, N) nats."""

@@ -22,6 +22,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixel_sampling import Given
+from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.locally_masked import LocallyMaskedConv2d, follow
@@ -83,7 +84,7 @@ class LMConv(Autoregressive):
     def order(self) -> Tensor:
         return self.current
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
         """Map images to parameters under the order of sampling: the first one, unless ``following`` sets another."""
         return self.params(image, ranks(self.current))
 
@@ -96,7 +97,7 @@ class LMConv(Autoregressive):
         """Set every layer's masks to the order with these ranks, (H * W,)."""
         follow(self.net, rank.to(self.device), self.spec.height, self.spec.width)
 
-    def log_prob(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob(self, image: Tensor, label: Condition | None = None) -> Tensor:
         """Return the log of the mean probability over all orders (section 4.2)."""
         image = self.likelihood.snap(image)
         each = []
@@ -122,7 +123,7 @@ class LMConv(Autoregressive):
             self.current = before
 
     def from_noise(
-        self, noise: Tensor, label: Tensor | None = None, sampler: str | None = None, given: Given | None = None
+        self, noise: Tensor, label: Condition | None = None, sampler: str | None = None, given: Given | None = None
     ) -> Tensor:
         """Map noise to images; each image's order is drawn with the first number of its noise, which is then reused.
 
@@ -201,7 +202,7 @@ class Network(nn.Module):
         )  # first on the way up, then on the way down
         self.last = MaskedConv2d(width, outputs)
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
         """(N, C, H, W) in [-1, 1] -> (N, outputs, H, W)."""
         if self.read is not None:
             image = self.read(image)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gancli.errors import UsageError
 from gancli.nn.cached import Cached
 from gancli.nn.incremental import Plan
+from gancli.nn.labels import Condition
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.recorded import Graph, reason
 from gancli.nn.stepper import Stepper
@@ -73,7 +74,7 @@ class PixelSampler:
         self.record = record
         self.graphs: list[Graph] = []
 
-    def __call__(self, noise: Tensor, label: Tensor | None, given: Given | None) -> Tensor:
+    def __call__(self, noise: Tensor, label: Condition | None, given: Given | None) -> Tensor:
         """Map uniform noise, (n, K, H, W), to images, (n, C, H, W)."""
         self.stepper.start(label)
         self.noise.copy_(self.stepper.rows(noise))
@@ -114,7 +115,7 @@ class PixelSampler:
         each = max(NODES * len(some) // max(counted.calls, 1), 1)
         return [range(start, min(start + each, steps)) for start in range(0, steps, each)]
 
-    def _capture(self, record: type[Graph], label: Tensor | None) -> None:
+    def _capture(self, record: type[Graph], label: Condition | None) -> None:
         """Record all steps, after some of them as a rehearsal, in which the libraries initialise.
 
         The graphs are always replayed in this order, and what one leaves for the next lies in the stepper's memory.
@@ -145,10 +146,10 @@ class Counted(TorchDispatchMode):
 
 
 def fixed_point(
-    network: Callable[[Tensor, Tensor | None], Tensor],
+    network: Callable[[Tensor, Condition | None], Tensor],
     likelihood: Likelihood,
     noise: Tensor,
-    label: Tensor | None,
+    label: Condition | None,
     given: Given | None,
     channels: int,
     temperature: float,
@@ -200,7 +201,7 @@ class Kept:
         return pixel_sampler
 
     def stepper(
-        self, network: nn.Module, order: Tensor, image: Tensor, label: Tensor | None, *, together: bool
+        self, network: nn.Module, order: Tensor, image: Tensor, label: Condition | None, *, together: bool
     ) -> Cached:
         """Return a stepper with a cached evaluation of the network, which is planned once for each order.
 

@@ -21,6 +21,7 @@ from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.nn.dropout import Dropout
+from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.pixelwise import concat_elu
@@ -80,7 +81,7 @@ class PixelCNNpp(Autoregressive):
         read, channels = self.reader()
         self.net = UNet(channels, width, resnets, scales, drop, outputs, classes, read)
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Condition | None = None) -> Tensor:
         return self.net(image, label) if self.conditional else self.net(image)
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from gancli.errors import UsageError
 from gancli.models.autoregressive import Autoregressive
 from gancli.models.pixelcnn import readout
 from gancli.nn import lstm
+from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
 from gancli.nn.masked import MaskedConv2d
@@ -74,7 +75,7 @@ class PixelRNN(Autoregressive):
             *readout(2 * width, head, self.likelihood.channels(c), groups),
         )
 
-    def stepper(self, sampler: str, image: Tensor, label: Tensor | None) -> Stepper:
+    def stepper(self, sampler: str, image: Tensor, label: Condition | None) -> Stepper:
         if sampler != "cache":
             return super().stepper(sampler, image, label)
         return _Recurrent(self.net, image, self.likelihood.channels(image.shape[1]))

@@ -10,12 +10,13 @@ from gancli.data.source import Images
 from gancli.data.spec import quantise
 from gancli.errors import TrainingDiverged, UsageError
 from gancli.models.base import Model
+from gancli.models.shares import Crew, Passing, Share
 
 
 @torch.no_grad()
 def draw(
     model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None, wait: bool = True,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    autocast: Callable[[], AbstractContextManager] = nullcontext, share: Share | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:  # fmt: skip
     """Sample n images in batches, with their labels; the result depends only on the seed, batch size and labels.
 
@@ -28,6 +29,7 @@ def draw(
         wait: check every batch before it is yielded; False: check all after the last, so that none waits for the
             device.
         autocast: makes the context in which the model computes.
+        share: the batches of this process, if several draw together; each is what it would be without the others.
 
     Yields:
         Images (b, C, H, W) uint8 on the model's device, and labels (b,) int64 there or None.
@@ -39,16 +41,39 @@ def draw(
     """
     finite = torch.ones((), dtype=torch.bool, device=model.device)
     generator = torch.Generator(model.device).manual_seed(seed)
-    for start in range(0, n, batch_size):
+    passing = Passing(model)
+    for batch, start in enumerate(range(0, n, batch_size)):
         size = min(batch_size, n - start)
         label = None if labels is None else labels[start : start + size].to(model.device)
         with autocast():
-            images = model.sample(size, label=label, generator=generator)
+            if share is None:
+                images = model.sample(size, label=label, generator=generator)
+            elif batch and not share.has(batch):
+                passing.over(size, label, generator)
+            elif batch:
+                images = model.sample(size, label=label, generator=generator)
+            else:
+                images = passing.compared(size, label, generator)
+        if share is not None and not share.has(batch):
+            continue
         finite &= images.isfinite().all()
         if wait:
             _check(finite)
         yield finished(model, images), label
     _check(finite)
+
+
+def draw_together(
+    model: Model, n: int, *, seed: int, batch_size: int, labels: Tensor | None, crew: Crew
+) -> Iterator[Tensor]:
+    """Yield the images of draw(), on the CPU, in the first of several processes; the others compute theirs for it.
+
+    Raises:
+        TrainingDiverged: see draw().
+        RankLost: another process has ended.
+    """
+    own = draw(model, n, seed=seed, batch_size=batch_size, labels=labels, share=crew.share())
+    return crew.in_turns((images.cpu() for images, _ in own), -(-n // batch_size))
 
 
 def _check(finite: Tensor) -> None:

@@ -44,6 +44,9 @@ class Quantised(DiscreteLatents):
             self.decoder[-1].bias.copy_(bias)  # type: ignore[index]  # a Sequential, see decoder()
         self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
 
+    def quantisers(self) -> dict[str, Quantiser]:
+        return {"": self.quantiser}
+
     def tokens(self, image: Tensor) -> Tensor:
         return self.quantiser(self.encoder(image)).number
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gancli.nn import traced
 from gancli.nn.incremental import Local, Plan
+from gancli.nn.labels import Condition
 from gancli.nn.stepper import Stepper
 
 Run = Callable[[int], None]  # one operation at the pixels of a step
@@ -24,10 +25,10 @@ class Cached(Stepper):
         network: the network that the plan was made for, in evaluation mode.
         n: number of images.
         channels: channels of the image.
-        label: (n,) int64, or None; start() can replace them.
+        label: classes, (n,) int64, with or without maps of features, or None; start() can replace them.
     """
 
-    def __init__(self, plan: Plan, network: nn.Module, n: int, channels: int, label: Tensor | None = None) -> None:
+    def __init__(self, plan: Plan, network: nn.Module, n: int, channels: int, label: Condition | None = None) -> None:
         self.plan, self.nodes, self.network, self.n = plan, plan.nodes, network, n
         self.like = next(network.parameters()).detach()
         self.values: list[Any] = [None] * len(plan.nodes)  # results of the operations in the current step
@@ -52,8 +53,8 @@ class Cached(Stepper):
         self._image_rows, self._output_rows = self._slices(plan.image), self._slices(plan.output)
         self.steps = self._steps()
 
-    def start(self, label: Tensor | None = None) -> None:
-        """Read the current weights and the labels, (n,) int64, for the next images."""
+    def start(self, label: Condition | None = None) -> None:
+        """Read the current weights, and what the next images are conditioned on."""
         self.constants = traced.constants(self.network, self.nodes, self.plan.index, label)
         for update in self.fresh:
             update()
@@ -233,7 +234,16 @@ class Cached(Stepper):
             return self.copies[key]
         slot = self.copies[key] = len(self.values)
         values = self.values
-        if source in self.constants:
+        if source in self.constants and _is_map(self.constants[source]):
+            columns, pixels = self.constants[source].shape[1], mine.pixels.to(self.like.device)
+            placed = self.scratch[("map", slot)] = self.like.new_zeros(len(pixels), self.n, columns)
+            parts = placed.flatten(0, 1).split([count * self.n for count in mine.counts])
+            values.append(placed[0, :1])
+            self.fresh.append(lambda: placed.copy_(self.constants[source].flatten(2).permute(2, 0, 1)[pixels]))
+
+            def run(step: int) -> None:
+                values[slot] = parts[step]
+        elif source in self.constants:
             value = _as_row(self.constants[source])
             values.append(value)
             if not isinstance(value, Tensor) or value.dim() < 2:
@@ -278,6 +288,11 @@ class Cached(Stepper):
         """Return the first operation of a chain of in-place operations."""
         victim = self.victims[i]
         return i if victim is None else self._base(victim)
+
+
+def _is_map(value: Any) -> bool:
+    """Return whether a constant differs from pixel to pixel: (N, C, H, W)."""
+    return isinstance(value, Tensor) and value.dim() == 4 and value.shape[2:] != (1, 1)
 
 
 def _as_row(value: Any) -> Any:

@@ -97,6 +97,9 @@ class VQ(Quantiser):
         passed = rotated if self.gradient == "rotation" else straight_through
         return Quantised(passed(code, wide(z)), index)
 
+    def vectors(self) -> Tensor:
+        return self.codebook.detach().clone()
+
     def lookup(self, index: Tensor) -> Tensor:
         return self.codebook[index].movedim(-1, 1)
 

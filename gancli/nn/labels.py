@@ -1,7 +1,24 @@
-"""Encodings of class labels."""
+"""What images are conditioned on: encodings of class labels, and labels with a map of features."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Located(NamedTuple):
+    """What an image is conditioned on at each of its pixels, beside its class.
+
+    Args:
+        label: (N,) int64, or None.
+        context: (N, C, H, W).
+    """
+
+    label: Tensor | None
+    context: Tensor
+
+
+Condition = Tensor | Located  # a class alone, or with a map
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:

@@ -59,6 +59,15 @@ class Quantiser(nn.Module, ABC):
     def lookup(self, index: Tensor) -> Tensor:
         """Return the vectors of codes, (N, h, w) int64 -> (N, D, h, w)."""
 
+    def vectors(self) -> Tensor:
+        """Return the vectors of all codes, (levels, D)."""
+        codes = torch.arange(self.levels, device=next(self.buffers(), torch.empty(0)).device)
+        return self.lookup(codes.view(-1, 1, 1)).flatten(1)
+
+    def digits(self, index: Tensor) -> Tensor | None:
+        """Return the level of each dimension of codes, (N, h, w) -> (N, D, h, w) int64; None: they have none."""
+        return None
+
     def penalties(self, z: Tensor, found: Quantised) -> dict[str, Tensor]:
         """Return what is added to the loss, by name: nats or squared distances, summed over positions, per image."""
         return {}
@@ -120,15 +129,21 @@ class FSQ(Quantiser):
         self.register_buffer("size", torch.tensor(sizes).view(-1, 1, 1), persistent=False)
         self.register_buffer("basis", torch.tensor(basis).view(-1, 1, 1), persistent=False)
 
+    def bounded(self, z: Tensor) -> Tensor:
+        """Return bound(z) of each dimension, before it is rounded, (N, D, h, w)."""
+        return torch.tanh(wide(z) + self.shift) * self.reach - self.offset
+
     def forward(self, z: Tensor) -> Quantised:
-        bounded = torch.tanh(wide(z) + self.shift) * self.reach - self.offset
+        bounded = self.bounded(z)
         rounded = bounded.detach().round()
         index = ((rounded + self.centre).long() * self.basis).sum(1)
         return Quantised(straight_through(rounded, bounded) / self.centre, index)
 
     def lookup(self, index: Tensor) -> Tensor:
-        digits = index.unsqueeze(1) // self.basis % self.size
-        return (digits - self.centre) / self.centre
+        return (self.digits(index) - self.centre) / self.centre
+
+    def digits(self, index: Tensor) -> Tensor:
+        return index.unsqueeze(1) // self.basis % self.size
 
 
 class LFQ(Quantiser):
@@ -158,8 +173,10 @@ class LFQ(Quantiser):
         return Quantised(straight_through(sign, z), (positive * self.place).sum(1))
 
     def lookup(self, index: Tensor) -> Tensor:
-        bit = index.unsqueeze(1) // self.place % 2
-        return bit.to(torch.float32) * 2 - 1
+        return self.digits(index).to(torch.float32) * 2 - 1
+
+    def digits(self, index: Tensor) -> Tensor:
+        return index.unsqueeze(1) // self.place % 2
 
     def penalties(self, z: Tensor, found: Quantised) -> dict[str, Tensor]:
         z = wide(z)

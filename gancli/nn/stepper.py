@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gancli.nn.labels import Condition
+
 
 class Stepper(ABC):
     """Evaluate the parameters of a network a few pixels at a time, each after the pixels it depends on.
@@ -28,8 +30,8 @@ class Stepper(ABC):
     def images(self) -> Tensor:
         """Return the images, (n, C, H, W)."""
 
-    def start(self, label: Tensor | None = None) -> None:
-        """Start new images with the current weights and the labels, (n,) int64."""
+    def start(self, label: Condition | None = None) -> None:
+        """Start new images with the current weights, and what they are conditioned on."""
 
     def recorded(self) -> Tensor | None:
         """Return the last parameters of each pixel, (n, channels, H, W), for verification; None without a cache."""
@@ -53,13 +55,13 @@ class Whole(Stepper):
         order: (H * W,) the pixels in the order in which they are sampled.
     """
 
-    def __init__(self, network: Callable[[Tensor, Tensor | None], Tensor], image: Tensor, order: Tensor) -> None:
+    def __init__(self, network: Callable[[Tensor, Condition | None], Tensor], image: Tensor, order: Tensor) -> None:
         self.network, self.image = network, image
-        self.label: Tensor | None = None
+        self.label: Condition | None = None
         self.pixels = list(order.split(1))
         self.places = [divmod(p, image.shape[3]) for p in order.tolist()]
 
-    def start(self, label: Tensor | None = None) -> None:
+    def start(self, label: Condition | None = None) -> None:
         self.label = label
 
     def params(self, step: int, colour: int = 0) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from gancli.nn.incremental import Node
+from gancli.nn.labels import Condition
 from gancli.nn.pixelwise import concat_elu
 
 # Operations that can overwrite their argument, and their in-place versions.
@@ -79,9 +80,9 @@ def caller(
 
 
 def constants(
-    network: nn.Module, nodes: Sequence[Node], index: dict[fx.Node, int], label: Tensor | None
+    network: nn.Module, nodes: Sequence[Node], index: dict[fx.Node, int], label: Condition | None
 ) -> dict[int, Any]:
-    """Return the values that depend only on the labels, (n, channels, 1, 1), and the parameters of the network."""
+    """Return the values of the condition alone, (n, channels, 1, 1) or (n, channels, H, W), and the parameters."""
     found: dict[int, Any] = {}
     for i, node in enumerate(nodes):
         trace = node.trace

@@ -87,7 +87,7 @@ def _built(cfg: Any) -> Run:
     if not isinstance(model, loss.family):
         raise UsageError(_wrong_family(model, loss, cfg))
     loss.check(model)
-    if not cfg.resume:
+    if not cfg.resume and kind.fit_data is not Model.fit_data:  # images that are decoded for nothing take a while
         model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
     machine.check_deterministic(model, loss)
     machine.place(model), loss.to(machine.device)

@@ -57,15 +57,16 @@ def check_state(state: dict[str, Any]) -> None:
     """
     from torch import Tensor
 
+    images = {"images": int, "sha256?": str, "sample?": str}
     tensors, loader = {str: Tensor}, {"seed": int, "given": int, "size": int, "flips": Tensor, "source?": dict}
     rng = {"cpu": Tensor, "cuda": [Tensor]}
     shape = {
         "config": str, "spec": SPEC, "classes?": [str], "images": int, "share?": float, "reached?": float, "turn?": int,
         "model": tensors, "ema": tensors, "ema_images?": int, "optimizers": {str: {"optimizer": dict, "updates": int}},
         "loss": {str: object}, "rng": rng, "loader": loader,
-        "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": {"images": int, "sha256": str},
+        "metrics": {"best": (float, None)}, "versions": {str: str}, "data?": images,
         "pending?": tensors, "owed?": [str], "ranks?": [{"rng": rng, "loader": loader, "loss": tensors}],
-        "earlier_data?": [{"images": int, "sha256": str, "until": int}],
+        "earlier_data?": [{**images, "until": int}],
     }  # fmt: skip
     structure.check(state, shape)
     counts = {name: state.get(name, 0) for name in ("images", "turn", "ema_images")}

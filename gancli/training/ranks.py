@@ -14,6 +14,7 @@ import torch
 import torch.distributed
 
 from gancli.errors import RankLost
+from gancli.models.shares import Crew
 from gancli.nn.ranks import sum_
 from gancli.training.place import Group
 
@@ -77,6 +78,11 @@ def gathered(value: Any) -> list[Any]:
     except RuntimeError as error:
         raise RankLost.told(error) from error
     return found or []
+
+
+def crew() -> Crew:
+    """Return the processes as those that draw together."""
+    return Crew(_group.rank, _group.world, gathered)
 
 
 def agreed(value: Any) -> Any:

@@ -46,14 +46,16 @@ class Runtime:
         group = ranks.group()
         if place.started(os.environ).world > 1 and group.world == 1:
             raise UsageError(
-                "WORLD_SIZE is above 1, but only gancli train runs in several processes; start this without torchrun"
+                "WORLD_SIZE is above 1, but only gancli train, eval and sample run in several processes; start this "
+                "without torchrun"
             )
         untrusted.set_limit(cfg.unpack_gib)
         if cfg.threads:
             torch.set_num_threads(cfg.threads)
         if cfg.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
-        torch.use_deterministic_algorithms(cfg.deterministic)
+        if cfg.deterministic != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(cfg.deterministic)  # imports torch's compiler, which takes a second
         torch.backends.cudnn.benchmark = not cfg.deterministic
         device = _device(cfg.device, group)
         if cfg.gpus and device.type != "cuda":

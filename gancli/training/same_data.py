@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gancli import config
+from gancli.data.identity import same
 from gancli.errors import UsageError
 from gancli.training.checkpoint import Checkpoint
 
@@ -31,7 +32,7 @@ def check(saved: Checkpoint, cfg: Any, found: Mapping[str, Any]) -> tuple[list[s
     known, earlier = saved.state.get(KEY), list(saved.state.get("earlier_data", []))
     if known is None:
         return [f"{saved.path} does not say which images it was trained on: only their number is compared"], earlier
-    if known == dict(found):
+    if same(known, found):
         return [], earlier
     if cfg.other_data:
         until = f"until now, {saved.images:,} images, {known['images']:,} others"

@@ -87,7 +87,8 @@ class Runtime:
 
 
 RANKS = ("processes", "gpus", "sync_bn")  # of runtime: what belongs to several processes
-ALONE = "only gancli train runs in several processes, and all others in one; omit it"
+ALONE = "only gancli train, eval and sample run in several processes, and all others in one; omit it"
+UNTRAINED = {"runtime.sync_bn": "batch norm uses the statistics of the training here; omit it"}
 
 
 def processes(runtime: Mapping[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor
 from gancli.data.source import Images, Source
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.base import Model
+from gancli.models.shares import Crew
 from gancli.views.grids import make_grid
 
 LISTED = 20  # classes in a message
@@ -66,12 +67,14 @@ class RunData:
         classes: names of the classes or domains; empty: classes have only numbers.
         images: number of images that the model has seen.
         held_out: the split of the real images that views show.
+        crew: processes that draw together.
     """
 
     open: Callable[[], Source]
     classes: Sequence[str] = ()
     images: int = 0
     held_out: str = "test"
+    crew: Crew = field(default_factory=Crew)
 
     @cached_property
     def source(self) -> Source:
@@ -130,6 +133,12 @@ class View(ABC):
 
         Raises:
             UsageError: a parameter does not fit the model or the data.
+        """
+
+    def assist(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> None:
+        """Draw the part of this process of what draw() draws, for the first of those in ``data.crew``.
+
+        Most views draw few images, and the first process all of them.
         """
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from gancli import config
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.base import Model
+from gancli.models.shares import ALONE, Crew
 from gancli.views.base import RunData, View
 
 
@@ -79,7 +80,9 @@ def held_out(data: Mapping[str, Any]) -> str:
     return "validation" if data.get("validation", 0) else "test"
 
 
-def run_data(data: Mapping[str, Any], classes: Sequence[str], images: int, *, trust: Sequence[str] = ()) -> RunData:
+def run_data(
+    data: Mapping[str, Any], classes: Sequence[str], images: int, *, trust: Sequence[str] = (), crew: Crew = ALONE
+) -> RunData:
     """Return the data of a checkpoint, which is read later.
 
     Args:
@@ -87,8 +90,9 @@ def run_data(data: Mapping[str, Any], classes: Sequence[str], images: int, *, tr
         classes: names of the classes in the checkpoint.
         images: number of images that the model has seen.
         trust: packages outside gancli whose classes may be instantiated.
+        crew: processes that draw together.
     """
-    return RunData(lambda: config.build_data(data, trust=trust)[0], classes, images, held_out(data))
+    return RunData(lambda: config.build_data(data, trust=trust)[0], classes, images, held_out(data), crew)
 
 
 def _trusted(trust: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import short, shown
 from gancli.models.base import Model
+from gancli.models.encoding import takes_class
 from gancli.views.base import RunData
 
 log = logging.getLogger("gancli")
@@ -98,9 +99,11 @@ def class_labels(model: Model, data: RunData, chosen: Chosen, given: int | str |
         given: number or name of the class of all of them; None: those of the data.
 
     Raises:
-        UsageError: there is no such class, or neither names one.
+        UsageError: there is no such class, neither names one, or one is given to codes that do not depend on it.
     """
-    if not model.conditional:
+    if not takes_class(model):
+        if given is not None:
+            raise UsageError(f"label={given}: what {type(model).__name__} sees depends on no class; omit label=")
         return None
     classes = model.spec.num_classes
     labels = chosen.labels

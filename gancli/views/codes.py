@@ -3,6 +3,8 @@
 gancli sample ckpt=latest view=codes
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ COLUMNS = 10  # images in a row
 
 class Codes(View):
     """A column per image of the data: the image, a square for each of its codes, and the mean of p(x|z).
+
+    A model with several maps of codes has a row of squares for each.
 
     A code's colour is its vector in the three directions in which the vectors of all codes vary most, so that codes
     alike to the decoder have colours alike.
@@ -47,17 +51,21 @@ class Codes(View):
         assert isinstance(model, DiscreteLatents)
         rows = range(min(n, len(data.split(self.split or data.held_out)), SHOWN))
         image, _ = real_images(model, data, rows, self.split, label=0 if model.conditional else None)
-        index = torch.cat([model.tokens(part) for part, _ in parts(batch_size, image, None)])
-        means = torch.cat([model.picture(model.embed(part)) for part in index.split(batch_size)])
-        colours = palette(model)
-        squares = (colours[index].movedim(-1, 1) * 255).round().to(torch.uint8)
-        return {"": Picture(panel(quantise(image), squares, quantise(means)), squares.cpu())}
+        squares: dict[str, list[Tensor]] = {name: [] for name in model.sizes}
+        means, colours = [], {name: palette(each) for name, each in model.vectors().items()}
+        for part, _ in parts(batch_size, image, None):
+            index = model.tokens(part)
+            means.append(quantise(model.picture(model.embed(index))))
+            for name, codes in model.by_level(index).items():
+                squares[name].append((colours[name][codes].movedim(-1, 1) * 255).round().to(torch.uint8))
+        maps = {f"codes {name}".strip(): torch.cat(each) for name, each in squares.items()}
+        *_, finest = maps.values()
+        return {"": Picture(panel({"image": quantise(image), **maps, "mean": torch.cat(means)}), finest.cpu())}
 
 
-def palette(model: DiscreteLatents) -> Tensor:
-    """Return a colour for each code, (K, 3) in [0, 1]: its vector's principal components, scaled to their ranges."""
-    index = torch.arange(model.levels, device=model.device)
-    vectors = model.embed(index.view(-1, 1, 1)).flatten(1).float()  # (K, D)
+def palette(vectors: Tensor) -> Tensor:
+    """Return a colour for each code, (K, 3) in [0, 1]: the principal components of vectors (K, D) in their ranges."""
+    vectors = vectors.float()
     centred = vectors - vectors.mean(0)
     values, directions = torch.linalg.eigh(centred.T @ centred)  # ascending
     found = centred @ directions.flip(1)[:, :3]
@@ -66,15 +74,24 @@ def palette(model: DiscreteLatents) -> Tensor:
     return torch.where(high > low, (found - low) / (high - low).clamp(min=1e-12), 0.5)
 
 
-def panel(image: Tensor, squares: Tensor, means: Tensor) -> np.ndarray:
-    """Return a picture with three rows for every COLUMNS images, all (N, ..., uint8): image, codes, mean."""
-    sides = [large // small for large, small in zip(image.shape[2:], squares.shape[2:])]
-    squares = squares.repeat_interleave(sides[0], 2).repeat_interleave(sides[1], 3)
+def panel(rows: Mapping[str, Tensor]) -> np.ndarray:
+    """Return a picture with all rows for every COLUMNS images, (N, C, h, w) uint8 each, in the size of the first.
+
+    Maps whose sides do not divide those of the images reach beyond them, and what lies there is cut off.
+    """
+    height, width = next(iter(rows.values())).shape[2:]
+
+    def enlarged(each: Tensor) -> Tensor:
+        sides = [-(-large // small) for large, small in zip((height, width), each.shape[2:])]
+        each = each.repeat_interleave(sides[0], 2).repeat_interleave(sides[1], 3)[:, :, :height, :width]
+        return each.expand(-1, 3, -1, -1)
+
+    shown = [enlarged(each) for each in rows.values()]
     blocks: list[Tensor] = []
     names: list[str] = []
-    for rows in zip(*(each.expand(-1, 3, -1, -1).split(COLUMNS) for each in (image, squares, means))):
-        missing = COLUMNS - len(rows[0]) if blocks else 0  # an incomplete block below another is filled up
-        for row in rows:
+    for block in zip(*(each.split(COLUMNS) for each in shown)):
+        missing = COLUMNS - len(block[0]) if blocks else 0  # an incomplete block below another is filled up
+        for row in block:
             blocks += [row, row.new_full((missing, *row.shape[1:]), 255)]
-        names += ["image", "codes", "mean"]
-    return make_grid(torch.cat(blocks), min(COLUMNS, len(image)), names=names)
+        names += rows
+    return make_grid(torch.cat(blocks), min(COLUMNS, len(shown[0])), names=names)

@@ -5,7 +5,7 @@ gancli sample ckpt=latest label=3
 """
 
 from gancli.models.base import Model
-from gancli.models.sampling import class_labels, columns, draw
+from gancli.models.sampling import class_labels, columns, draw_together
 from gancli.models.translation import Translation
 from gancli.views.base import Picture, RunData, View, arrange
 
@@ -29,8 +29,13 @@ class Grid(View):
     def draw(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> dict[str, Picture]:
         label = data.class_number(self.label)
         labels = class_labels(model, n, label)
-        drawn = (images for images, _ in draw(model, n, seed=seed, batch_size=batch_size, labels=labels))
+        drawn = draw_together(model, n, seed=seed, batch_size=batch_size, labels=labels, crew=data.crew)
         return arrange(model, data, drawn, n, labels, columns(model, n) if label is None else None)
+
+    def assist(self, model: Model, data: RunData, *, n: int, seed: int, batch_size: int) -> None:
+        labels = class_labels(model, n, data.class_number(self.label))
+        for _ in draw_together(model, n, seed=seed, batch_size=batch_size, labels=labels, crew=data.crew):
+            pass
 
     def amount(self, n: int) -> tuple[str, int]:
         return f"n={n}", n

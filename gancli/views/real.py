@@ -11,6 +11,7 @@ from gancli.data.levels import binarized
 from gancli.data.spec import scaled
 from gancli.errors import UsageError
 from gancli.models.base import Model
+from gancli.models.encoding import takes_class
 from gancli.views.base import RunData
 
 
@@ -53,8 +54,8 @@ def parts(size: int, z: Tensor, label: Tensor | None) -> Iterator[tuple[Tensor, 
 
 
 def as_labels(model: Model, labels: np.ndarray) -> Tensor | None:
-    """Return classes (N,) int64 on the model's device, None if it is unconditional. Raises UsageError."""
-    if not model.conditional:
+    """Return classes (N,) int64 on the model's device, None if its encoder takes none. Raises UsageError."""
+    if not takes_class(model):
         return None
     classes = model.spec.num_classes
     if not 0 <= labels.min() <= labels.max() < classes:

@@ -20,8 +20,8 @@ from hydra._internal.hydra import Hydra
 from stand_ins import TYPICAL, replace_verbs
 
 from gancli import __version__
-from gancli import cli as cli_module
 from gancli.cli import status
+from gancli.cli.job import Job
 from gancli.config import composition, mended
 from gancli.errors import Interrupted, TrainingDiverged, UsageError
 
@@ -139,14 +139,14 @@ def test_environment_is_as_before(cli, verb) -> None:
 
 
 def test_a_job_survives_pickling() -> None:
-    job = pickle.loads(pickle.dumps(cli_module.Job("train")))
-    assert job == cli_module.Job("train")
+    job = pickle.loads(pickle.dumps(Job("train")))
+    assert job == Job("train")
 
 
 def test_a_job_that_is_requeued_begins_anew() -> None:
     """submitit pickles it after a signal has ended it; such an error cannot be read back."""
-    ended = cli_module.Job("train", called=True, error=Interrupted(10, "saved"), metrics={"fid": 1.0})
-    assert pickle.loads(pickle.dumps(ended)) == cli_module.Job("train")
+    ended = Job("train", called=True, error=Interrupted(10, "saved"), metrics={"fid": 1.0})
+    assert pickle.loads(pickle.dumps(ended)) == Job("train")
 
 
 def test_python_3_14_checks_of_help_texts_do_not_stop_hydra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,12 @@ def test_answers_before_verbs_import_no_hydra(argv: list[str]) -> None:
     assert not {"torch", "hydra", "omegaconf", "rich"} & modules_after(*argv)
 
 
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["help", "model"]])
+def test_help_pays_for_nothing_that_commands_need(argv: list[str]) -> None:
+    """`dataclasses`, with the `inspect` that it imports, took a fifth of the help's time."""
+    assert not {"dataclasses", "inspect", "gancli.cli.job", "gancli.verbs.base"} & modules_after(*argv)
+
+
 def test_a_verb_is_imported_when_it_is_asked_for() -> None:
     """All of them together would take a sixth of the help's time."""
     declared = {f"gancli.verbs.{name}" for name in ("train", "doctor", "report.verb", "evaluate.verb", "bench.verb")}

@@ -25,7 +25,8 @@ def every_option() -> list[str]:
 @pytest.mark.parametrize("option", every_option())
 def test_every_option_composes_and_fits_its_target(option: str) -> None:
     group = option.partition("=")[0]
-    cfg = compose("train", [option, "data.root=/pictures"] if option in ("data=folder", "data=domains") else [option])
+    rooted = option in ("data=folder", "data=domains", "data=webdataset")
+    cfg = compose("train", [option, "data.root=/pictures"] if rooted else [option])
     assert "_target_" in cfg[group] or group == "runtime"
 
 

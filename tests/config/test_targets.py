@@ -47,7 +47,7 @@ def test_composed_configs_build(cli) -> None:
 REFUSED = [
     "os.system", "builtins.eval", "builtins.exec", "eval", "", "subprocess.Popen", "torch.hub.load", "torch.load",
     "torch.utils.cpp_extension.load_inline", "gancli.cli.sys.exit", "gancli.cli.main", "gancli.config.Path",
-    "gancli.cli.Path", "gancli.cli.status.os.system", "gancli.cli.Job", "torch.nn.functional.relu",
+    "gancli.cli.job.Path", "gancli.cli.status.os.system", "gancli.cli.job.Job", "torch.nn.functional.relu",
     "torch.nn.modules.os.system",
     "gancli.errors.UsageError", "gancli.losses.adversarial.Tensor", "gancli.losses", "gancli.nope.X", "gancli..x",
     "gancli.losses.adversarial.NoSuch", ".system", "gancli.losses.adversarial.",

@@ -52,7 +52,9 @@ def test_keys_are_arguments_and_the_object_can_be_built(file: Path, monkeypatch,
     monkeypatch.setenv("GANCLI_DATA", str(tmp_path))
     node = OmegaConf.load(file)
     node.pop("defaults", None)
-    if file.stem == "folder":
+    if file.stem == "huggingface":
+        node.root = str(tmp_path)
+    if file.stem in ("folder", "webdataset"):
         assert OmegaConf.is_missing(node, "root")
         node.root = str(tmp_path)
     node = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)

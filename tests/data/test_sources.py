@@ -1,8 +1,12 @@
 """digits, fake, and the hold-out that every source shares."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from gancli.data import digits
 from gancli.data.digits import Digits
 from gancli.data.fake import FakeImages
 from gancli.data.source import hold_out
@@ -26,6 +30,16 @@ def test_digits_are_scikit_learns_scaled_to_uint8() -> None:
     assert train.spec.shape == (1, 8, 8) and train.spec.num_classes == 10
     label_of = dict(zip(rows(expected), scans.target, strict=True))
     assert all(label_of[row] == label for row, label in zip(rows(train.pixels[:, 0]), train.labels, strict=True))
+
+
+def test_digits_are_read_without_importing_scikit_learn_while_it_keeps_them_there(monkeypatch) -> None:
+    ours = digits._scans()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sklearn.datasets", None)  # importing it is an error
+        assert Digits().split("test").spec.shape == (1, 8, 8)
+    monkeypatch.setattr(digits, "FILE", Path("nowhere.csv.gz"))
+    for own, theirs in zip(ours, digits._scans(), strict=True):
+        assert np.array_equal(own, theirs) and own.dtype == theirs.dtype
 
 
 def test_digits_test_part_is_a_fifth_of_every_class_and_ignores_the_seed() -> None:

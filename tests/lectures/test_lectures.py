@@ -41,6 +41,7 @@ SMALL = {
     "vanishing_gradient": [
         "lecture.freezes=[32,64]", "lecture.updates=2", "lecture.latents=8", "model.width=4", "batch_size=32",
     ],
+    "vq_codes": ["lecture.updates=5", "lecture.codes=4", "lecture.sizes=[3,3]"],
     "weight_clipping": ["images=400", "model.width=8"],
 }  # fmt: skip
 

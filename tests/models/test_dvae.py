@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import NoHostSync
+from torch import nn
 from torch.distributions import Categorical, kl_divergence
 
 from gancli.data.spec import Batch, ImageSpec
@@ -88,6 +89,21 @@ def test_bounds_and_reconstructions_are_those_of_hard_codes():
     assert torch.allclose(-model.bound(image), nats, atol=1e-4)
     hard = DVAELoss().measurements(model, Batch(image))["hard_reconstruction"]()
     assert hard.item() == pytest.approx((nats - 4 * math.log(5)).mean().item(), abs=1e-4)
+
+
+@torch.no_grad()
+def test_relaxed_reconstructions_become_those_of_the_same_draws_as_the_temperature_falls():
+    model, image = dvae(), torch.rand(6, 1, 8, 8).round() * 2 - 1
+    nn.init.normal_(model.encoder[-1].weight, std=1)  # codes differ
+    nn.init.normal_(model.decoder[0].weight, std=1)
+    gaps = []
+    for tau in (1.0, 1e-5):
+        torch.manual_seed(3)
+        soft = DVAELoss(tau).autoencoder(model, Batch(image, progress=torch.tensor(0.5)))["reconstruction"]
+        torch.manual_seed(3)
+        drawn = DVAELoss().measurements(model, Batch(image))["drawn_reconstruction"]()
+        gaps.append((soft - drawn).abs().item())
+    assert gaps[0] > 0.01 and gaps[1] < 1e-3
 
 
 def test_a_temperature_of_zero_is_refused():

@@ -43,6 +43,33 @@ def test_finite_scalars_are_those_of_a_twin_and_every_code_is_reached(sizes):
     assert quantiser.levels == math.prod(sizes) and len(set(numbers.tolist())) == quantiser.levels
 
 
+@pytest.mark.parametrize("sizes", [[8, 6, 5], [3], [4], [7, 5, 5, 4], [3, 4]])
+def test_finite_scalars_are_exactly_those_of_the_reference_library(sizes):
+    """vector-quantize-pytorch, also with its shift by atanh(o / h): numbers, vectors and slopes."""
+    library = pytest.importorskip("vector_quantize_pytorch")
+    other, own = library.FSQ(sizes), FSQ(sizes)
+    z = 2 * torch.randn(20, len(sizes), 9, 8, generator=torch.Generator().manual_seed(0))
+    z.requires_grad_()
+    value, number = other(z)
+    found = own(z)
+    assert torch.equal(found.number, number.long()) and torch.equal(found.value, value)
+    assert len(number.unique()) > 0.6 * own.levels == 0.6 * other.codebook_size
+    codes = torch.arange(own.levels).view(-1, 1, 1)
+    assert torch.equal(own.lookup(codes), other.indices_to_codes(codes))
+    assert torch.equal(own.digits(codes)[:, :, 0, 0], other.indices_to_level_indices(codes)[:, 0, 0].long())
+    weight = torch.randn(value.shape, generator=torch.Generator().manual_seed(1))
+    slopes = [torch.autograd.grad((weight * each).sum(), z)[0] for each in (found.value, value)]
+    assert torch.allclose(*slopes, atol=1e-6)
+
+
+def test_signs_are_those_of_the_reference_library_whose_first_bit_is_the_highest():
+    library = pytest.importorskip("vector_quantize_pytorch")
+    z = torch.randn(20, 5, 3, 4, generator=torch.Generator().manual_seed(0))
+    value, number, _ = library.LFQ(codebook_size=32, dim=5).eval()(z)
+    found = LFQ(5)(z.flip(1))
+    assert torch.equal(found.number, number.long()) and torch.equal(found.value.flip(1), value)
+
+
 def test_the_bound_of_zero_is_zero_and_normal_vectors_use_nearly_all_levels():
     """Perplexities of N(0, 1), measured with the formula in another program."""
     for size, expected in ((3, 2.95), (4, 3.78), (5, 4.94), (7, 6.90), (8, 7.82)):

@@ -146,9 +146,23 @@ def test_one_folder_one_log_and_one_event_file(pair):
 
 
 def test_what_torchrun_starts_is_one_command(pair):
-    """The codes of train, and of eval, which runs in one process; each of both says so."""
-    assert pair["codes"] == [[0, 2], [0, 2]]
-    assert pair["said"].count("gancli: gancli eval runs in one process; start it without torchrun") == 2
+    """The codes of train, and of commands that are wrong, of which the first process alone speaks."""
+    assert pair["codes"] == [[0, 2, 2, 2], [0, 2, 2, 2]]
+    for words in (
+        "gancli doctor runs in one process; start it without torchrun",
+        "n: expected a number of images",
+        "nn: no such key",
+    ):
+        assert pair["said"].count(f"gancli: {words}") == 1, pair["said"]
+
+
+@pytest.mark.parametrize("model", ["cdcgan", "pixelcnn", "vae_conv", "hvae"])
+def test_eval_and_sample_by_two_processes_are_those_of_one(model, pair):
+    """The same numbers, batch for batch, so that scores agree to the last digits and pictures to the last bit."""
+    found = pair["drawn"][model]
+    assert found["both"].keys() == found["one"].keys() and {"fid"} < found["one"].keys()
+    assert found["both"] == pytest.approx(found["one"], rel=1e-6)
+    assert found["files"] == 22 and found["different"] == 0  # and the grid
 
 
 def test_a_signal_stops_all_in_the_same_turn(pair):
@@ -158,6 +172,22 @@ def test_a_signal_stops_all_in_the_same_turn(pair):
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all(pair):
     assert pair["nan"] == ["fake of generator is not finite at 8 images"] * 2
+
+
+def test_eval_starts_its_processes_itself(cli, tmp_path):
+    """The first one writes one card, into the folder of the run, and returns the values of a single process."""
+    assert cli("train", *overrides("dcgan", "images=16", "doctor.every=0", "samples.every=0")).code == 0
+    words = ["latest", "features=pixels", "metrics=[fid]", "n=20", "batch_size=4", "floor=false", "again=true"]
+    values = []
+    for n in (1, 2):
+        answer = cli("eval", *words, "runtime=cpu", f"runtime.processes={n}")
+        assert answer.code == 0, answer.err
+        (card,) = tmp_path.glob("outputs/*/*/eval/*.json")
+        values.append(json.loads(card.read_text())["values"]["fid"])
+        card.unlink()
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    wrong = cli("eval", "latest", "runtime=cpu", "runtime.sync_bn=true")
+    assert wrong.code == 2 and "runtime.sync_bn=true: batch norm uses the statistics of the training" in wrong.err
 
 
 def children() -> Iterator[tuple[int, str]]:
@@ -241,7 +271,7 @@ def test_what_cannot_be_shared_is_refused(words, told, cli):
 
 def test_other_commands_run_in_one_process(cli):
     answer = cli("bench", "model=dcgan", "runtime=cpu", "runtime.processes=2")
-    assert answer.code == 2 and "only gancli train runs in several processes" in answer.err
+    assert answer.code == 2 and "only gancli train, eval and sample run in several processes" in answer.err
 
 
 def test_only_the_main_process_writes(monkeypatch, tmp_path):

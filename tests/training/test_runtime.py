@@ -72,6 +72,16 @@ def test_deterministic_and_threads():
         torch.set_num_threads(before)
 
 
+def test_torchs_compiler_is_not_imported_for_a_setting_that_stays(monkeypatch):
+    """It takes more than a second, which sampling and scoring need not spend."""
+    calls = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", calls.append)
+    Runtime.from_config(settings())
+    assert calls == []
+    Runtime.from_config(settings(deterministic=True))
+    assert calls == [True]
+
+
 def test_precision_is_that_of_autocast_alone():
     x, w = torch.ones(2, 2), torch.ones(2, 2)
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):

@@ -127,6 +127,17 @@ def test_a_checkpoint_that_names_no_data_still_resumes(tmp_path, caplog) -> None
             f"resume={checkpoint.find(tmp_path)}")  # fmt: skip
 
 
+def test_a_run_goes_on_with_images_that_are_decoded_otherwise(tmp_path) -> None:
+    """Where there was room to decode them once, and no longer, and back; other images are refused both ways."""
+    root = write(tmp_path / "in", *numbers(20))
+    run, resume = tmp_path / "run", f"resume={tmp_path / 'run'}"
+    pictured(run, root, "images=8", "data.decode=access")
+    pictured(run, root, "images=16", "data.decode=once", resume)
+    pictured(run, root, "images=24", "data.decode=access", resume)
+    for decode in ("once", "access"):
+        refused(["data.seed=1"], pictured, run, root, "images=32", "data.seed=1", f"data.decode={decode}", resume)
+
+
 def test_identity_is_that_of_images_in_their_order(tmp_path) -> None:
     assert identity(FakeImages(n=20, size=4).split("train")) == identity(FakeImages(n=20, size=4).split("train"))
     others = [

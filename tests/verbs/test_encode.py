@@ -59,6 +59,47 @@ def test_the_file_has_the_posteriors_of_the_pictures(cli, trained, tmp_path):
     assert refused.code == 2 and "x.npz exists, and nothing is overwritten" in refused.err
 
 
+@pytest.mark.parametrize("model", ["vqvae", "vqvae_paper", "dvae", "vqgan", "vqvae2"])
+def test_codes_are_those_of_the_model_and_their_vectors_decode_to_its_reconstructions(cli, model, tmp_path):
+    """The file alone, with the decoder, gives the reconstructions; the prior is conditional, and no class is needed."""
+    more = [word for word in QUICK if "images" not in word] + ["images=16", "data.num_classes=3"]
+    run(tmp_path / "run", *more, model=model)
+    folder, size = tmp_path / "in", 16 if model == "vqvae2" else 8
+    save(folder, "b/two.png", "b/one.png", "z/one.png", side=size)
+    answer = cli("encode", f"ckpt={tmp_path / 'run'}", f"images={folder}", f"out={tmp_path / 'x.npz'}", CPU)
+    assert answer.code == 0, answer.err
+    found = dict(np.load(tmp_path / "x.npz", allow_pickle=False))
+    loaded = gancli.load(tmp_path / "run")
+    net = loaded.model
+    assert net.conditional and found["label"].tolist() == [0, 0, 1] and found["classes"].tolist() == ["b", "z"]
+    pixels = np.stack([np.asarray(Image.open(folder / f"{name}.png"))[None] for name in found["name"]])
+    image = net.known(scaled(torch.from_numpy(pixels)))
+    levels = ["_top", "_bottom"] if model == "vqvae2" else [""]
+    index = [torch.from_numpy(found[f"codes{level}"]).long() for level in levels]
+    assert all(each.dtype == np.int32 for name, each in found.items() if name.startswith(("codes", "levels")))
+    z = net.embed(index[0] if len(index) == 1 else tuple(index))
+    assert torch.equal(net.picture(z), net.picture(net.code(image)))
+    by_hand = loaded.encode(torch.from_numpy(pixels))
+    for level, each in zip(levels, index):
+        assert torch.equal(by_hand.codes[level[1:]], each)
+        if model == "dvae":
+            assert set(found) == {"codes", "name", "label", "classes"}
+            continue
+        vectors = torch.from_numpy(found[f"vectors{level}"])[each].movedim(-1, 1)
+        assert torch.equal(vectors, net.quantisers()[level[1:]].lookup(each))
+        if model == "vqvae_paper":
+            assert "levels" not in found
+            continue
+        sizes = torch.tensor([3, 4]).view(-1, 1, 1)  # FSQ: levels are counted from the lowest
+        digits = torch.from_numpy(found[f"levels{level}"])
+        assert torch.equal(digits[:, 0] + 3 * digits[:, 1], each.int())
+        assert torch.allclose((digits - sizes // 2) / (sizes // 2), vectors)
+    refused = cli("encode", f"ckpt={tmp_path / 'run'}", f"images={folder}", "label=1", CPU)
+    assert refused.code == 2 and "depends on no class; omit label=" in refused.err
+    with pytest.raises(UsageError, match="omit label="):
+        loaded.encode(torch.from_numpy(pixels), 1)
+
+
 def test_a_split_of_the_data_comes_with_its_labels(cli, trained):
     asked = (
         ("plain", [], 20, "test"),
@@ -91,7 +132,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
     right = save(tmp_path / "right", "a/p.png")
     plain, classes = f"ckpt={trained / 'plain'}", f"ckpt={trained / 'classes'}"
     refused = {
-        (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with one normal vector of latents; use",
+        (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with one normal vector of latents or with",
         (plain, f"images={wrong}"): "p.png is 1x9x9, but the model's images are 1x8x8: save it in that size",
         (plain, f"images={empty}"): "no pictures in it",
         (plain, f"images={tmp_path / 'no'}"): "no such folder",

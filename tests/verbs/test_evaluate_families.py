@@ -36,6 +36,7 @@ FAMILIES = {
     "domains": ("stargan", ["data.num_classes=2", "data.n_test=60", *LABELLED]),
 }
 EXPLICIT = {"autoregressive": "nll", "density": "nll_density", "latent": "nll_bound"}  # and what their nll is called
+OF_CODES = ("perplexity", "code_nats")
 OF_LATENTS = ("elbo", "iwae", "active_units", "psnr", "rfid", "rsharpness")
 CLASSES = "needs the class of each image"
 # (family, metric) -> what gancli says to it; every other pair is scored.
@@ -47,7 +48,11 @@ REFUSED = {
         if family != "latent"
         for metric in OF_LATENTS
     },
-    **{(family, "perplexity"): "needs a model with maps of codes, such as model=vqvae" for family in FAMILIES},
+    **{
+        (family, name): "needs a model with maps of codes, such as model=vqvae"
+        for family in FAMILIES
+        for name in OF_CODES
+    },
     **{(family, "modes"): "modes" for family in FAMILIES if family != "points"},
     **{(family, "fid_per_class"): CLASSES for family in ("adversarial", "style", *EXPLICIT)},
     **{(family, "path_length"): "needs a style-based model" for family in FAMILIES if family != "style"},
@@ -138,7 +143,7 @@ def test_every_metric_of_what_someone_else_made(what, metric, tmp_path, monkeypa
     monkeypatch.setenv("GANCLI_OUTPUTS", str(tmp_path / "outputs"))
     if what == "points":
         np.savez(tmp_path / "given.npz", points=np.random.RandomState(0).randn(40, 2).astype(np.float32))
-        of_models = ("nll", "path_length", "perplexity", *OF_LATENTS)
+        of_models = ("nll", "path_length", *OF_CODES, *OF_LATENTS)
         data, refused = (
             ["data=grid25", "features=modes"],
             ("fid_per_class", "parzen", "classes", "sharpness", *of_models),
@@ -146,7 +151,7 @@ def test_every_metric_of_what_someone_else_made(what, metric, tmp_path, monkeypa
     else:
         images = np.random.RandomState(0).randint(0, 255, (40, 8, 8, 1), np.uint8)
         np.savez(tmp_path / "given.npz", images=images, labels=np.arange(40) % 10)
-        of_models = ("nll", "path_length", "perplexity", *OF_LATENTS)
+        of_models = ("nll", "path_length", *OF_CODES, *OF_LATENTS)
         data, refused = [*SMALL[:3], "data.n=60", "data.n_test=40", *LABELLED], ("modes", *of_models)
     words = [f"images={tmp_path / 'given.npz'}", f"metrics=[{metric}]", "bootstrap=4", *data]
     if metric in refused:

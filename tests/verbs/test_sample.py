@@ -96,7 +96,7 @@ def test_a_grid_shows_the_first_images_of_many(trained, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("more", [["format=npz"], ["format=png"], ["view=interpolation", "format=npz"]])
 def test_an_n_that_the_disk_cannot_hold_is_refused_before_drawing(more, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(grid, "draw", lambda *args, **kwargs: pytest.fail("drawn"))
+    monkeypatch.setattr(grid, "draw_together", lambda *args, **kwargs: pytest.fail("drawn"))
     monkeypatch.setattr(interpolation, "walks", lambda *args, **kwargs: pytest.fail("drawn"))
     with pytest.raises(
         UsageError, match=r"n=1\d{15}: (npz|png) files of so many take up to [\d,.]+ GiB, but .* are free in"

@@ -23,7 +23,7 @@ def test_codes_are_squares_in_the_colours_of_their_vectors(tmp_path):
     data = RunData(lambda: source)
     found = Codes().draw(model, data, n=12, seed=0, batch_size=5)[""]
     image = scaled(torch.from_numpy(source.split("test").pixels))
-    index, colours = model.tokens(image), palette(model)
+    index, colours = model.tokens(image), palette(model.vectors()[""])
     assert colours.shape == (12, 3) and len(colours.unique(dim=0)) == 12  # of [3, 4] levels: two directions
     assert colours.amin(0)[:2].tolist() == [0, 0] and colours.amax(0)[:2].tolist() == [1, 1]
     assert torch.equal(found.raw, (colours[index].movedim(-1, 1) * 255).round().to(torch.uint8))
@@ -36,5 +36,6 @@ def test_codes_are_squares_in_the_colours_of_their_vectors(tmp_path):
 def test_the_squares_are_as_large_as_the_image():
     squares = torch.zeros(2, 3, 2, 2, dtype=torch.uint8)
     squares[0, 0, 0, 0] = 200
-    picture = panel(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), squares, torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+    black = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    picture = panel({"image": black, "codes": squares, "mean": black})
     assert (picture == (200, 0, 0)).all(2).sum() == 14 * 14 * 4  # make_grid() has enlarged it twice

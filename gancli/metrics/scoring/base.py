@@ -25,6 +25,7 @@ from gancli.metrics.regrouped import Stream
 from gancli.metrics.scorer import Scorer, Scores, Watch
 from gancli.models.base import Model
 from gancli.models.held_out import HeldOut
+from gancli.models.shares import ALONE, Crew
 
 
 def unwatched(what: str, done: int, total: int) -> None:
@@ -47,6 +48,7 @@ class Settings:
     watch: Watch = unwatched
     precision: str = "float32"  # in which the model draws, for the protocol; likelihoods and features are float32
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext  # makes a model draw in it
+    crew: Crew = ALONE  # processes that draw together
 
     @property
     def features_batch(self) -> int:
@@ -58,6 +60,7 @@ class Settings:
         return Scorer(
             self.metrics, reference, features, n=n, batch_size=self.batch_size, features_batch=self.features_batch,
             device=self.device, splits=splits, floor=self.floor, known=self.known, watch=self.watch,
+            crew=self.crew,
         )  # fmt: skip
 
 
@@ -83,9 +86,16 @@ class Subject(ABC):
         """Return what the protocol says of the subject of a model."""
         return self.facts
 
+    shared: ClassVar[bool] = False  # whether stream() has only the images of scorer.share(), see assist()
+
     @abstractmethod
     def stream(self, model: Any, seed: int) -> Stream:
         """Yield ``scorer.n`` images as bytes, a function of the seed, with the labels that they should have or None."""
+
+    def assist(self, model: Any, *, seed: int) -> None:
+        """Do the part of this process of score(), for the first of those that draw together; unless shared, nothing."""
+        if self.shared:
+            self.scorer.assist(self.stream(model, seed))
 
     def paths(self, model: Any, seed: int) -> Iterable[Batch]:
         """Yield ``scorer.n`` steps along paths between latents; a subject without any is refused by the scorer."""
@@ -94,7 +104,7 @@ class Subject(ABC):
     def score(self, model: Any, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
         """Return the values and details of one seed; a subject adds values of its own here. See Scorer.score()."""
         paths = self.paths(model, seed) if self.scorer.walks else ()
-        return self.scorer.score(self.stream(model, seed), held_out, halves=halves, paths=paths)
+        return self.scorer.score(self.stream(model, seed), held_out, halves=halves, paths=paths, shared=self.shared)
 
 
 class Scoring(ABC):

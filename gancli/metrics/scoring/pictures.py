@@ -24,12 +24,17 @@ class Given(Subject):
         labels: their classes, (N,) int64, if they are numbered like those of the data.
     """
 
+    shared = True
+
     def __init__(self, scorer: Scorer, settings: Settings, images: Images, labels: np.ndarray | None) -> None:
         super().__init__(scorer, settings, facts={"images": images.fingerprint})
         self.images, self.labels = images, labels
 
     def stream(self, model: None, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for start in range(0, self.scorer.n, self.settings.batch_size):
+        share = self.scorer.share()
+        for batch, start in enumerate(range(0, self.scorer.n, self.settings.batch_size)):
+            if share is not None and not share.has(batch):
+                continue
             rows = slice(start, min(self.scorer.n, start + self.settings.batch_size))
             labels = None if self.labels is None else torch.from_numpy(self.labels[rows])
             yield torch.from_numpy(self.images.pixels[rows]), labels

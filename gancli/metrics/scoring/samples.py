@@ -23,13 +23,17 @@ from gancli.models.style import StyleBased
 class Drawn(Subject):
     """Images that a model samples."""
 
+    shared = True
+
     def about(self, model: Model) -> dict[str, Any]:
         return self.facts | {"batch_norm": model.batch_norm}
 
     def stream(self, model: Model, seed: int) -> Stream:
         labels, size = self._labels(model, seed), self.settings.batch_size
-        autocast = self.settings.autocast
-        return draw(model, self.scorer.n, seed=seed, batch_size=size, labels=labels, wait=False, autocast=autocast)
+        return draw(
+            model, self.scorer.n, seed=seed, batch_size=size, labels=labels, wait=False, share=self.scorer.share(),
+            autocast=self.settings.autocast,
+        )  # fmt: skip
 
     def paths(self, model: Model, seed: int) -> Iterable[Batch]:
         assert isinstance(model, StyleBased), "Scorer.check() has refused others"

@@ -1,4 +1,4 @@
-"""Codes of pictures, by the encoder of a latent-variable model, in one npz file for those who cluster and plot.
+"""Latents or codes of pictures, by the encoder of a latent-variable model, in a file for those who cluster and plot.
 
 gancli encode ckpt=latest images=faces/ out=latents.npz
 gancli encode ckpt=latest split=train
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from gancli.console import setup_logging, watched
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.files import output_folder, replacing, short
 from gancli.models import encoding
-from gancli.models.base import Model
-from gancli.models.encoding import encodable
+from gancli.models.encoding import Encoded, EncodedCodes, encodable, takes_class
 from gancli.models.sampling import class_labels as check_class
 from gancli.training import checkpoint
 from gancli.training.runtime import Runtime
@@ -33,10 +33,14 @@ def encode(cfg: Any) -> dict[str, float]:
 
     It has ``mean`` and ``std``, (N, d) float32, and ``name``, (N,). If the pictures have classes, of the data or by the
     folders that they lie in, there are ``label``, (N,) int64, and ``classes``, the names of the classes by number.
+    Of a model with a map of codes it has ``codes``, (N, h, w) int32; ``vectors``, (K, D) float32, those of all codes by
+    number; and, for codes made of levels, ``levels``, (N, D, h, w) int32. With two maps, these are ``codes_top``,
+    ``codes_bottom`` and so on.
 
     Returns:
         The number of images and of latents, and the means over the images of |mean|^2 / d and std^2, whose sum is 1 on
-        average where the codes of the data are distributed like the prior.
+        average where the codes of the data are distributed like the prior; or the number of codes of an image, of
+        different ones in all images, and their perplexity, of each map.
 
     Raises:
         UsageError: no such checkpoint, pictures or class, a model that encodes nothing, a picture of another size, or
@@ -51,12 +55,13 @@ def encode(cfg: Any) -> dict[str, float]:
         raise UsageError(f"{out} exists, and nothing is overwritten; choose another file with out=...")
     data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     check_class(model, 1, data.class_number(cfg.label))
-    chosen, classes = _chosen(cfg, data, model)
+    chosen, classes = _chosen(cfg, data, model.spec, of_classes=takes_class(model))
     label = class_labels(model, data, chosen, cfg.label)
     pixels = torch.from_numpy(np.ascontiguousarray(chosen.pixels))
     with watched() as watch:
         found = encoding.encode(model, pixels, label, batch_size=cfg.batch_size, watch=watch)
-    arrays = {"mean": found.mean.float().numpy(), "std": found.std.float().numpy(), "name": np.array(chosen.names)}
+    arrays, told = _arrays(found) if isinstance(found, Encoded) else _arrays_of_codes(found)
+    arrays["name"] = np.array(chosen.names)
     if label is not None:
         arrays["label"] = label.cpu().numpy()
     elif chosen.labels is not None:
@@ -64,21 +69,48 @@ def encode(cfg: Any) -> dict[str, float]:
     if "label" in arrays:
         arrays["classes"] = np.array(list(classes), dtype=np.str_)
     _write(out, arrays)
-    n, d = found.mean.shape
-    log.info("%d pictures, %d latents of each, by %s -> %s", n, d, saved.path, out)
-    return {
-        "images": n, "latents": d, "mean_squared": found.mean.square().mean().item(),
+    what = ", ".join(f"{value:.4g} {name}" for name, value in told.items())
+    log.info("%d pictures (%s), by %s -> %s", len(pixels), what.replace("_", " "), saved.path, out)
+    return {"images": len(pixels), **told}
+
+
+def _arrays(found: Encoded) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return what the file has of normal posteriors, and numbers about them."""
+    told = {
+        "latents": found.mean.shape[1], "mean_squared": found.mean.square().mean().item(),
         "variance": found.std.square().mean().item(),
     }  # fmt: skip
+    return {"mean": found.mean.float().numpy(), "std": found.std.float().numpy()}, told
 
 
-def _chosen(cfg: Any, data: RunData, model: Model) -> tuple[Chosen, Sequence[str]]:
-    """Return the pictures with their labels, and the names of the classes, none if they have numbers alone."""
+def _arrays_of_codes(found: EncodedCodes) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return what the file has of maps of codes, and numbers about them."""
+    arrays: dict[str, np.ndarray] = {}
+    told: dict[str, float] = {}
+    for name, codes in found.codes.items():
+        level = f"_{name}" if name else ""
+        arrays[f"codes{level}"] = codes.int().numpy()
+        if name in found.digits:
+            arrays[f"levels{level}"] = found.digits[name].int().numpy()
+        if name in found.vectors:
+            arrays[f"vectors{level}"] = found.vectors[name].float().numpy()
+        share = np.unique(codes.numpy(), return_counts=True)[1] / codes.numel()
+        told[f"codes{level}"] = codes[0].numel()
+        told[f"codes_used{level}"] = len(share)
+        told[f"perplexity{level}"] = float(np.exp(-(share * np.log(share)).sum()))
+    return arrays, told
+
+
+def _chosen(cfg: Any, data: RunData, spec: ImageSpec, *, of_classes: bool) -> tuple[Chosen, Sequence[str]]:
+    """Return the pictures with their labels, and the names of the classes, none if they have numbers alone.
+
+    ``of_classes``: labels go into the encoder, so that only those of the data's classes are any good.
+    """
     if cfg.images is None:
         return numbered(data, cfg.split, range(len(data.split(cfg.split)))), data.classes
-    chosen = from_folder(cfg.images, model.spec)
+    chosen = from_folder(cfg.images, spec)
     labels, classes = of_folders(chosen.names, data.classes)
-    if labels is None or (model.conditional and classes != data.classes):  # its classes are others than these
+    if labels is None or (of_classes and classes != data.classes):  # its classes are others than these
         return chosen, data.classes
     return chosen._replace(labels=labels), classes
 

@@ -26,7 +26,7 @@ from gancli.metrics.scoring.base import Scoring, Settings, Subject, scoring_of, 
 from gancli.metrics.scoring.evaluation import Origin, Result, weights
 from gancli.metrics.scoring.pictures import Pictures
 from gancli.models.base import Model
-from gancli.training import checkpoint
+from gancli.training import checkpoint, ranks
 from gancli.training.checkpoint import Checkpoint
 from gancli.training.runtime import Runtime
 from gancli.training.tracker import write_scalars
@@ -57,16 +57,18 @@ def evaluate(cfg: Any) -> dict[str, float]:
     saved = checkpoint.load(cfg.ckpt) if cfg.ckpt else None
     runtime = runtime.as_trained(saved.config.runtime) if saved else runtime
     origins = _checkpoints(cfg, saved, runtime) if saved else _pictures(cfg)
+    crew = ranks.crew()
     ways = samplings.each(cfg.sampling, saved.config.model) if saved else [Sampling({})]
     first = next(origins)
     with watched() as watch:
-        scoring = _scoring(cfg, saved, first.model, known, runtime, watch)
+        with ranks.first_goes_first():  # it decodes data and trains classifiers that are not there yet
+            scoring = _scoring(cfg, saved, first.model, known, runtime, watch)
         if len(scoring.subjects) > 1 and (cfg.reference or cfg.save_reference):
             raise UsageError(
                 f"reference= and save_reference= need a single set of real images, but {scoring.what} is scored on "
                 "several; omit them"
             )
-        if cfg.save_reference:
+        if cfg.save_reference and not crew.rank:
             moments.save(Path(cfg.save_reference).expanduser(), scoring.subjects[0].scorer.real())
         curves: dict[str, list[tuple[Origin, Sampling, Result]]] = {}
         for origin, sampling in product(chain([first], origins), ways):
@@ -74,8 +76,13 @@ def evaluate(cfg: Any) -> dict[str, float]:
                 scoring.check(origin.model)
                 config.set_sampling(origin.model, saved.config.model, sampling.values)
             for subject in scoring.subjects:
+                if crew.rank:
+                    _assist(cfg, subject, origin)
+                    continue
                 result = _evaluated(cfg, scoring, subject, origin, sampling)
                 curves.setdefault(subject.name, []).append((origin, sampling, result))
+    if crew.rank:
+        return {}
     option = samplings.listed(cfg.sampling)
     for curve in curves.values() if option or (cfg.which == "all" and saved) else ():
         _write_curve(curve, option)
@@ -109,7 +116,7 @@ def _scoring(
         metrics_named(cfg.metrics, cfg.trust), source, cfg.split,
         lambda: config.instantiate(node, Features, trust=cfg.trust),
         batch_size=batch_size, device=runtime.device, n=cfg.n, floor=cfg.floor, known=known, watch=watch,
-        precision=runtime.dtype, autocast=runtime.autocast,
+        precision=runtime.dtype, autocast=runtime.autocast, crew=ranks.crew(),
     )  # fmt: skip
     return kind(model, settings, cfg.images or f"the {type(model).__name__} of {cfg.ckpt}")
 
@@ -120,7 +127,9 @@ def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin, sam
     A checkpoint that has a card of the same protocol is not scored again unless ``cfg.again`` asks for it.
     """
     origin = sampling.of(origin)
-    if origin.model is not None and not cfg.again and (before := evaluation.known(subject, origin)):
+    before = evaluation.known(subject, origin) if origin.model is not None and not cfg.again else None
+    ranks.agreed(before is not None)
+    if before is not None:
         values = ", ".join(f"{scorecard.named(key)} {value:.4g}" for key, value in before.values.items())
         how = scorecard.drawn(before.protocol)
         log.info("scored already by the same protocol%s: %s (%s); again=true scores it again", how, values, before.file)
@@ -135,6 +144,13 @@ def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin, sam
         print(subject.title)
     scorecard.show(result._asdict(), facts, result.file)
     return result
+
+
+def _assist(cfg: Any, subject: Subject, origin: Origin) -> None:
+    """Do the part of a process that is not the first, see _evaluated(); it reports nothing."""
+    known = ranks.agreed(None)
+    for i in range(0 if known else 1 if origin.model is None else cfg.repeats):
+        subject.assist(origin.model, seed=cfg.seed + i)
 
 
 def _write_curve(curve: list[tuple[Origin, Sampling, Result]], option: str | None) -> None:

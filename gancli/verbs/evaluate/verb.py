@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gancli.errors import UsageError
-from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Range, Runtime, Split, Verb, between, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, UNTRAINED, Range, Runtime, Split, Verb, between, key
 
 Which = Enum("Which", ["last", "best", "all"])
 
@@ -74,8 +74,8 @@ def unused(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that have no effect beside the others, with the reasons."""
     if values["images"]:
         reason = "it applies to checkpoints, not to images=...; omit it"
-        return dict.fromkeys(("which", "repeats", "ema", "sampling"), reason)
-    return {"bootstrap": "it applies to images=...; a checkpoint draws new images for each of repeats=3"}
+        return dict.fromkeys(("which", "repeats", "ema", "sampling"), reason) | UNTRAINED
+    return UNTRAINED | {"bootstrap": "it applies to images=...; a checkpoint draws new images for each of repeats=3"}
 
 
 def inherited(saved: Mapping[str, Any], typed: Callable[[str], bool]) -> dict[str, Any]:
@@ -103,4 +103,5 @@ VERB = Verb(
     checkpoint="ckpt",
     inherited=inherited,
     bare="ckpt",
+    parallel=True,
 )

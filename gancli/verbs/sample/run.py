@@ -13,7 +13,7 @@ from typing import Any
 from gancli import config
 from gancli.console import setup_logging
 from gancli.files import check_empty, output_folder, short
-from gancli.training import checkpoint
+from gancli.training import checkpoint, ranks
 from gancli.training.guard import filling
 from gancli.training.runtime import Runtime
 from gancli.views import choice, pictures
@@ -39,10 +39,15 @@ def sample(cfg: Any) -> dict[str, float]:
     view = choice.build(cfg.view or model.own_views()[0], trust=cfg.trust)
     choice.check_suits(view, model, trust=cfg.trust)
     run = checkpoint.run_dir(saved.path)
+    crew = ranks.crew()
+    data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust, crew=crew)
+    if crew.rank:
+        with runtime.autocast():
+            view.assist(model, data, n=cfg.n or USUAL, seed=cfg.seed, batch_size=cfg.batch_size)
+        return {}
     out = output_folder(cfg.out, run, f"samples/{_name(cfg, saved, view, runtime)}")
     check_empty(out)
     pictures.check_amount(out, *view.amount(cfg.n or USUAL), model.spec, cfg.format)
-    data = choice.run_data(saved.config.data, saved.classes, saved.images, trust=cfg.trust)
     if cfg.n is not None:
         view.check_number(cfg.n, data)
     with runtime.autocast():

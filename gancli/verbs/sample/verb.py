@@ -4,12 +4,13 @@ gancli sample ckpt=outputs/mnist-dcgan/... n=64 out=samples/
 gancli sample ckpt=outputs/mnist-cdcgan/... label=3
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, Runtime, Verb, key
+from gancli.verbs.base import BATCH, MISSING, POSITIVE, SEED, UNTRAINED, Runtime, Verb, key
 
 Format = Enum("Format", ["png", "npz", "grid"])
 
@@ -31,6 +32,11 @@ class Keys:
     runtime: Runtime = field(default_factory=Runtime)
 
 
+def unused(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that have no effect, with the reasons."""
+    return dict(UNTRAINED)
+
+
 def run(cfg: Any, folder: Path) -> dict[str, float]:
     """See sample()."""
     from gancli.verbs.sample.run import sample
@@ -38,4 +44,4 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
     return sample(cfg)
 
 
-VERB = Verb(name="sample", keys=Keys, run=run, checkpoint="ckpt")
+VERB = Verb(name="sample", keys=Keys, run=run, unused=unused, checkpoint="ckpt", parallel=True)
