@@ -37,10 +37,15 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("GANCLI_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``runtime.precision=auto`` be fp32, as on a chip without bfloat16: what is compared bit for bit is exact."""
-    monkeypatch.setattr("gancli.training.runtime.BF16", frozenset())
+@pytest.fixture(scope="session", autouse=True)
+def _float32() -> Iterator[None]:
+    """Let ``runtime.precision=auto`` be fp32, as on a chip without bfloat16: what is compared bit for bit is exact.
+
+    Of the whole session, so that it holds for fixtures of every scope.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gancli.training.chip.BF16", frozenset())
+        yield
 
 
 @pytest.fixture

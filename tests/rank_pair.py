@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from gancli.cli import main
 from gancli.data.loader import Loader
 from gancli.errors import Interrupted, TrainingDiverged
-from gancli.training import ranks, runtime
+from gancli.training import chip, ranks
 from gancli.training.build import build
 from gancli.training.loop import train
 from gancli.training.place import Group
@@ -33,7 +33,7 @@ from gancli.verbs.evaluate.run import evaluate
 from gancli.verbs.sample.run import sample
 
 BATCH = 64
-runtime.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
+chip.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
 SGD = ["optimizer=sgd", "optimizer.lr=0.01"]
 SYNC = ["runtime.sync_bn=true"]
 CASES = {  # name -> model, settings, turns

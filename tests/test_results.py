@@ -135,6 +135,17 @@ def test_the_knee_of_speed_is_what_was_measured() -> None:
     assert "at about {} images in fp32 and {} in bf16".format(*knees) in told
 
 
+def test_bfloat16_changes_results_by_less_than_seeds_do() -> None:
+    lines = section("Speed").split("### bfloat16 by default")[1].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in lines if line.startswith("| `")]
+    for row, (name, key) in zip(rows, {"vae_conv": "elbo", "dcgan": "fid", "gated": "nll"}.items(), strict=True):
+        ways = [[card(f"bf16-{name}-{way}-{seed}") for seed in range(3)] for way in ("fp32", "bf16")]
+        found = [[each["values"][key] for each in cards] for cards in ways]
+        assert row == [", ".join(f"{value:.2f}" for value in values) for values in found]
+        assert abs(fmean(found[0]) - fmean(found[1])) < stdev(found[0])
+        assert {each["images_seen"] // 1000 for cards in ways for each in cards} == {600}
+
+
 def test_the_modes_are_what_was_measured() -> None:
     rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 2

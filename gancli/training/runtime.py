@@ -1,11 +1,9 @@
 """Where and how a run computes: device, precision, seeds, threads."""
 
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +14,9 @@ from gancli.models.base import Model
 from gancli.nn.ranks import sum_, together
 from gancli.nn.recorded import CudaGraph
 from gancli.nn.sync_norm import synchronise_
-from gancli.training import place, ranks
+from gancli.training import chip, place, ranks
 
 AUTO = "auto"
-BF16 = frozenset({"amx_bf16", "avx512_bf16"})  # what Linux calls the instructions of a CPU for products in bfloat16
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Runtime:
     def _resolved(self, pays: bool) -> "Runtime":
         if self.precision != AUTO:
             return self
-        return replace(self, precision="bf16" if pays and has_bf16(self.device) else "fp32")
+        return replace(self, precision="bf16" if pays and chip.has_bf16(self.device) else "fp32")
 
     @property
     def is_main(self) -> bool:
@@ -175,7 +172,7 @@ class Runtime:
         """
         cuda = self.device.type == "cuda"
         described: dict[str, Any] = {
-            "device": torch.cuda.get_device_name(self.device) if cuda else f"CPU ({_processor()})",
+            "device": torch.cuda.get_device_name(self.device) if cuda else f"CPU ({chip.processor()})",
             "threads": torch.get_num_threads(), "precision": self.precision, "torch": str(torch.__version__),
         }  # fmt: skip
         if self.world > 1:
@@ -263,29 +260,6 @@ class Runtime:
             yield
         finally:
             self.set_rng_state(state)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Tell whether a device has instructions for bfloat16 products: a GPU since Ampere, a CPU with AMX or AVX512-BF16.
-
-    Elsewhere bfloat16 is emulated, and slower than float32.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return not BF16.isdisjoint(_cpuinfo("flags").split())
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(name: str) -> str:
-    """Return what Linux says of its first processor; empty elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _seed(*numbers: int) -> int:

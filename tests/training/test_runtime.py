@@ -15,11 +15,11 @@ from gancli.errors import UsageError
 from gancli.losses.augmentation import ADA
 from gancli.models.base import Model
 from gancli.models.cyclegan import CycleGAN
-from gancli.training import runtime as runtime_module
+from gancli.training import chip
 from gancli.training.build import build
 from gancli.training.runtime import Runtime
 
-BF16 = runtime_module.BF16  # the tests' own chip has none of them, see conftest.py
+BF16 = chip.BF16  # the tests' own chip has none of them, see conftest.py
 
 
 def settings(**changes):
@@ -106,8 +106,8 @@ def kind(pays=True, points=0):
 
 @pytest.mark.parametrize("flags", CHIPS)
 def test_automatic_precision_follows_the_chip_and_the_kind_of_network(flags, monkeypatch):
-    monkeypatch.setattr(runtime_module, "BF16", BF16)
-    monkeypatch.setattr(runtime_module, "_cpuinfo", lambda name: flags)
+    monkeypatch.setattr(chip, "BF16", BF16)
+    monkeypatch.setattr(chip, "cpuinfo", lambda name: flags)
     runtime = Runtime.from_config(settings(precision="auto"))
     assert runtime.suited(kind()).precision == CHIPS[flags] and runtime.suited(kind()).machine()["precision"] != "auto"
     assert runtime.suited(kind(pays=False)).precision == runtime.suited(kind(points=2)).precision == "fp32"
@@ -200,7 +200,7 @@ def test_what_has_no_deterministic_kernel_is_refused_early(device, on, refused):
 
 @pytest.mark.parametrize("model, precision", [("dcgan", "bf16"), ("lmconv", "fp32")])
 def test_a_run_notes_the_precision_that_it_computes_in(model, precision, monkeypatch):
-    monkeypatch.setattr(runtime_module, "has_bf16", lambda device: True)
+    monkeypatch.setattr(chip, "has_bf16", lambda device: True)
     run = build(compose("train", overrides(model)))
     assert (
         run.runtime.precision == run.cfg.runtime.precision == run.runtime.machine(run.model)["precision"] == precision

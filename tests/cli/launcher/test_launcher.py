@@ -18,6 +18,7 @@ TINY = overrides("mlp_gan", "images=48", "log.every=24", "samples.every=0", "eva
 def test_a_job_of_a_sweep_is_the_same_job_alone_and_a_wrong_one_is_a_named_failure(cli, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     words = [word for word in TINY if not word.startswith("batch_size")]
+    words += ["runtime.precision=fp32", "runtime.channels_last=false"]  # of the job as of this process, see conftest.py
     answer = cli("train", "-m", *words, "batch_size=8,0", "launcher.slots=2")
     assert answer.code == 1 and "batch_size=0: must be from 1 to" in answer.err
     assert "2 jobs; 1 failed" in answer.out and "2 jobs in outputs/sweep/batch_size-" in answer.out
