@@ -113,7 +113,9 @@ def test_the_photographs_are_what_was_measured() -> None:
 def test_the_ratios_of_speed_are_what_was_measured() -> None:
     (file,) = (ROOT / "tests" / "benchmarks" / "results").glob("recipes-*.json")
     recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]
-    lines = [line.split("|")[1:-1] for line in section("Speed").split("\n### ")[0].splitlines() if line.startswith("| `")][1:]
+    lines = [
+        line.split("|")[1:-1] for line in section("Speed").split("\n### ")[0].splitlines() if line.startswith("| `")
+    ][1:]
     found = {name.strip(" `"): [cell.strip() for cell in cells] for name, *cells in lines}
     ways = ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")
     shown = lambda ratios: [f"{ratios[way]:.2f}" if way in ratios else "" for way in ways]  # noqa: E731
