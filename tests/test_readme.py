@@ -52,6 +52,7 @@ SMALLER = {  # a word of a command -> what it takes besides
     "space=gan_lr": ["features.epochs=1"],
     "experiment=best_mnist": ["model.width=8"],
     "experiment=best_mnist_classes": ["model.width=4", "model.hidden=16"],
+    "experiment=best_vqvae": ["model.width=8", "model.prior.width=8"],
     "experiment=best_stacked_mnist": ["model.width=4", "eval.every=0", "data.n=64", "data.n_test=64"],
     "model=biggan": ["model.width=8", "model.discriminator_width=8"],
     "model=cdcgan": ["model.width=8"],
