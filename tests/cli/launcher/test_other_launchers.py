@@ -37,6 +37,9 @@ def test_jobs_run_in_processes_of_another_launcher(cli, tmp_path, name: str, mon
 
 
 def test_a_job_gives_sweepers_its_score_also_when_it_is_done_already(cli, monkeypatch) -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # which loads the module of the sweeper anew, once in a process
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     returned: list[list[object]] = []
