@@ -46,8 +46,8 @@ fuzz: $(STAMP)  ## throw damaged and hostile input at every command: make fuzz N
 kills: $(STAMP)  ## kill runs at random moments and compare their ends: make kills N=100 SEED=0
 	$(BIN)/python tests/kills.py --n $(or $(N),100) --seed $(or $(SEED),0)
 
-kill-sweeps: $(STAMP)  ## kill the launcher of a sweep and its jobs, and repeat its command: make kill-sweeps JOBS=24 KILLS=5 SEED=0
-	PYTHONPATH=. $(BIN)/python tests/kill_sweeps.py --jobs $(or $(JOBS),24) --kills $(or $(KILLS),5) --seed $(or $(SEED),0)
+kill-sweeps: $(STAMP)  ## kill the launcher of a sweep and its jobs, and repeat its command: make kill-sweeps JOBS=24 LAUNCHER=joblib
+	PYTHONPATH=. $(BIN)/python tests/kill_sweeps.py --jobs $(or $(JOBS),24) --kills $(or $(KILLS),5) --seed $(or $(SEED),0) --launcher $(or $(LAUNCHER),gancli)
 
 lint: $(STAMP)  ## look for errors of style and of types
 	$(BIN)/ruff check --quiet gancli tests

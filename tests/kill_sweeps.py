@@ -1,6 +1,7 @@
 """Kill the launcher of a sweep and its jobs at random moments, repeat its command, and look at what it leaves.
 
 python tests/kill_sweeps.py --jobs 24 --kills 5 --seed 0        (make kill-sweeps JOBS=24 KILLS=5 SEED=0)
+python tests/kill_sweeps.py --launcher joblib                   the same with another launcher, two jobs at a time
 """
 
 import argparse
@@ -24,9 +25,11 @@ from gancli.files import LOCK
 from gancli.structure import read_rows
 from gancli.training import checkpoint
 
-SETTINGS = overrides(
-    "dcgan", "images=480", "log.every=48", "checkpoint.every=48", "samples.every=0", "eval.every=0", "doctor.every=0"
-)
+# The words of a launcher, and the images of a job: joblib's workers are warm, so that short jobs would be too short.
+LAUNCHERS = {
+    "gancli": (["launcher.slots=2"], 480),
+    "joblib": (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 9600),
+}
 GANCLI = [sys.executable, "-m", "gancli"]
 PATIENCE = 5.0  # seconds in which an orphan has to be gone
 PAUSE = 0.1
@@ -35,9 +38,14 @@ PAUSE = 0.1
 class Sweep:
     """A sweep in a folder of its own, and what is known of its jobs so far."""
 
-    def __init__(self, place: Path, jobs: int) -> None:
+    def __init__(self, place: Path, jobs: int, launcher: str) -> None:
         self.place, self.jobs = place, jobs
-        self.words = ["train", "-m", f"seed=range({jobs})", *SETTINGS, "launcher.slots=2"]
+        words, self.images = LAUNCHERS[launcher]
+        self.settings = overrides(
+            "dcgan", f"images={self.images}", f"log.every={self.images // 10}", f"checkpoint.every={self.images // 10}",
+            "samples.every=0", "eval.every=0", "doctor.every=0",
+        )  # fmt: skip
+        self.words = ["train", "-m", f"seed=range({jobs})", *self.settings, *words]
         self.launcher: subprocess.Popen[bytes] | None = None
         self.done: dict[str, tuple[int, int]] = {}  # job -> time of its status and length of its log, once it is done
         self.newest: dict[str, int] = {}  # job -> images of its newest checkpoint
@@ -139,13 +147,13 @@ def examined(sweep: Sweep) -> list[str]:
         told_of = (folder / "log.txt").read_text()
         if state.get("state") != "done" or f"seed={folder.name[5:]}" not in state["overrides"]:
             wrong.append(f"{folder.name}: {state}")
-        if images != sorted(set(images)) or images[-1] < 480:
+        if images != sorted(set(images)) or images[-1] < sweep.images:
             wrong.append(f"{folder.name}: rows at {images}")
         if folder.name in sweep.half_done and "resumed from" not in told_of:
             wrong.append(f"{folder.name}: had a checkpoint and did not go on from it")
     alone = sweep.place / "alone"
     for name in sorted(sweep.half_done)[:2]:
-        words = ["train", f"seed={name[5:]}", *SETTINGS, f"hydra.run.dir={alone / name}"]
+        words = ["train", f"seed={name[5:]}", *sweep.settings, f"hydra.run.dir={alone / name}"]
         subprocess.run([*GANCLI, *words], cwd=sweep.place, check=True, capture_output=True)
         (folder,) = sweep.place.glob(f"outputs/sweep/*/{name}")
         one, other = told(folder), told(alone / name)
@@ -159,11 +167,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, number in (("jobs", 24), ("kills", 5), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="gancli")
     given = parser.parse_args()
     chance = random.Random(given.seed)
     os.environ["OMP_NUM_THREADS"] = "1"  # sums in one order, here and where a job is run alone
     with tempfile.TemporaryDirectory() as place:
-        sweep = Sweep(Path(place), given.jobs)
+        sweep = Sweep(Path(place), given.jobs, given.launcher)
         sweep.start()
         wholes = [i % 2 == 0 for i in range(given.kills)]
         chance.shuffle(wholes)

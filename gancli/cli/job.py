@@ -50,8 +50,10 @@ class Job:
         return self.__dict__ | begun | {"swept": composition.SweepFolder.swept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        from gancli.cli.launcher import child
         from gancli.config import composition
 
+        child.follow_parent()
         composition.setup(state["verb"])  # a parallel launcher's worker process has not called it yet
         composition.SweepFolder.swept = state.pop("swept")
         self.__dict__.update(state)

@@ -5,10 +5,13 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 GRACE = 2  # seconds that an orphan has to finish its step and to save
+LOOKS = 0.5  # seconds between two looks at a parent that no pipe leads to
+_FOLLOWING = threading.Lock()  # taken once in a process
 
 # sys.path is that of the launcher: its first entry is not always the folder that a process is started in.
 PROGRAM = (
@@ -69,5 +72,21 @@ def _follow(pipe: int) -> None:
     """
     while os.read(pipe, 4096):
         pass
+    _end()
+
+
+def follow_parent() -> None:
+    """End this process, a worker of another launcher such as joblib's, soon after the one that started it."""
+    if _FOLLOWING.acquire(blocking=False):
+        threading.Thread(target=_outlive, args=(os.getppid(),), daemon=True).start()
+
+
+def _outlive(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOKS)
+    _end()
+
+
+def _end() -> None:
     signal.alarm(GRACE)
     os.kill(os.getpid(), signal.SIGTERM)

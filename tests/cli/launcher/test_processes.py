@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import ROOT
 from processes import alive, until
 
 from gancli.cli import status
+from gancli.cli.job import Job
 from gancli.cli.launcher import pool
 from gancli.cli.launcher.slots import Slots
 from gancli.errors import UsageError
@@ -163,6 +165,27 @@ def test_no_job_outlives_its_launcher(tmp_path) -> None:
     parent.kill()
     parent.wait()
     until(lambda: not any(map(alive, jobs)))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_no_worker_of_another_launcher_outlives_it(deaf, tmp_path) -> None:
+    """Jobs are unpickled in such a worker, which no pipe connects with what started it."""
+    program = (
+        "import os, pickle, signal, sys, time\nfrom gancli.cli.launcher import child\nchild.GRACE = 1\n"
+        f"signal.signal(signal.SIGTERM, signal.SIG_IGN if {deaf} else lambda *_: os._exit(143))\n"
+        "pickle.loads(bytes.fromhex(sys.argv[1]))\nprint(os.getpid(), flush=True)\nwhile True: time.sleep(.01)"
+    )
+    job = pickle.dumps(Job("train")).hex()
+    launcher = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]).wait()"
+    environment, output = os.environ | {"PYTHONPATH": str(ROOT)}, tmp_path / "output.txt"
+    with output.open("wb") as file:
+        parent = subprocess.Popen([sys.executable, "-c", launcher, program, job], env=environment, stdout=file)
+    until(lambda: output.read_text().endswith("\n"))
+    worker = int(output.read_text())
+    assert alive(worker)
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(worker))
 
 
 def test_an_error_of_the_launcher_ends_its_jobs(launch, tmp_path) -> None:
