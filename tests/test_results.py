@@ -207,6 +207,16 @@ def test_the_codes_are_what_was_measured() -> None:
     assert f"{100 * shares['accuracy']:.1f} % of the digits" in told
 
 
+def test_the_best_codes_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bound, drawn = card("mnist-best-vqvae"), card("mnist-best-vqvae-classifier")
+    values, shares = bound["values"], drawn["values"]
+    assert f"at most {values['nll_bound']:.2f} nats (reconstruction {values['reconstruction']:.2f}" in told
+    assert f"plus {values['kl']:.2f}), {values['codes_used']:.0f} of {values['codes']:.0f} codes in use" in told
+    assert f"perplexity {values['perplexity']:.1f}, {values['psnr']:.2f} dB, FID {shares['fid']:.2f}" in told
+    assert f"halves: {drawn['floor']['values']['fid']:.2f}), and {100 * shares['accuracy']:.1f} % of the digits" in told
+
+
 def rows(columns: int) -> list[list[str]]:
     """Return the cells of the rows with as many columns in the tables of translations."""
     lines = re.findall(r"^\| (.*) \|$", section("Image to image"), re.MULTILINE)
