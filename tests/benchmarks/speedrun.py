@@ -11,6 +11,7 @@ Every result is a file of its own in --out: what is there is not run again. No r
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -114,9 +115,17 @@ def one(name: str, images: int, seed: int, folder: Path, told: Any) -> None:
         _keep(folder, gancli.evaluate([*given, *scored]))
         return
     quiet = ["samples.every=0", "checkpoint.every=100M", "doctor.every=0", "eval.every=0", "checkpoint.keep=1"]
-    command("train", *overrides(name, told), f"images={images}", f"seed={seed}", *quiet, f"hydra.run.dir={folder}/run")
-    _keep(folder, gancli.evaluate([f"ckpt={folder}/run", *scored]))
-    command("sample", f"ckpt={folder}/run", "n=80", "format=grid", f"out={folder}/grid")
+    begun = folder / "run"
+    if not _done(begun):  # a short run that was stopped begins again
+        shutil.rmtree(begun, ignore_errors=True)
+        command("train", *overrides(name, told), f"images={images}", f"seed={seed}", *quiet, f"hydra.run.dir={begun}")
+    _keep(folder, gancli.evaluate([f"ckpt={begun}", *scored]))
+    command("sample", f"ckpt={begun}", "n=80", "format=grid", f"out={folder}/grid")
+
+
+def _done(run: Path) -> bool:
+    status = run / "status.json"
+    return status.is_file() and json.loads(status.read_text())["state"] == "done"
 
 
 def _keep(folder: Path, values: dict[str, float]) -> None:
