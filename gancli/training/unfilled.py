@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-
 FILLS = torch.Tensor.normal_, torch.Tensor.uniform_
 
 
