@@ -13,7 +13,7 @@ def keep() -> bool:
     """Let this process keep pages that it frees, unless the environment says what to do; tell whether it does.
 
     A turn allocates and frees the same activations each time. By default glibc returns them to the system in between,
-    which clears each page again when it is touched: a tenth of a turn of ``model=dcgan`` on a CPU.
+    which clears each page again when it is touched: up to a tenth of a turn of ``model=dcgan``.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None or any(name in os.environ for name in OWN):
