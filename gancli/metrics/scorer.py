@@ -53,7 +53,7 @@ class Scorer:
         floor: bool = False,  # also prepare for floor()
         known: moments.Gaussian | None = None,  # statistics used in place of the reference's own, without a floor
         watch: Watch = lambda what, done, total: None,
-        crew: Crew = ALONE,  # processes that draw and look at generated images together
+        crew: Crew = ALONE,  # processes that score together: all call score(), and the first one has the values
     ) -> None:
         self.n = n or min(MOST, len(reference))
         self.metrics = metrics_named(metrics)
@@ -134,29 +134,41 @@ class Scorer:
     @torch.no_grad()
     def score(
         self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0, paths: Iterable[Batch] = (),
-        shared: bool = False,
+        shared: bool = False, seen: Callable[[Batch], None] = lambda batch: None,
     ) -> Scores:  # fmt: skip
         """Score n images of the stream, which is read once, ``likelihood`` on all real images, and ``paths``.
 
-        ``halves`` random halves estimate the spread of values; this keeps all images' features. ``shared``: the stream
-        has the images of share(), and the other processes call assist() with theirs.
+        Of several processes all call this, and the first one returns the values.
+
+        Args:
+            stream: the images.
+            likelihood: what the model says of real images.
+            halves: number of random halves that estimate the spread of values, from all images' features; 0: none.
+            paths: steps along paths, of the batches of the size ``batch_size`` that are this process's own.
+            shared: the stream has the images of share(); else the first process reads it, and the others do not.
+            seen: is given the images of all processes, in their order, in the first one.
 
         Raises:
             UsageError: a metric cannot be computed on these images.
             RankLost: another process has ended.
         """
-        others = self._others
+        main = self.crew.rank == 0
+        others = self._others if main else {}
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done, kept = 0, []
-        for batch in (self._shared(stream) if shared else self._generated(stream)) if found else ():
+        batches = self._shared(stream) if shared else self._generated(stream) if main else ()
+        for batch in batches if found else ():
             for statistic in found.values():
                 statistic.add(batch)
+            seen(batch)
             if halves:
                 kept.append(batch)
             done += len(batch.pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, **self._asked(likelihood), PATHS: self._walked(paths), **others}
+        if not main:
+            return Scores({}, {})
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
         for text in warnings - self._warned:  # warn once, although training scores many times
             log.warning("%s", text)
@@ -170,13 +182,6 @@ class Scorer:
     def share(self) -> Share | None:
         """Return the batches of the size ``batch_size`` that this process has to draw; None: all."""
         return self.crew.share(self._run)
-
-    @torch.no_grad()
-    def assist(self, stream: Stream) -> None:
-        """Look at the images of share(), for the first process, which scores them."""
-        if _union(self.metrics, GENERATED):
-            for _ in self._shared(stream):
-                pass
 
     @property
     def _run(self) -> int:
@@ -205,12 +210,18 @@ class Scorer:
         if any(found.values()):
             assert likelihood is not None, "check() has refused models without one"
             size, device = self._batch_size, self._device
-            asked.ask(likelihood, self.reference, found, self._seen, batch_size=size, device=device, watch=self.watch)
+            asked.ask(
+                likelihood, self.reference, found, self._seen, batch_size=size, device=device, watch=self.watch,
+                crew=self.crew,
+            )  # fmt: skip
         return dict(found)
 
     def _walked(self, paths: Iterable[Batch]) -> Statistics:
         """Collect the statistics of steps along paths."""
         found, done = {each: each.of(self._about(self.n)) for each in _union(self.metrics, PATHS)}, 0
+        if found and self.crew.world > 1:
+            own = (each.to("cpu") for each in paths)
+            paths = (each.to(self._device) for each in self.crew.in_turns(own, -(-self.n // self._batch_size)))
         for batch in paths if found else ():
             for statistic in found.values():
                 statistic.add(batch)

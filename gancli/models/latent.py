@@ -7,6 +7,7 @@ trains the family; its scores are ``metrics=[elbo]`` and ``metrics=[iwae]``.
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Generator, Tensor, nn
 from gancli.data.spec import ImageSpec, dequantised
 from gancli.errors import UsageError
 from gancli.models.base import Model
-from gancli.models.held_out import HeldOut
+from gancli.models.held_out import Answer, HeldOut, nothing
 from gancli.nn import gaussian
 from gancli.nn.labels import one_hot
 from gancli.nn.likelihoods import Categorical, Likelihood, wide
@@ -108,6 +109,13 @@ class LatentVariable(Model):
     ) -> Posterior:
         """Return the posterior of images (N, C, H, W) in [-1, 1], with k codes of each."""
 
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        """Leave a generator as encode() with these arguments leaves it, without codes if that is possible.
+
+        Processes that evaluate together pass over the images of the others by it; here, encode() is called.
+        """
+        self.encode(image, label, k, generator)
+
     @abstractmethod
     def decode(self, z: Any, label: Tensor | None = None) -> Tensor:
         """Map codes (N, ...) to parameters of the pixels, (N, likelihood.channels(C), H, W)."""
@@ -172,9 +180,7 @@ class LatentVariable(Model):
         """
         if k == 1:
             return -self.parts(image, label, generator).sum(1)
-        chunk, found = max(1, ROWS // len(image)), []
-        for start in range(0, k, chunk):
-            found.append(self.log_weights(image, label, min(chunk, k - start), generator))
+        found = [self.log_weights(image, label, each, generator) for each in _chunks(k, len(image))]
         return torch.cat(found).logsumexp(0) - math.log(k)
 
     def parts(self, image: Tensor, label: Tensor | None = None, generator: Generator | None = None) -> Tensor:
@@ -194,27 +200,36 @@ class LatentVariable(Model):
         """
         levels, k = self.spec.levels, self.k
 
-        def seeded(ask: Callable[[Tensor, Tensor | None, Generator], Tensor]) -> Callable[..., Tensor]:
+        def seeded(
+            ask: Callable[[Tensor, Tensor | None, Generator], Tensor], skip: Callable[..., None] = nothing
+        ) -> Answer:
             codes, noise = (Generator(self.device).manual_seed(0) for _ in range(2))
 
-            def answer(image: Tensor, label: Tensor | None) -> Tensor:
+            def answer(image: Tensor, label: Tensor | None, by: Callable[..., Any] = ask) -> Any:
                 image = dequantised(image, levels, noise) if self.spec.dequantised else image
-                return ask(image, label if self.conditional else None, codes)
+                return by(image, label if self.conditional else None, codes)
 
-            return answer
+            return Answer(answer, partial(answer, by=skip), [codes, noise])
+
+        def one(image: Tensor, label: Tensor | None, codes: Generator) -> None:
+            self.skip_codes(image, label, 1, codes)
+
+        def several(image: Tensor, label: Tensor | None, codes: Generator) -> None:
+            for each in _chunks(k, len(image)) if k > 1 else (1,):
+                self.skip_codes(image, label, each, codes)
 
         pictures = seeded(lambda image, label, codes: self.picture(self.code(image, label), label))
         also = {"pictures": pictures, "errors": seeded(self._errors)}
         if self.bounded:
-            also["elbo"] = seeded(self.parts)
+            also["elbo"] = seeded(self.parts, one)
         if self.bounded and not self.certain:
-            also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes))
+            also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes), several)
         if self.groups:
-            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
+            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"], one)
         spread = levels if self.spec.dequantised else 0
         if not self.bounded:
             return HeldOut(None, "none", levels, spread, also=also)
-        nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
+        nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes), one)
         how = f"ELBO of one code per image; iwae: k={k}"
         return HeldOut(nats, "bound", levels, spread, how, also, k)
 
@@ -266,6 +281,10 @@ class GaussianLatents(LatentVariable):
         ratio = gaussian.log_ratio(z, mean, log_var).sum(2)
         return Posterior(z.flatten(0, 1), groups.sum(1), {"groups": groups, "mean": mean}, ratio)
 
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        shape = k, len(image), self.latent_dim
+        torch.randn(shape, dtype=wide(image).dtype, device=image.device, generator=generator)
+
     def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.infer(image, label)[0]
 
@@ -285,6 +304,12 @@ class GaussianLatents(LatentVariable):
             return None
         assert label is not None, "a conditional model is given labels"
         return one_hot(label, self.classes).to(like.dtype)
+
+
+def _chunks(k: int, n: int) -> list[int]:
+    """Return how many of k codes of each of n images are decoded at a time."""
+    chunk = max(1, ROWS // n)
+    return [min(chunk, k - start) for start in range(0, k, chunk)]
 
 
 def log_weights(posterior: Posterior, reconstruction: Tensor) -> Tensor:

@@ -59,7 +59,15 @@ def terminable() -> Iterator[None]:
 
 
 class Stopped(BaseException):
-    """A signal asks to stop what can be done again later, see StopSignal.interruptible()."""
+    """A signal asks to stop what can be done again later, see interruptible().
+
+    Args:
+        agreed: the signal, if all processes that train together know it by now.
+    """
+
+    def __init__(self, agreed: int = 0) -> None:
+        super().__init__(agreed)
+        self.agreed = agreed
 
 
 class StopSignal:
@@ -92,6 +100,13 @@ class StopSignal:
             if self.interrupts:
                 self.interrupts = False
                 raise Stopped
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no signal interrupt what is inside, messages between processes; after an error, nothing any more."""
+        before, self.interrupts = self.interrupts, False
+        yield
+        self.interrupts = before
 
     def __exit__(self, *exc: object) -> None:
         StopSignal.active = None
