@@ -138,15 +138,9 @@ class Scorer:
     ) -> Scores:  # fmt: skip
         """Score n images of the stream, which is read once, ``likelihood`` on all real images, and ``paths``.
 
-        Of several processes all call this, and the first one returns the values.
-
-        Args:
-            stream: the images.
-            likelihood: what the model says of real images.
-            halves: number of random halves that estimate the spread of values, from all images' features; 0: none.
-            paths: steps along paths, of the batches of the size ``batch_size`` that are this process's own.
-            shared: the stream has the images of share(); else the first process reads it, and the others do not.
-            seen: is given the images of all processes, in their order, in the first one.
+        ``halves`` random halves estimate the spread of values; this keeps all images' features. Of several processes
+        all call this, and the first one has the values: its ``seen`` is given the images of all. ``shared``: the stream
+        has the images of share() (else the first one reads it alone). ``paths`` has the batches of crew.share().
 
         Raises:
             UsageError: a metric cannot be computed on these images.
@@ -196,11 +190,13 @@ class Scorer:
 
     def _shared(self, stream: Stream) -> Iterator[Batch]:
         """As _generated(), of the streams of all processes, in the order of one, in the first process."""
+        return self._in_turns(self._generated(stream), self._batch_size * self._run)
+
+    def _in_turns(self, own: Iterable[Batch], size: int) -> Iterator[Batch]:
         if self.crew.world == 1:
-            yield from self._generated(stream)
+            yield from own
             return
-        number = -(-self.n // (self._batch_size * self._run))
-        for batch in self.crew.in_turns((each.to("cpu") for each in self._generated(stream)), number):
+        for batch in self.crew.in_turns((each.to("cpu") for each in own), -(-self.n // size)):
             yield batch.to(self._device)
 
     def _asked(self, likelihood: HeldOut | None) -> dict[str, Statistics]:
@@ -209,20 +205,14 @@ class Scorer:
         found = {name: {each: each.of(about) for each in _union(self.metrics, name)} for name in asked.SETS}
         if any(found.values()):
             assert likelihood is not None, "check() has refused models without one"
-            size, device = self._batch_size, self._device
-            asked.ask(
-                likelihood, self.reference, found, self._seen, batch_size=size, device=device, watch=self.watch,
-                crew=self.crew,
-            )  # fmt: skip
+            own = {"batch_size": self._batch_size, "device": self._device, "watch": self.watch, "crew": self.crew}
+            asked.ask(likelihood, self.reference, found, self._seen, **own)  # type: ignore[arg-type]
         return dict(found)
 
     def _walked(self, paths: Iterable[Batch]) -> Statistics:
         """Collect the statistics of steps along paths."""
         found, done = {each: each.of(self._about(self.n)) for each in _union(self.metrics, PATHS)}, 0
-        if found and self.crew.world > 1:
-            own = (each.to("cpu") for each in paths)
-            paths = (each.to(self._device) for each in self.crew.in_turns(own, -(-self.n // self._batch_size)))
-        for batch in paths if found else ():
+        for batch in self._in_turns(paths, self._batch_size) if found else ():
             for statistic in found.values():
                 statistic.add(batch)
             done += len(batch.pixels)

@@ -7,22 +7,21 @@ trains the family; its scores are ``metrics=[elbo]`` and ``metrics=[iwae]``.
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gancli.data.spec import ImageSpec, dequantised
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.base import Model
-from gancli.models.held_out import Answer, HeldOut, nothing
+from gancli.models.bounds import chunks, said_by
+from gancli.models.held_out import HeldOut
 from gancli.nn import gaussian
 from gancli.nn.labels import one_hot
 from gancli.nn.likelihoods import Categorical, Likelihood, wide
 from gancli.ranges import Positive, Units
 
-ROWS = 4096  # codes that are decoded at a time
 ACTIVE = 0.01  # variance of a posterior mean over images from which a latent is active, as in the code of Burda et al.
 
 
@@ -180,7 +179,7 @@ class LatentVariable(Model):
         """
         if k == 1:
             return -self.parts(image, label, generator).sum(1)
-        found = [self.log_weights(image, label, each, generator) for each in _chunks(k, len(image))]
+        found = [self.log_weights(image, label, each, generator) for each in chunks(k, len(image))]
         return torch.cat(found).logsumexp(0) - math.log(k)
 
     def parts(self, image: Tensor, label: Tensor | None = None, generator: Generator | None = None) -> Tensor:
@@ -188,50 +187,9 @@ class LatentVariable(Model):
         posterior = self.encode(image, label, 1, generator)
         return torch.stack([self.reconstruction(posterior.z, image, label)[0], posterior.cost], 1)
 
-    def _errors(self, image: Tensor, label: Tensor | None, generator: Generator) -> Tensor:
-        """Return the mean absolute error of the reconstruction in [-1, 1], and its PSNR in decibels: (N, 2)."""
-        off = wide(self.picture(self.code(image, label), label) - image).flatten(1)
-        mse = (off / 2).square().mean(1).clamp(min=1e-10)  # of pixels in [0, 1]
-        return torch.stack([off.abs().mean(1), -10 * mse.log10()], 1)
-
     def held_out(self) -> HeldOut:
-        """Return the bounds, if there are any, and the reconstructions; every one has random numbers of its own, from a
-        fixed seed, and dequantised data the same noise as for other models.
-        """
-        levels, k = self.spec.levels, self.k
-
-        def seeded(
-            ask: Callable[[Tensor, Tensor | None, Generator], Tensor], skip: Callable[..., None] = nothing
-        ) -> Answer:
-            codes, noise = (Generator(self.device).manual_seed(0) for _ in range(2))
-
-            def answer(image: Tensor, label: Tensor | None, by: Callable[..., Any] = ask) -> Any:
-                image = dequantised(image, levels, noise) if self.spec.dequantised else image
-                return by(image, label if self.conditional else None, codes)
-
-            return Answer(answer, partial(answer, by=skip), [codes, noise])
-
-        def one(image: Tensor, label: Tensor | None, codes: Generator) -> None:
-            self.skip_codes(image, label, 1, codes)
-
-        def several(image: Tensor, label: Tensor | None, codes: Generator) -> None:
-            for each in _chunks(k, len(image)) if k > 1 else (1,):
-                self.skip_codes(image, label, each, codes)
-
-        pictures = seeded(lambda image, label, codes: self.picture(self.code(image, label), label))
-        also = {"pictures": pictures, "errors": seeded(self._errors)}
-        if self.bounded:
-            also["elbo"] = seeded(self.parts, one)
-        if self.bounded and not self.certain:
-            also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes), several)
-        if self.groups:
-            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"], one)
-        spread = levels if self.spec.dequantised else 0
-        if not self.bounded:
-            return HeldOut(None, "none", levels, spread, also=also)
-        nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes), one)
-        how = f"ELBO of one code per image; iwae: k={k}"
-        return HeldOut(nats, "bound", levels, spread, how, also, k)
+        """Return the bounds, if there are any, and the reconstructions, see bounds.said_by()."""
+        return said_by(self)
 
 
 class GaussianLatents(LatentVariable):
@@ -304,12 +262,6 @@ class GaussianLatents(LatentVariable):
             return None
         assert label is not None, "a conditional model is given labels"
         return one_hot(label, self.classes).to(like.dtype)
-
-
-def _chunks(k: int, n: int) -> list[int]:
-    """Return how many of k codes of each of n images are decoded at a time."""
-    chunk = max(1, ROWS // n)
-    return [min(chunk, k - start) for start in range(0, k, chunk)]
 
 
 def log_weights(posterior: Posterior, reconstruction: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
-FIT_DECODED = 2_000  # the same where they have to be decoded for it: a mean of theirs is as good a start
+FIT_DECODED = 2_048  # the same where they have to be decoded for it: a mean of theirs is as good a start
 
 
 def build(cfg: Any) -> Run:

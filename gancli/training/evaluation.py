@@ -9,8 +9,8 @@ from gancli.metrics.scoring.base import Scoring, together
 from gancli.metrics.scoring.evaluation import Origin, weights
 from gancli.models.base import Model
 from gancli.training import checkpoint
-from gancli.training.guard import interruptible
 from gancli.training.run import Run
+from gancli.training.stopping import interruptible
 from gancli.training.tracker import Tracker
 
 log = logging.getLogger("gancli")

@@ -19,10 +19,11 @@ from gancli.training.build import build
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
 from gancli.training.folder import advice, note_machine, open_folder, rewind
-from gancli.training.guard import Stopped, StopSignal, check_in_place, interruptible, writing
+from gancli.training.guard import check_in_place, writing
 from gancli.training.resuming import resume
 from gancli.training.run import Run
 from gancli.training.samples import write_samples
+from gancli.training.stopping import Stopped, StopSignal, interruptible
 from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
 from gancli.views.grids import animate

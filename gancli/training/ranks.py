@@ -16,8 +16,8 @@ import torch.distributed
 from gancli.errors import RankLost
 from gancli.models.shares import Crew
 from gancli.nn.ranks import sum_
-from gancli.training.guard import Stopped, StopSignal
 from gancli.training.place import Group
+from gancli.training.stopping import Stopped, StopSignal
 
 PATIENCE = timedelta(days=2)  # that a process waits for another, which may evaluate; one that died is noticed at once
 SECONDS = 0.5  # between two questions whether a signal has arrived anywhere
