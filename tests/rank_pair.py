@@ -1,25 +1,18 @@
-"""Two processes in one group that check each other; training/test_ranks.py starts them once and reads what they found.
+"""Two processes that train, and check each other; training/test_ranks.py starts them once and reads what they found."""
 
-``python rank_pair.py FOLDER`` imports everything once, before there are two; the first writes what was found, as JSON.
-"""
-
-import json
 import os
 import signal
-import sys
 import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from helpers import compose, overrides, tensors
+from pairs import alone, main
 from processes import until
 from torch.overrides import TorchFunctionMode
 
-from gancli.cli import main
+from gancli import cli
 from gancli.data.loader import Loader
 from gancli.errors import Interrupted, TrainingDiverged
 from gancli.training import chip, ranks
@@ -29,8 +22,6 @@ from gancli.training.place import Group
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
-from gancli.verbs.evaluate.run import evaluate
-from gancli.verbs.sample.run import sample
 
 BATCH = 64
 chip.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
@@ -76,16 +67,6 @@ class Parts(TorchFunctionMode):
         shape[axis] = BATCH
         found = func(*between, tuple(shape), **kwargs).unflatten(axis, (self.own, self.place.world))
         return found.select(axis + 1, self.place.rank)
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let this process be the only one."""
-    before, ranks._group = ranks._group, Group()
-    try:
-        yield
-    finally:
-        ranks._group = before
 
 
 def trained(case: str, folder: Path) -> tuple[Run, dict[str, float]]:
@@ -218,66 +199,22 @@ def command_line(folder: Path, place: Group) -> list[int]:
     os.environ |= {"RANK": str(place.rank), "WORLD_SIZE": str(place.world), "LOCAL_RANK": str(place.rank)}
     os.environ["GANCLI_OUTPUTS"] = str(folder)
     leave, ranks.leave = ranks.leave, lambda: None
-    code = main(["train", *overrides("dcgan", "images=16", "log.every=8")])
-    wrong = [main(["doctor", "latest"]), main(["eval", "latest", "n=no"]), main(["sample", "ckpt=latest", "nn=3"])]
+    code = cli.main(["train", *overrides("dcgan", "images=16", "log.every=8")])
+    words = (["doctor", "latest"], ["eval", "latest", "n=no"], ["sample", "ckpt=latest", "nn=3"])
+    wrong = [cli.main(each) for each in words]
     ranks.leave = leave
     return ranks.gathered([code, *wrong])
 
 
-WORDS = ["features=pixels", "n=45", "batch_size=8", "metrics=[fid,memorisation]", "floor=false", "repeats=2"]
-
-
-def drawn(folder: Path) -> dict[str, Any]:
-    """Score and sample a checkpoint of every kind of sampler by both processes and by one; return what differs."""
-    found: dict[str, Any] = {}
-    for model in ("cdcgan", "pixelcnn", "vae_conv", "hvae"):
-        run = folder / model
-        if ranks.group().rank == 0:
-            with alone():
-                train(compose("train", overrides(model, "images=16", "doctor.every=0", "samples.every=0")), run)
-        ranks.agreed(None)
-        both = scored_and_sampled(run, folder / f"{model}-both")
-        if ranks.group().rank == 0:
-            with alone():
-                one = scored_and_sampled(run, folder / f"{model}-one")
-            files = [sorted((folder / f"{model}-{name}").glob("*.png")) for name in ("both", "one")]
-            same = [a.name == b.name and a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True)]
-            found[model] = {"both": both, "one": one, "files": len(same), "different": same.count(False)}
-    return found
-
-
-def scored_and_sampled(run: Path, out: Path) -> dict[str, float]:
-    """Return the scores of a run, and write samples of it."""
-    found = evaluate(compose("eval", [f"ckpt={run}", *WORDS, "again=true", "runtime=cpu"]))
-    sample(compose("sample", [f"ckpt={run}", "n=21", "batch_size=8", f"out={out}", "runtime=cpu"]))
-    return found
-
-
-def checks(rank: int, folder: Path) -> None:
-    """Make all checks and write what was found."""
-    torch.set_num_threads(1)
-    place = Group(rank, 2, rank)
-    ranks.join(place, f"file://{folder / 'meeting'}")
+def checks(folder: Path) -> dict[str, Any]:
+    """Make all checks and return what was found."""
     found: dict[str, Any] = {case: compared(case, folder) for case in CASES}
     found |= {"signals": told_of_signals(), "nan": told_of_nan(folder), "stages": seen(folder / "run")}
     found["stopped"] = stopped(folder / "stopped")
     found["resumed"] = resumed_alike(folder)
-    found["drawn"] = drawn(folder / "drawn")
-    found["codes"] = command_line(folder / "outputs", place)
-    if rank == 0:
-        (folder / "found.json").write_text(json.dumps(found))
-    ranks.leave()
+    found["codes"] = command_line(folder / "outputs", ranks.group())
+    return found
 
 
 if __name__ == "__main__":
-    build(compose("train", overrides("toy_gan")))  # what torch imports late
-    rank = int(os.fork() == 0)  # before the first backward pass, whose threads do not survive it
-    code = 1
-    try:
-        checks(rank, Path(sys.argv[1]))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    main(checks)

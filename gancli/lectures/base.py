@@ -24,9 +24,10 @@ from gancli.errors import Interrupted
 from gancli.files import replacing
 from gancli.training.build import build
 from gancli.training.folder import open_folder
-from gancli.training.guard import StopSignal, writing
+from gancli.training.guard import writing
 from gancli.training.run import Run
 from gancli.training.runtime import Runtime
+from gancli.training.stopping import StopSignal
 from gancli.training.tracker import Tracker
 from gancli.views import figures
 from gancli.views.grids import png, save_png

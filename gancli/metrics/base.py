@@ -49,7 +49,9 @@ class Batch:
         def moved(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.to(device)
 
-        return Batch(self.pixels.to(device), moved(self.features), moved(self.logits), moved(self.labels))
+        steps = None if self.steps is None else {kind: each.to(device) for kind, each in self.steps.items()}
+        features, logits, labels = moved(self.features), moved(self.logits), moved(self.labels)
+        return Batch(self.pixels.to(device), features, logits, labels, steps=steps)
 
     @staticmethod
     def joined(parts: Sequence["Batch"]) -> "Batch":

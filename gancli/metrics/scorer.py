@@ -53,7 +53,7 @@ class Scorer:
         floor: bool = False,  # also prepare for floor()
         known: moments.Gaussian | None = None,  # statistics used in place of the reference's own, without a floor
         watch: Watch = lambda what, done, total: None,
-        crew: Crew = ALONE,  # processes that draw and look at generated images together
+        crew: Crew = ALONE,  # processes that score together: all call score(), and the first one has the values
     ) -> None:
         self.n = n or min(MOST, len(reference))
         self.metrics = metrics_named(metrics)
@@ -134,29 +134,35 @@ class Scorer:
     @torch.no_grad()
     def score(
         self, stream: Stream, likelihood: HeldOut | None = None, *, halves: int = 0, paths: Iterable[Batch] = (),
-        shared: bool = False,
+        shared: bool = False, seen: Callable[[Batch], None] = lambda batch: None,
     ) -> Scores:  # fmt: skip
         """Score n images of the stream, which is read once, ``likelihood`` on all real images, and ``paths``.
 
-        ``halves`` random halves estimate the spread of values; this keeps all images' features. ``shared``: the stream
-        has the images of share(), and the other processes call assist() with theirs.
+        ``halves`` random halves estimate the spread of values; this keeps all images' features. Of several processes
+        all call this, and the first one has the values: its ``seen`` is given the images of all. ``shared``: the stream
+        has the images of share() (else the first one reads it alone). ``paths`` has the batches of crew.share().
 
         Raises:
             UsageError: a metric cannot be computed on these images.
             RankLost: another process has ended.
         """
-        others = self._others
+        main = self.crew.rank == 0
+        others = self._others if main else {}
         about = self._about(self.n)
         found = {each: each.of(about) for each in _union(self.metrics, GENERATED)}
         done, kept = 0, []
-        for batch in (self._shared(stream) if shared else self._generated(stream)) if found else ():
+        batches = self._shared(stream) if shared else self._generated(stream) if main else ()
+        for batch in batches if found else ():
             for statistic in found.values():
                 statistic.add(batch)
+            seen(batch)
             if halves:
                 kept.append(batch)
             done += len(batch.pixels)
             self.watch("generated images", done, self.n)
         sets = {GENERATED: found, **self._asked(likelihood), PATHS: self._walked(paths), **others}
+        if not main:
+            return Scores({}, {})
         warnings = {text for metric in self.metrics if (text := metric.warn(sets))}
         for text in warnings - self._warned:  # warn once, although training scores many times
             log.warning("%s", text)
@@ -171,13 +177,6 @@ class Scorer:
         """Return the batches of the size ``batch_size`` that this process has to draw; None: all."""
         return self.crew.share(self._run)
 
-    @torch.no_grad()
-    def assist(self, stream: Stream) -> None:
-        """Look at the images of share(), for the first process, which scores them."""
-        if _union(self.metrics, GENERATED):
-            for _ in self._shared(stream):
-                pass
-
     @property
     def _run(self) -> int:
         """Number of batches that are looked at together, so that every process has the groups that one would have."""
@@ -191,11 +190,13 @@ class Scorer:
 
     def _shared(self, stream: Stream) -> Iterator[Batch]:
         """As _generated(), of the streams of all processes, in the order of one, in the first process."""
+        return self._in_turns(self._generated(stream), self._batch_size * self._run)
+
+    def _in_turns(self, own: Iterable[Batch], size: int) -> Iterator[Batch]:
         if self.crew.world == 1:
-            yield from self._generated(stream)
+            yield from own
             return
-        number = -(-self.n // (self._batch_size * self._run))
-        for batch in self.crew.in_turns((each.to("cpu") for each in self._generated(stream)), number):
+        for batch in self.crew.in_turns((each.to("cpu") for each in own), -(-self.n // size)):
             yield batch.to(self._device)
 
     def _asked(self, likelihood: HeldOut | None) -> dict[str, Statistics]:
@@ -204,14 +205,14 @@ class Scorer:
         found = {name: {each: each.of(about) for each in _union(self.metrics, name)} for name in asked.SETS}
         if any(found.values()):
             assert likelihood is not None, "check() has refused models without one"
-            size, device = self._batch_size, self._device
-            asked.ask(likelihood, self.reference, found, self._seen, batch_size=size, device=device, watch=self.watch)
+            own = {"batch_size": self._batch_size, "device": self._device, "watch": self.watch, "crew": self.crew}
+            asked.ask(likelihood, self.reference, found, self._seen, **own)  # type: ignore[arg-type]
         return dict(found)
 
     def _walked(self, paths: Iterable[Batch]) -> Statistics:
         """Collect the statistics of steps along paths."""
         found, done = {each: each.of(self._about(self.n)) for each in _union(self.metrics, PATHS)}, 0
-        for batch in paths if found else ():
+        for batch in self._in_turns(paths, self._batch_size) if found else ():
             for statistic in found.values():
                 statistic.add(batch)
             done += len(batch.pixels)

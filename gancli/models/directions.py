@@ -14,6 +14,7 @@ from gancli.data.shapes import Factors, render
 from gancli.data.source import Images, fingerprint
 from gancli.data.spec import scaled
 from gancli.errors import TrainingDiverged, UsageError
+from gancli.models.shares import Passing, Share
 from gancli.models.translation import MultiDomain, Translation
 
 
@@ -86,19 +87,25 @@ def _direction(name: str, direction: str, source: Images, target: Images, paired
 @torch.no_grad()
 def translations(
     model: Translation, direction: Direction, n: int, *, seed: int, batch_size: int,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    autocast: Callable[[], AbstractContextManager] = nullcontext, share: Share | None = None,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:  # fmt: skip
     """Translate the first n images of a direction: rows, sources and translations, both (b, C, H, W) in [-1, 1].
+
+    With ``share``, only its batches are translated and yielded, and each is what it would be without the others.
 
     Raises:
         TrainingDiverged: an image is not finite.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
+    name = f"{type(model).__name__}.translate()"
+    part = Passing(model.translate, model.skip_translation, [generator], share, name)
     for start in range(0, n, batch_size):
         rows = slice(start, min(n, start + batch_size))
         source = scaled(torch.from_numpy(direction.source.pixels[rows]).to(model.device))
         with autocast():
-            found = model.translate(source, direction.direction, generator).float()
-        if not found.isfinite().all():
+            found = part(source, direction.direction, generator)
+        if found is None:
+            continue
+        if not (found := found.float()).isfinite().all():
             raise TrainingDiverged("the model makes images that are not finite; use an earlier checkpoint")
         yield rows, source, found

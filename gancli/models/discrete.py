@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.explicit import Explicit
-from gancli.models.held_out import HeldOut
+from gancli.models.held_out import Answer, HeldOut
 from gancli.models.latent import LatentVariable, Posterior
 from gancli.nn.likelihoods import Categorical, Likelihood
 from gancli.nn.quantisers import Quantiser, used
@@ -190,6 +190,9 @@ class DiscreteLatents(LatentVariable):
         z = self.embed(index)
         return Posterior(z.repeat(k, *[1] * (z.dim() - 1)), self.cost(index, label), {})
 
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        """Draw nothing: the code of an image is certain."""
+
     def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.embed(self.tokens(image))
 
@@ -211,7 +214,8 @@ class DiscreteLatents(LatentVariable):
         name = type(self.current_prior).__name__
         found = super().held_out()
         how = f"ELBO of the code of each image; prior: {name}" if self.bounded else ""
-        also = {**found.also, "codes": self._counted, "code_nats": self._priced}
+        of_codes = {"codes": Answer(self._counted), "code_nats": Answer(self._priced)}
+        also: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {**found.also, **of_codes}
         return found._replace(how=how, also=also, maps=self.sizes)
 
     def _counted(self, image: Tensor, label: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from gancli.data.spec import dequantised
 from gancli.errors import UsageError
 from gancli.models.base import Model
-from gancli.models.held_out import HeldOut, Kind
+from gancli.models.held_out import Answer, HeldOut, Kind
 
 
 class Explicit(Model):
@@ -29,13 +29,17 @@ class Explicit(Model):
         kind: Kind = "bound" if self.bound else "density" if self.density else "exact"
         if not self.spec.dequantised:
             how = "density of pixels in [0, 1]" if self.density else ""
-            return HeldOut(lambda image, label: -self.log_prob(image, label), kind, levels, how=how)
+            return HeldOut(Answer(lambda image, label: -self.log_prob(image, label)), kind, levels, how=how)
         noise = torch.Generator(self.device).manual_seed(0)
 
         def nats(image: Tensor, label: Tensor | None) -> Tensor:
             return -self.log_prob(dequantised(image, levels, noise), label)
 
-        return HeldOut(nats, kind, levels, spread=levels, how="uniform dequantisation, Theis et al. 2016")
+        def skip(image: Tensor, label: Tensor | None) -> None:
+            dequantised(image, levels, noise)
+
+        how = "uniform dequantisation, Theis et al. 2016"
+        return HeldOut(Answer(nats, skip, [noise]), kind, levels, spread=levels, how=how)
 
     def training_nats(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the training objective, (N,) nats: -log_prob, or a cheaper upper bound on it in expectation."""

@@ -1,12 +1,38 @@
 """What a model says of held-out images: their negative log-likelihood, of which kind that is, and more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from torch import Tensor
+from torch import Generator, Tensor
+
+from gancli.models.shares import Passing, Share
 
 Kind = Literal["exact", "density", "bound", "none"]
+
+
+def nothing(*args: Any) -> None:
+    """Draw nothing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of images, with the random numbers that it takes, so that several processes can share images.
+
+    Args:
+        ask: maps images (N, C, H, W) in [-1, 1] and labels (N,) or None to what is said of them, (N, ...).
+        skip: draws what ``ask`` draws of the same arguments, and computes nothing more than that takes.
+        generators: from which both draw.
+    """
+
+    ask: Callable[[Tensor, Tensor | None], Tensor]
+    skip: Callable[[Tensor, Tensor | None], Any] = nothing
+    generators: Sequence[Generator] = ()
+
+    def __call__(self, image: Tensor, label: Tensor | None) -> Tensor:
+        """Return what is said of images."""
+        return self.ask(image, label)
 
 
 class HeldOut(NamedTuple):
@@ -21,6 +47,7 @@ class HeldOut(NamedTuple):
 
     Args:
         nats: maps images (N, C, H, W) in [-1, 1] and labels (N,) or None to nats (N,); None: of the kind ``none``.
+            Several processes share the images if it is an Answer; of another function, each computes all.
         kind: one of these.
         levels: number of values of a channel that the model knows; images with another number of levels are refused.
         spread: number of levels whose intervals of [0, 1] ``nats`` fills with uniform noise, so that the density bounds
@@ -48,6 +75,13 @@ class HeldOut(NamedTuple):
     def ask(self, name: str, image: Tensor, label: Tensor | None) -> Tensor:
         """Return ``nats``, or something of ``also``, of images (N, C, H, W) with labels (N,) or None."""
         return self.says[name](image, label)
+
+    def part(self, name: str, share: Share | None) -> Passing[Tensor]:
+        """Return what ask() says of the images of a share, batch by batch, and passes over the others."""
+        said = self.says[name]
+        if isinstance(said, Answer):
+            return Passing(said, said.skip, said.generators, share, name)
+        return Passing(said, said, (), share, name)
 
     @property
     def says(self) -> Mapping[str, Callable[[Tensor, Tensor | None], Tensor]]:

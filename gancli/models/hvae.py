@@ -113,6 +113,10 @@ class HVAE(LatentVariable):
         mean = torch.cat([step.mean.flatten(1) for step in steps], 1).view(k, n, -1).mean(0)
         return Posterior(x, groups.sum(1), {"groups": groups, "mean": mean}, torch.stack(ratio).sum(0).view(k, n))
 
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        for shape in self.decoder.latents():
+            torch.randn(k * len(image), *shape, dtype=wide(image).dtype, device=image.device, generator=generator)
+
     def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the last map for latents that are the means of the posterior, each given the means above it."""
         return self._infer(image, label, 1, torch.zeros_like)[0]
@@ -183,12 +187,18 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         scale = 1 / math.sqrt(coarse + fine)
+        self.drawn = latents  # of each block, per position
         self.image = nn.ConvTranspose2d(width, parameters, 4, 2, 1)
         self.top, self.middle = (nn.Parameter(torch.zeros(width, by * sides[0], by * sides[1])) for by in (1, 2))
         self.shift = nn.Linear(classes, width, bias=False) if classes else None
         self.coarse, self.fine = (
             nn.ModuleList(Block(width, inner, latents, scale) for _ in range(depth)) for depth in (coarse, fine)
         )
+
+    def latents(self) -> list[tuple[int, ...]]:
+        """Return the shapes of the latents of each block, in the order in which they are drawn."""
+        rungs = [(self.top, len(self.coarse)), (self.middle, len(self.fine))]
+        return [(self.drawn, *start.shape[1:]) for start, blocks in rungs for _ in range(blocks)]
 
     def forward(
         self, n: int, seen: Sequence[Tensor] | None, code: Tensor | None, noise: Noise

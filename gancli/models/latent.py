@@ -12,16 +12,16 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from gancli.data.spec import ImageSpec, dequantised
+from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.base import Model
+from gancli.models.bounds import chunks, said_by
 from gancli.models.held_out import HeldOut
 from gancli.nn import gaussian
 from gancli.nn.labels import one_hot
 from gancli.nn.likelihoods import Categorical, Likelihood, wide
 from gancli.ranges import Positive, Units
 
-ROWS = 4096  # codes that are decoded at a time
 ACTIVE = 0.01  # variance of a posterior mean over images from which a latent is active, as in the code of Burda et al.
 
 
@@ -108,6 +108,13 @@ class LatentVariable(Model):
     ) -> Posterior:
         """Return the posterior of images (N, C, H, W) in [-1, 1], with k codes of each."""
 
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        """Leave a generator as encode() with these arguments leaves it, without codes if that is possible.
+
+        Processes that evaluate together pass over the images of the others by it; here, encode() is called.
+        """
+        self.encode(image, label, k, generator)
+
     @abstractmethod
     def decode(self, z: Any, label: Tensor | None = None) -> Tensor:
         """Map codes (N, ...) to parameters of the pixels, (N, likelihood.channels(C), H, W)."""
@@ -172,9 +179,7 @@ class LatentVariable(Model):
         """
         if k == 1:
             return -self.parts(image, label, generator).sum(1)
-        chunk, found = max(1, ROWS // len(image)), []
-        for start in range(0, k, chunk):
-            found.append(self.log_weights(image, label, min(chunk, k - start), generator))
+        found = [self.log_weights(image, label, each, generator) for each in chunks(k, len(image))]
         return torch.cat(found).logsumexp(0) - math.log(k)
 
     def parts(self, image: Tensor, label: Tensor | None = None, generator: Generator | None = None) -> Tensor:
@@ -182,41 +187,9 @@ class LatentVariable(Model):
         posterior = self.encode(image, label, 1, generator)
         return torch.stack([self.reconstruction(posterior.z, image, label)[0], posterior.cost], 1)
 
-    def _errors(self, image: Tensor, label: Tensor | None, generator: Generator) -> Tensor:
-        """Return the mean absolute error of the reconstruction in [-1, 1], and its PSNR in decibels: (N, 2)."""
-        off = wide(self.picture(self.code(image, label), label) - image).flatten(1)
-        mse = (off / 2).square().mean(1).clamp(min=1e-10)  # of pixels in [0, 1]
-        return torch.stack([off.abs().mean(1), -10 * mse.log10()], 1)
-
     def held_out(self) -> HeldOut:
-        """Return the bounds, if there are any, and the reconstructions; every one has random numbers of its own, from a
-        fixed seed, and dequantised data the same noise as for other models.
-        """
-        levels, k = self.spec.levels, self.k
-
-        def seeded(ask: Callable[[Tensor, Tensor | None, Generator], Tensor]) -> Callable[..., Tensor]:
-            codes, noise = (Generator(self.device).manual_seed(0) for _ in range(2))
-
-            def answer(image: Tensor, label: Tensor | None) -> Tensor:
-                image = dequantised(image, levels, noise) if self.spec.dequantised else image
-                return ask(image, label if self.conditional else None, codes)
-
-            return answer
-
-        pictures = seeded(lambda image, label, codes: self.picture(self.code(image, label), label))
-        also = {"pictures": pictures, "errors": seeded(self._errors)}
-        if self.bounded:
-            also["elbo"] = seeded(self.parts)
-        if self.bounded and not self.certain:
-            also["iwae"] = seeded(lambda image, label, codes: self.bound(image, label, k, codes))
-        if self.groups:
-            also["latents"] = seeded(lambda image, label, codes: self.encode(image, label, 1, codes).stats["mean"])
-        spread = levels if self.spec.dequantised else 0
-        if not self.bounded:
-            return HeldOut(None, "none", levels, spread, also=also)
-        nats = seeded(lambda image, label, codes: -self.bound(image, label, 1, codes))
-        how = f"ELBO of one code per image; iwae: k={k}"
-        return HeldOut(nats, "bound", levels, spread, how, also, k)
+        """Return the bounds, if there are any, and the reconstructions, see bounds.said_by()."""
+        return said_by(self)
 
 
 class GaussianLatents(LatentVariable):
@@ -265,6 +238,10 @@ class GaussianLatents(LatentVariable):
         groups = gaussian.kl(mean, log_var)
         ratio = gaussian.log_ratio(z, mean, log_var).sum(2)
         return Posterior(z.flatten(0, 1), groups.sum(1), {"groups": groups, "mean": mean}, ratio)
+
+    def skip_codes(self, image: Tensor, label: Tensor | None, k: int, generator: Generator) -> None:
+        shape = k, len(image), self.latent_dim
+        torch.randn(shape, dtype=wide(image).dtype, device=image.device, generator=generator)
 
     def code(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.infer(image, label)[0]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from gancli.models.shares import Share
 from gancli.models.style import StyleBased
 
 STEP = 1e-4  # of a path
@@ -17,7 +18,7 @@ KINDS = ("w", "w_end", "z", "z_end")  # the space; steps begin anywhere on the p
 
 @torch.no_grad()
 def steps(
-    model: StyleBased, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None
+    model: StyleBased, n: int, *, seed: int, batch_size: int, labels: Tensor | None = None, share: Share | None = None
 ) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
     """Yield the images before and after a step of each kind, (b, C, H, W) around [-1, 1] and without bounds, n in all.
 
@@ -29,13 +30,16 @@ def steps(
         seed: seed of their ends, and of the places on them.
         batch_size: paths at a time.
         labels: class of both ends of each path, (n,), for a conditional model.
+        share: the batches of this process, if several draw together.
     """
     generator = Generator(model.device).manual_seed(seed)
-    for start in range(0, n, batch_size):
+    for batch, start in enumerate(range(0, n, batch_size)):
         size = min(batch_size, n - start)
         label = None if labels is None else labels[start : start + size].to(model.device)
         first, last = model.latent(size, generator), model.latent(size, generator)
         places = torch.rand(size, device=model.device, generator=generator)
+        if share is not None and not share.has(batch):
+            continue
         styles = model.style(first, label), model.style(last, label)
         found = {}
         for kind in KINDS:

@@ -13,6 +13,8 @@ PyTorch release.
     gancli train model=pix2pix data=paired data.root=~/facades data.size=256
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -68,6 +70,12 @@ class Pix2Pix(Paired):
         with drawing(self.generators, generator):
             return self.generators[direction](source)
 
+    def skip_translation(self, source: Tensor, direction: str, generator: Generator) -> None:
+        network = self.generators[direction]
+        assert isinstance(network, UNet), "see __init__()"
+        for shape in network.dropped(source.shape[2:]):
+            torch.rand(len(source), *shape, device=source.device, generator=generator)
+
 
 def norm(channels: int) -> nn.BatchNorm2d:
     """Batch norm without running averages: it uses the statistics of the current batch, also at test time."""
@@ -86,6 +94,7 @@ class UNet(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, widths: list[int], dropout: float) -> None:
         super().__init__()
+        self.widths, self.dropout = widths, dropout
         last = len(widths) - 1
         pairs = list(zip([inputs, *widths], widths))
         # The innermost layer of a square image has one pixel, which a norm would set to zero.
@@ -99,6 +108,12 @@ class UNet(nn.Module):
             else:
                 up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(joined, after, 4, 2, 1), nn.Tanh()))
         self.up = nn.ModuleList(up)
+
+    def dropped(self, sides: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the shapes of the maps that values are dropped from, in order, for images of these sides."""
+        deep = len(self.widths)
+        channels = self.widths[-2::-1][:DROPPED] if self.dropout else []
+        return [(each, *(side >> (deep - 1 - n) for side in sides)) for n, each in enumerate(channels)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W) in (-1, 1)."""

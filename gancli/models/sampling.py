@@ -41,20 +41,20 @@ def draw(
     """
     finite = torch.ones((), dtype=torch.bool, device=model.device)
     generator = torch.Generator(model.device).manual_seed(seed)
-    passing = Passing(model)
-    for batch, start in enumerate(range(0, n, batch_size)):
+
+    def sample(size: int, label: Tensor | None) -> Tensor:
+        return model.sample(size, label=label, generator=generator)
+
+    def skip(size: int, label: Tensor | None) -> None:
+        model.skip(size, label=label, generator=generator)
+
+    part = Passing(sample, skip, [generator], share, f"{type(model).__name__}.sample()")
+    for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
         label = None if labels is None else labels[start : start + size].to(model.device)
         with autocast():
-            if share is None:
-                images = model.sample(size, label=label, generator=generator)
-            elif batch and not share.has(batch):
-                passing.over(size, label, generator)
-            elif batch:
-                images = model.sample(size, label=label, generator=generator)
-            else:
-                images = passing.compared(size, label, generator)
-        if share is not None and not share.has(batch):
+            images = part(size, label)
+        if images is None:
             continue
         finite &= images.isfinite().all()
         if wait:

@@ -1,27 +1,26 @@
-"""Drawing the batches of one generator in several processes, each of which computes its own.
+"""The batches of one stream in several processes, each of which computes its own: samples, likelihoods, translations.
 
 A batch has the numbers that it has in a single process: the others' batches are passed over, by drawing their random
-numbers and computing nothing (`Model.skip`).
+numbers and computing nothing (`Model.skip`, `Answer.skip`, `Translation.skip_translation`).
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from torch import Generator, Tensor
-
-from gancli.models.base import Model
+from torch import Generator
 
 log = logging.getLogger("gancli")
 T = TypeVar("T")
 
 
 class Crew(NamedTuple):
-    """Processes that draw together.
+    """Processes that compute the batches of one stream together.
 
     Args:
-        rank: number of this one; 0 gets what all have drawn.
+        rank: number of this one; 0 gets what all have computed.
         world: number of them.
         gathered: returns the values of all of them, by rank, in the first one, and an empty list in the others.
     """
@@ -47,41 +46,70 @@ class Crew(NamedTuple):
         for _ in range(-(-number // self.world)):
             yield from (each for each in self.gathered(next(own, None)) if each is not None)
 
+    def merged(self, own: Mapping[int, T]) -> dict[int, T]:
+        """Return what all processes have, by number and in that order, in the first one; in the others, nothing.
+
+        Raises:
+            RankLost: another process has ended.
+        """
+        found = {number: each for part in self.gathered(dict(own)) for number, each in part.items()}
+        return {number: found[number] for number in sorted(found)}
+
 
 ALONE = Crew()
 
 
 class Share(NamedTuple):
-    """The batches that one of several processes draws, see Crew."""
+    """The batches that one of several processes computes, see Crew."""
 
     rank: int = 0
     world: int = 1
     run: int = 1
 
     def has(self, batch: int) -> bool:
-        """Tell whether it draws a batch, by its number."""
+        """Tell whether it computes a batch, by its number."""
         return batch // self.run % self.world == self.rank
 
 
-class Passing:
-    """Passes over batches of a model: by skip(), unless the first batch shows that sample() draws otherwise."""
+class Passing(Generic[T]):
+    """Computes the batches of a share one after another, and passes over the others by their random numbers alone.
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.skips = model, True
+    On the first batch, the state in which ``skips`` leaves the generators is compared with that of ``does``; if they
+    differ, every process computes all batches, so that the numbers are right in any case.
 
-    def compared(self, n: int, label: Tensor | None, generator: Generator) -> Tensor:
-        """Sample the first batch, and compare the state that it leaves with that of skip()."""
-        other = Generator(generator.device)
-        other.set_state(generator.get_state())
-        images = self.model.sample(n, label=label, generator=generator)
-        self.model.skip(n, label=label, generator=other)
-        self.skips = torch.equal(other.get_state(), generator.get_state())
-        if not self.skips:
-            log.warning(
-                "%s.skip() does not draw what sample() does: every process draws all", type(self.model).__name__
-            )
-        return images
+    Args:
+        does: computes a batch.
+        skips: called with the same arguments, draws what ``does`` draws.
+        generators: from which both draw; none: they draw nothing, and nothing is compared.
+        share: the batches that are computed; None: all.
+        name: of ``does``, for a warning.
+    """
 
-    def over(self, n: int, label: Tensor | None, generator: Generator) -> None:
-        """Draw the random numbers of a batch."""
-        (self.model.skip if self.skips else self.model.sample)(n, label=label, generator=generator)
+    def __init__(
+        self, does: Callable[..., T], skips: Callable[..., Any], generators: Sequence[Generator], share: Share | None,
+        name: str,
+    ) -> None:  # fmt: skip
+        self.does, self.skips, self.generators, self.share, self.name = does, skips, generators, share, name
+        self.numbers = count()
+
+    def __call__(self, *args: Any) -> T | None:
+        """Return the next batch, or None if it belongs to another process."""
+        number = next(self.numbers)
+        own = self.share is None or self.share.has(number)
+        if self.share is not None and self.generators and number == 0:
+            found = self._compared(*args)
+        else:
+            found = (self.does if own else self.skips)(*args)
+        return found if own else None
+
+    def _compared(self, *args: Any) -> T:
+        before = [each.get_state() for each in self.generators]
+        self.skips(*args)
+        skipped = [each.get_state() for each in self.generators]
+        for generator, state in zip(self.generators, before):
+            generator.set_state(state)
+        found = self.does(*args)
+        if not all(torch.equal(each.get_state(), state) for each, state in zip(self.generators, skipped)):
+            log.warning("what passes over %s does not draw what it draws: every process computes all", self.name)
+            self.skips = self.does
+        return found

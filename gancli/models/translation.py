@@ -45,6 +45,12 @@ class Translation(Model):
     def translate(self, source: Tensor, direction: str, generator: Generator | None = None) -> Tensor:
         """Map images (N, C, H, W) in [-1, 1] to the other domain; the shape stays the same."""
 
+    def skip_translation(self, source: Tensor, direction: str, generator: Generator) -> None:
+        """Leave a generator as translate() leaves it: here, which draws no random numbers, as it is.
+
+        Processes that evaluate together pass over the images of the others by it.
+        """
+
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:

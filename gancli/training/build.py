@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gancli import config
+from gancli.data.access import AtAccess
 from gancli.data.levels import binarized
 from gancli.data.loader import Loader
 from gancli.data.source import Images, Source
@@ -32,6 +33,7 @@ from gancli.training.tracker import Tracker
 from gancli.views import choice
 
 FIT_IMAGES = 60_000  # maximum number of images for a data-dependent initialisation
+FIT_DECODED = 2_048  # the same where they have to be decoded for it: a mean of theirs is as good a start
 
 
 def build(cfg: Any) -> Run:
@@ -88,12 +90,15 @@ def _built(cfg: Any) -> Run:
         raise UsageError(_wrong_family(model, loss, cfg))
     loss.check(model)
     if not cfg.resume and kind.fit_data is not Model.fit_data:  # images that are decoded for nothing take a while
-        model.fit_data(torch.from_numpy(binarized(images).pixels[:: -(-len(images) // FIT_IMAGES)]))
+        few = isinstance(images.pixels, AtAccess) and loss.phases(model)  # without phases this is all the training
+        step = -(-len(images) // (FIT_DECODED if few else FIT_IMAGES))
+        model.fit_data(torch.from_numpy(binarized(images).pixels[::step]))
     machine.check_deterministic(model, loss)
     machine.place(model), loss.to(machine.device)
     schedule = config.instantiate(cfg.schedule, Schedule, trust=cfg.trust)
     steps = _steps(cfg, model, loss, machine)
-    scoring = _scoring(cfg, source, machine, model) if cfg.eval.every and machine.is_main else None
+    with ranks.first_goes_first():  # it trains classifiers that are not there yet
+        scoring = _scoring(cfg, source, machine, model) if cfg.eval.every else None
     loader_options |= {"rank": machine.rank, "world": machine.world}
     loader = Loader(source.training(), cfg.batch_size, device=machine.device, seed=cfg.seed, **loader_options)
     total = cfg.images if cfg.epochs is None else cfg.epochs * len(images)
@@ -126,7 +131,7 @@ def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scorin
         metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
         lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
         batch_size=cfg.batch_size, device=machine.device, n=cfg.eval.n,
-        precision=machine.dtype, autocast=machine.autocast,
+        precision=machine.dtype, autocast=machine.autocast, crew=ranks.crew(),
     )  # fmt: skip
     return scoring_of(type(model))(model, settings, type(model).__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 from gancli.errors import Terminated, UsageError
 from gancli.files import LOCK, UNFINISHED, check_empty, inside
@@ -56,69 +56,6 @@ def terminable() -> Iterator[None]:
 
     with handling([each for each in asking() if each != signal.SIGINT], terminate):
         yield
-
-
-class Stopped(BaseException):
-    """A signal asks to stop what can be done again later, see StopSignal.interruptible()."""
-
-
-class StopSignal:
-    """Catch a signal that asks to stop, so that the step can be finished and saved; a second Ctrl-C exits at once.
-
-    Clusters send a warning before SIGTERM, and both a terminal and its shell send SIGHUP: what follows changes nothing.
-    """
-
-    active: ClassVar["StopSignal | None"] = None  # the one that catches the signals of this process
-
-    def __init__(self) -> None:
-        self.signum = 0  # 0 until a signal arrives
-        self.interrupts = False  # whether a signal ends what is done now
-
-    def __enter__(self) -> "StopSignal":
-        self.handling = handling(asking(), self._caught)
-        self.handling.__enter__()
-        StopSignal.active = self
-        return self
-
-    def _caught(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not self.signum:
-            self.signum = signum
-            import logging  # here and below: the program's help reads this module
-
-            what = "what is half done is left for later" if self.interrupts else "after this step"
-            logging.getLogger("gancli").info("stopping, %s; press Ctrl-C again to exit at once", what)
-            if self.interrupts:
-                self.interrupts = False
-                raise Stopped
-
-    def __exit__(self, *exc: object) -> None:
-        StopSignal.active = None
-        self.handling.__exit__(None, None, None)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let a signal that asks to stop end what is inside at once: an evaluation, pictures, an examination.
-
-    It can be done again, as it changes nothing of the run and writes whole files only. Contexts that restore something
-    of the run must be around this one, so that they are not interrupted. Without a StopSignal it does nothing.
-
-    Raises:
-        Stopped: a signal arrives inside, or has arrived before.
-    """
-    stop = StopSignal.active
-    if stop is None:
-        yield
-        return
-    if stop.signum:
-        raise Stopped
-    stop.interrupts = True
-    try:
-        yield
-    finally:
-        stop.interrupts = False
 
 
 @contextmanager

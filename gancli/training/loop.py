@@ -19,10 +19,11 @@ from gancli.training.build import build
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
 from gancli.training.folder import advice, note_machine, open_folder, rewind
-from gancli.training.guard import Stopped, StopSignal, check_in_place, interruptible, writing
+from gancli.training.guard import check_in_place, writing
 from gancli.training.resuming import resume
 from gancli.training.run import Run
 from gancli.training.samples import write_samples
+from gancli.training.stopping import Stopped, StopSignal, interruptible
 from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
 from gancli.views.grids import animate
@@ -157,8 +158,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
                 if complete or signum:  # saved before the final evaluation, which can take long
                     _save(run, run_dir, tracker)
                 if not signum and (busy or saving or complete):
-                    settled = _settle(run, run_dir, tracker, progress, history)
-                    signum = signals.agree(0 if settled else stop.signum)
+                    signum = _settle(run, run_dir, tracker, progress, history)
                     if saving or complete or signum:  # after the evaluation, to include the best score
                         _save(run, run_dir, tracker)
             if complete or signum:
@@ -207,23 +207,23 @@ def _note(
         progress.alarmed(_diagnose(history, tracker))
 
 
-def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> bool:
+def _settle(run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> int:
     """Do what is due at these images: an examination, pictures, an evaluation, and what ends a run.
 
-    It may be done twice. What is done is taken off ``run.owed``. The first process does it, and the others wait.
+    It may be done twice. What is done is taken off ``run.owed``. All processes evaluate, and the first one does the
+    rest. One that is told to stop stops at once, and the others where they next ask: see ranks.told().
 
     Returns:
-        False if a signal asks to stop; what was not finished is still owed then.
+        The signal at which all stop, or 0; what was not finished is still owed then.
     """
-    if not run.runtime.is_main:
-        run.owed = []
     try:
         while run.owed:
-            _done(run.owed[0], run, run_dir, tracker, progress, history)
+            if run.runtime.is_main or run.owed[0] == "eval":
+                _done(run.owed[0], run, run_dir, tracker, progress, history)
             del run.owed[0]
-    except Stopped:
-        return False
-    return True
+    except Stopped as error:
+        return error.agreed or ranks.told()
+    return ranks.agree(0)
 
 
 def _done(what: str, run: Run, run_dir: Path, tracker: Tracker, progress: RunProgress, history: History) -> None:

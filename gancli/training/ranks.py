@@ -17,6 +17,7 @@ from gancli.errors import RankLost
 from gancli.models.shares import Crew
 from gancli.nn.ranks import sum_
 from gancli.training.place import Group
+from gancli.training.stopping import Stopped, StopSignal
 
 PATIENCE = timedelta(days=2)  # that a process waits for another, which may evaluate; one that died is noticed at once
 SECONDS = 0.5  # between two questions whether a signal has arrived anywhere
@@ -81,8 +82,38 @@ def gathered(value: Any) -> list[Any]:
 
 
 def crew() -> Crew:
-    """Return the processes as those that draw together."""
-    return Crew(_group.rank, _group.world, gathered)
+    """Return the processes as those that compute the batches of a stream together, and stop together during it."""
+    return Crew(_group.rank, _group.world, _gathered_unless_stopped)
+
+
+def _gathered_unless_stopped(value: Any) -> list[Any]:
+    """Return gathered(), after all have asked each other whether one was told to stop.
+
+    Raises:
+        RankLost: another process has ended.
+        Stopped: one was; all raise it in the same turn.
+    """
+    stop = StopSignal.active  # of a training, which can be stopped and go on; all processes have one or none has
+    if stop is None:
+        return gathered(value)
+    with stop.held():
+        if signum := agree(stop.signum):
+            raise Stopped(signum)
+        return gathered(value)
+
+
+def agree(signum: int) -> int:
+    """Return the signal that has reached any process, or 0; called by all of them, each where it is.
+
+    Raises:
+        RankLost: another process has ended.
+    """
+    return signum if _group.world == 1 else highest(signum)[0]
+
+
+def told() -> int:
+    """Return the signal that stopped this process, and tell it the others, where they next call agree()."""
+    return agree(StopSignal.active.signum if StopSignal.active else 0)
 
 
 def agreed(value: Any) -> Any:
@@ -150,11 +181,6 @@ class Signals:
         signum, wait = highest(signum, max(1, int(turns * SECONDS / max(spent, 1e-9))) if turns else 1)
         self.due, self.turn, self.mark = turn + wait, turn, now
         return signum
-
-    @staticmethod
-    def agree(signum: int) -> int:
-        """Return the signal that has reached any process, or 0; called by all of them in the same turn."""
-        return signum if _group.world == 1 else highest(signum, 1)[0]
 
 
 class Meter:

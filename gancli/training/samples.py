@@ -4,8 +4,8 @@ from pathlib import Path
 
 from gancli.models.base import Model
 from gancli.models.sampling import columns
-from gancli.training.guard import interruptible
 from gancli.training.run import Run
+from gancli.training.stopping import interruptible
 from gancli.training.tracker import Tracker
 from gancli.views.base import RunData
 from gancli.views.choice import held_out

@@ -16,7 +16,8 @@ from helpers import overrides, run
 from gancli.cli import status, sweep
 from gancli.errors import UsageError
 from gancli.files import LOCK, UNFINISHED
-from gancli.training.guard import StopSignal, filling, held, locked, terminable, writing
+from gancli.training.guard import filling, held, locked, terminable, writing
+from gancli.training.stopping import StopSignal
 from gancli.verbs.report import runs
 
 HOLD = """

@@ -12,7 +12,7 @@ from gancli.metrics.fid import FID
 from gancli.training import checkpoint, evaluation
 from gancli.training import loop as loops
 from gancli.training.doctor.measurements import Measurements
-from gancli.training.guard import Stopped, StopSignal, interruptible
+from gancli.training.stopping import Stopped, StopSignal, interruptible
 from gancli.views.grid import Grid
 
 WHOLE = [

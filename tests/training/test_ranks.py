@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-from conftest import ROOT
 from helpers import compose, overrides
+from pairs import found_by
 from processes import alive, until
 
 from gancli.cli.ranks import Crew
@@ -83,13 +81,7 @@ def test_all_reduce_takes_means_in_one_message_for_each_type(monkeypatch):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> dict[str, Any]:
     """What two processes found of each other, see rank_pair.py; they are started once for all tests."""
-    folder = tmp_path_factory.mktemp("pair")
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, str(ROOT / "tests" / "rank_pair.py"), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo", "GANCLI_CACHE": str(folder / "cache")}
-    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stderr[-5000:]
-    return {**json.loads((folder / "found.json").read_text()), "folder": folder, "said": ended.stderr}
+    return found_by("rank_pair.py", tmp_path_factory.mktemp("pair"))
 
 
 CASES = ["toy_gan", "wgan_gp", "dcgan", "relativistic", "ada", "pixelcnn", "cyclegan", "free bits"]
@@ -154,15 +146,6 @@ def test_what_torchrun_starts_is_one_command(pair):
         "nn: no such key",
     ):
         assert pair["said"].count(f"gancli: {words}") == 1, pair["said"]
-
-
-@pytest.mark.parametrize("model", ["cdcgan", "pixelcnn", "vae_conv", "hvae"])
-def test_eval_and_sample_by_two_processes_are_those_of_one(model, pair):
-    """The same numbers, batch for batch, so that scores agree to the last digits and pictures to the last bit."""
-    found = pair["drawn"][model]
-    assert found["both"].keys() == found["one"].keys() and {"fid"} < found["one"].keys()
-    assert found["both"] == pytest.approx(found["one"], rel=1e-6)
-    assert found["files"] == 22 and found["different"] == 0  # and the grid
 
 
 def test_a_signal_stops_all_in_the_same_turn(pair):

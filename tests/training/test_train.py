@@ -18,9 +18,9 @@ from gancli.errors import Interrupted, TrainingDiverged, UsageError
 from gancli.losses.adversarial import NonSaturating
 from gancli.training import checkpoint
 from gancli.training.build import build
-from gancli.training.guard import StopSignal
 from gancli.training.loop import Cadence, train
 from gancli.training.runtime import Runtime
+from gancli.training.stopping import StopSignal
 from gancli.training.turn import run_turn
 
 

@@ -86,23 +86,24 @@ class Subject(ABC):
         """Return what the protocol says of the subject of a model."""
         return self.facts
 
-    shared: ClassVar[bool] = False  # whether stream() has only the images of scorer.share(), see assist()
+    shared: ClassVar[bool] = False  # whether stream() has only the images of scorer.share()
 
     @abstractmethod
     def stream(self, model: Any, seed: int) -> Stream:
         """Yield ``scorer.n`` images as bytes, a function of the seed, with the labels that they should have or None."""
 
-    def assist(self, model: Any, *, seed: int) -> None:
-        """Do the part of this process of score(), for the first of those that draw together; unless shared, nothing."""
-        if self.shared:
-            self.scorer.assist(self.stream(model, seed))
-
     def paths(self, model: Any, seed: int) -> Iterable[Batch]:
-        """Yield ``scorer.n`` steps along paths between latents; a subject without any is refused by the scorer."""
+        """Yield ``scorer.n`` steps along paths between latents; a subject without any is refused by the scorer.
+
+        Several processes share them, batch by batch: ``settings.crew.share()``.
+        """
         return ()
 
     def score(self, model: Any, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
-        """Return the values and details of one seed; a subject adds values of its own here. See Scorer.score()."""
+        """Return the values and details of one seed; a subject adds values of its own here. See Scorer.score().
+
+        Of several processes all call this, and the first one has the values.
+        """
         paths = self.paths(model, seed) if self.scorer.walks else ()
         return self.scorer.score(self.stream(model, seed), held_out, halves=halves, paths=paths, shared=self.shared)
 

@@ -88,6 +88,13 @@ def evaluate(
     return Result(values, spread, card["floor"], facts, file)
 
 
+def assist(subject: Subject, origin: Origin, *, seed: int = 0, repeats: int = 1) -> None:
+    """Do the part of a process that is not the first of evaluate(), which is told the same."""
+    held_out = _held_out(subject, origin)
+    for i in range(repeats):
+        subject.score(origin.model, seed=seed + i, held_out=held_out)
+
+
 def known(subject: Subject, origin: Origin) -> Result | None:
     """Return what an earlier evaluation of the same protocol found, from its card; None if there is none.
 

@@ -27,22 +27,29 @@ class Refined(Drawn):
 
     def score(self, model: LAPGAN, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
         found = super().score(model, seed=seed, held_out=held_out, halves=halves)
-        refined = self.scorer.score(self.refined(model, seed), None)
+        refined = self.scorer.score(self.refined(model, seed), None, shared=True)
         return found._replace(values=found.values | {PREFIX + key: value for key, value in refined.values.items()})
 
     @torch.no_grad()
     def refined(self, model: LAPGAN, seed: int) -> Stream:
-        """Yield training images, (b, C, H, W) uint8, whose finest residual is generated, and their labels or None."""
+        """Yield training images, (b, C, H, W) uint8, whose finest residual is generated, and their labels or None.
+
+        Of several processes each has the batches of scorer.share().
+        """
+        share = self.scorer.share()
         train, last = self.settings.source.split("train"), len(model.names) - 1
         order = permutation(len(train), seed)
         generator = torch.Generator(model.device).manual_seed(seed)
-        for start in range(0, self.scorer.n, self.settings.batch_size):
+        for batch, start in enumerate(range(0, self.scorer.n, self.settings.batch_size)):
             size = min(self.settings.batch_size, self.scorer.n - start)
+            noise = model.noise(last, size, generator)
+            if share is not None and not share.has(batch):
+                continue
             rows = order[[(start + i) % len(order) for i in range(size)]]
             labels = None if train.labels is None else torch.from_numpy(train.labels[rows]).to(model.device)
             coarse = model.pyramid(scaled(torch.from_numpy(train.pixels[rows]).to(model.device)))[last - 1]
             label = labels if model.conditional else None
-            yield quantise(model.level(last, model.noise(last, size, generator), coarse, label)), label
+            yield quantise(model.level(last, noise, coarse, label)), label
 
 
 @scores(LAPGAN)

@@ -37,8 +37,10 @@ class Drawn(Subject):
 
     def paths(self, model: Model, seed: int) -> Iterable[Batch]:
         assert isinstance(model, StyleBased), "Scorer.check() has refused others"
-        labels, size = self._labels(model, seed), self.settings.batch_size
-        walk = steps(model, self.scorer.n, seed=seed, batch_size=size, labels=labels)  # float32 whatever the precision
+        labels, size, crew = self._labels(model, seed), self.settings.batch_size, self.settings.crew
+        walk = steps(
+            model, self.scorer.n, seed=seed, batch_size=size, labels=labels, share=crew.share()
+        )  # float32 anyway
         return measured(walk, self.scorer.features)
 
     def _labels(self, model: Model, seed: int) -> Tensor | None:

@@ -1,6 +1,6 @@
 """Scores of translations: FID, cycle and identity distances, kept labels, and the distance to the true ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from torch.nn.functional import l1_loss
 from gancli.data.reading import verdict
 from gancli.data.source import Images
 from gancli.data.spec import quantise
+from gancli.metrics.base import Batch
 from gancli.metrics.classifier import Classifier
 from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics
@@ -20,6 +21,7 @@ from gancli.metrics.scorer import Scorer, Scores
 from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
 from gancli.models.directions import Direction, check_images, directions, domains, translations
 from gancli.models.held_out import HeldOut
+from gancli.models.shares import Share
 from gancli.models.translation import Cyclic, MultiDomain, Translation
 
 
@@ -47,44 +49,55 @@ class Translated(Subject):
     def title(self) -> str:
         return f"{self.name}: {self.direction.source.name} -> {self.direction.target.name}"
 
+    shared = True
+
     def stream(self, model: Translation, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for rows, _, found in self._translations(model, seed):
+        for rows, _, found in self._translations(model, self.direction, self.scorer.n, seed, self.scorer.share()):
             yield quantise(found), self._labels(rows)
 
     def score(self, model: Translation, *, seed: int, held_out: HeldOut | None = None, halves: int = 0) -> Scores:
         made: list[np.ndarray] = []
-        distances: list[Tensor] = []  # of sources to their reconstructions, summed over a batch
+        distances: dict[int, Tensor] = {}  # of sources to their reconstructions, summed over a batch
 
-        def kept() -> Iterator[tuple[Tensor, Tensor | None]]:
-            for rows, source, found in self._translations(model, seed):
-                pixels = quantise(found)
-                made.append(pixels.cpu().numpy())
+        def translated() -> Iterator[tuple[Tensor, Tensor | None]]:
+            share = self.scorer.share()
+            for rows, source, found in self._translations(model, self.direction, self.scorer.n, seed, share):
                 with self.settings.autocast():
                     back = self._back(model, rows, found)
                 if back is not None:
-                    distances.append(l1_loss(back, source) * len(source))
-                yield pixels, self._labels(rows)
+                    distances[rows.start] = l1_loss(back, source) * len(source)
+                yield quantise(found), self._labels(rows)
 
-        found = self.scorer.score(kept(), held_out, halves=halves)
-        pixels = np.concatenate(made)
-        cycle = {"cycle_l1": sum(distances, torch.zeros(())).item() / len(pixels)} if distances else {}
-        values, details = self._own(model, pixels, seed)
-        return found._replace(values=found.values | cycle | values, details=found.details | details)
+        def seen(batch: Batch) -> None:
+            made.append(batch.pixels.cpu().numpy())
 
-    def _translations(self, model: Translation, seed: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        settings = self.settings
-        return translations(
-            model, self.direction, self.scorer.n, seed=seed, batch_size=settings.batch_size, autocast=settings.autocast
-        )
+        found = self.scorer.score(translated(), held_out, halves=halves, shared=True, seen=seen)
+        values = self._summed("cycle_l1", distances, self.scorer.n) | self._identity(model, seed)
+        if not made:
+            return found  # of a process that is not the first
+        own, details = self._own(np.concatenate(made))
+        return found._replace(values=found.values | values | own, details=found.details | details)
+
+    def _translations(
+        self, model: Translation, direction: Direction, n: int, seed: int, share: Share | None
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        settings, size = self.settings, self.settings.batch_size
+        return translations(model, direction, n, seed=seed, batch_size=size, autocast=settings.autocast, share=share)
+
+    def _summed(self, key: str, own: Mapping[int, Tensor], n: int) -> dict[str, float]:
+        """Return the mean over n images of sums over the batches of all processes, which are numbered in their order.
+
+        It is empty where there are none, and in all processes but the first.
+        """
+        sums = self.settings.crew.merged({number: each.cpu() for number, each in own.items()}).values()
+        return {key: sum(sums, torch.zeros(())).item() / n} if sums else {}
 
     def _labels(self, rows: slice) -> Tensor | None:
         return None if self.targets is None else torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
 
-    def _own(self, model: Translation, pixels: np.ndarray, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
+    def _own(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the values and details of translations (n, C, H, W) uint8 that come from no metric."""
         direction, values, details = self.direction, {}, {}
-        if direction.source.spec.channels == direction.target.spec.channels:
-            values["identity_l1"] = self._identity(model, seed)
         if direction.truth is not None:
             values["true_l1"] = float(np.abs(pixels.astype(float) - direction.truth[: len(pixels)]).mean() / 127.5)
         if direction.factors is not None:
@@ -106,13 +119,15 @@ class Translated(Subject):
             return model.move(found, torch.from_numpy(labels[rows]).to(found.device))
         return None
 
-    def _identity(self, model: Translation, seed: int) -> float:
-        """Return the mean distance of the target domain's images to their own translations."""
+    def _identity(self, model: Translation, seed: int) -> dict[str, float]:
+        """Return the mean distance of the target domain's images to their own translations, if it can take them."""
+        if self.direction.source.spec.channels != self.direction.target.spec.channels:
+            return {}
         own = replace(self.direction, source=self.direction.target)
         n = min(self.settings.n or len(own), len(own))
-        settings = self.settings
-        found = translations(model, own, n, seed=seed, batch_size=settings.batch_size, autocast=settings.autocast)
-        return sum((l1_loss(image, moved) * len(image) for _, image, moved in found), torch.zeros(())).item() / n
+        found = self._translations(model, own, n, seed, self.settings.crew.share())
+        sums = {rows.start: l1_loss(image, moved) * len(image) for rows, image, moved in found}
+        return self._summed("identity_l1", sums, n)
 
     def _classified(self, pixels: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
         """Return the share of translations that are classified correctly, and the confusion table."""

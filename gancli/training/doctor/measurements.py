@@ -25,8 +25,8 @@ from gancli.losses.game import AdversarialLoss
 from gancli.metrics.neighbours import radii
 from gancli.models.base import Adversarial, Model
 from gancli.training.doctor.attempts import Attempt, attempted
-from gancli.training.guard import interruptible
 from gancli.training.runtime import Runtime
+from gancli.training.stopping import interruptible
 
 PREFIX = "doctor/"
 Measured = dict[str, Callable[[], Tensor]]

@@ -148,9 +148,8 @@ def _evaluated(cfg: Any, scoring: Scoring, subject: Subject, origin: Origin, sam
 
 def _assist(cfg: Any, subject: Subject, origin: Origin) -> None:
     """Do the part of a process that is not the first, see _evaluated(); it reports nothing."""
-    known = ranks.agreed(None)
-    for i in range(0 if known else 1 if origin.model is None else cfg.repeats):
-        subject.assist(origin.model, seed=cfg.seed + i)
+    if not ranks.agreed(None):
+        evaluation.assist(subject, origin, seed=cfg.seed, repeats=cfg.repeats)
 
 
 def _write_curve(curve: list[tuple[Origin, Sampling, Result]], option: str | None) -> None:
