@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gancli.errors import counted, did_you_mean
+from gancli.errors import UsageError, counted, did_you_mean
 
 _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
@@ -138,6 +138,18 @@ def _no_composition(text: str) -> str | None:
     return text.splitlines()[0]
 
 
+def _optional(node: Any) -> set[str]:
+    """Return the arguments with a default of the class that a node of the config names, if it names one."""
+    from gancli.config import targets
+
+    target = node.get("_target_") if hasattr(node, "keys") else None
+    try:
+        taken = targets.signature(str(target)).parameters if target else {}
+    except UsageError:  # there is no such class, as another message says
+        return set()
+    return {name for name, each in taken.items() if not each.required}
+
+
 def _of_omegaconf(error: Any) -> str | None:
     names, key = _names(error), getattr(error, "full_key", None)
     if "OmegaConfBaseException" not in names or not key or key == "_dummy_":
@@ -146,6 +158,8 @@ def _of_omegaconf(error: Any) -> str | None:
     if names & {"ConfigKeyError", "ConfigAttributeError"}:
         parent = error.parent_node
         known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
+        if str(error.key) in _optional(parent):
+            return f"{key} is not in the yaml of its option, so it is added, not set: write +{key}=..."
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
         return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):

@@ -151,7 +151,7 @@ class Adversarial(Model):
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Interpolate linearly between two latents, t in [0, 1], which suits a uniform prior."""
-        return torch.lerp(start, end, t)
+        return straight(start, end, t)
 
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
@@ -163,6 +163,14 @@ class Adversarial(Model):
         if label is None:
             self.labels(n, generator)
         self.latent(n, generator)
+
+
+def straight(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return the points at t, in [0, 1] along the line between two, in the precision of t.
+
+    What a network has mapped to under autocast is bfloat16, which is too coarse for the places between.
+    """
+    return torch.lerp(start.to(t.dtype), end.to(t.dtype), t)
 
 
 class NormalPrior(Adversarial):
@@ -196,4 +204,4 @@ class NormalPrior(Adversarial):
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Interpolate at the prior's variance; halfway along a straight line, latents would have half of it."""
-        return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+        return straight(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
