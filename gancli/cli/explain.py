@@ -23,6 +23,7 @@ _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/hydra_logging", "colorlog"): "hydra-colorlog",
     ("hydra/job_logging", "colorlog"): "hydra-colorlog",
 }
+_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -31,9 +32,12 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or "the run folder"
         return f"no space left on the disk of {place}; free some space, or set GANCLI_OUTPUTS to another disk"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *_NAMES):
         reason = (error.strerror or "not allowed").lower()
         return f"{error.filename}: {reason}; choose another folder with GANCLI_OUTPUTS or out="
+    if isinstance(error, OSError) and _function(error) == "mkdir":
+        reason = (error.strerror or "not allowed").lower()
+        return f"{error.filename}: this folder cannot be made ({reason}); choose another folder"
     chain: list[Any] = list(_chain(error))
     for each in chain:
         if "MissingConfigException" in _names(each):
@@ -82,6 +86,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _function(error: BaseException) -> str | None:
+    """Return the name of the function that raised an error."""
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return last and last.tb_frame.f_code.co_name
 
 
 def _raised_in(error: BaseException, package: str) -> bool:

@@ -101,11 +101,11 @@ class Source(ABC):
             if split in self._splits:
                 return self._splits[split]
             have = ", ".join(name for name in SPLITS if name in self._splits)
-            few = [counted(len(each), "image") for each in self._splits.values() if len(each) < 2]
-            if few and split != "train":
+            train = self._splits.get("train", ())
+            if len(train) == 1:
                 raise UsageError(
-                    f"{chosen(self.name)} has no {split} split, only {have} of {few[0]}: too few to hold one out; add "
-                    "images, or use split=train (eval.split=train in training)"
+                    f"{chosen(self.name)} has no {split} split, only {have} of 1 image, of which none can be held out; "
+                    "add images, or use split=train (eval.split=train in training)"
                 )
             hint = {"validation": f"{typed('validation')}=0.05", "test": f"{typed('test')}=0.1"}.get(
                 split, "less held out"

@@ -181,7 +181,7 @@ class NormalPrior(Adversarial):
         latent_dim: number of latents.
     """
 
-    truncations = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
+    truncations: ClassVar[tuple[float, ...]] = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
 
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
         super().__init__(spec)

@@ -173,3 +173,10 @@ def test_an_argument_that_the_yaml_leaves_out_is_added(cli, package, tmp_path: P
     assert answer.code == 2 and answer.err.endswith("so it is added, not set: write +loss.repeat=...\n")
     assert cli(*words, "+loss.repeat=2").code == 0
     assert "no such key; did you mean 'temperature'" in cli(*words, "loss.temperatur=2").err
+
+
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(cli, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    for place in ("taken", "taken/run", "/proc/no", "x" * 300):
+        answer = cli("train", "data=fake", "runtime=cpu", f"hydra.run.dir={place}")
+        assert answer.code == 2 and answer.err.count("\n") == 1 and place in answer.err
