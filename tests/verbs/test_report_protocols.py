@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from written_runs import read, reported, score
+from written_runs import MODELS, read, reported, score
 
 from gancli.errors import UsageError
 from gancli.metrics.registry import METRICS
+from gancli.verbs.report import sheet
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -87,3 +88,15 @@ def test_a_refusal_names_few_of_the_keys_that_differ(sweep) -> None:
     with pytest.raises(UsageError, match=re.escape("features.name: classifier | pixels; ")) as error:
         reported(runs=sweep)
     assert "fact_" not in str(error.value) and re.search(r"; and \d+ more\)", str(error.value))
+
+
+def test_a_run_with_several_evaluations_has_one_grid_of_samples_without_their_options(sweep, monkeypatch) -> None:
+    """The grid of training was shown beside each truncation as if it had been drawn with it."""
+    tables = []
+    monkeypatch.setattr(sheet, "samples", tables.append)
+    for i in range(12):
+        score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", sampling={"truncation": 0.5})
+    reported("protocols=mixed", runs=sweep)
+    grids = tables[0].grids()
+    assert len(grids) == 12 and {each.score for each in grids} == {None}
+    assert {each.labels for each in grids} == {(m, n) for m in MODELS for n in ("hinge", "lsgan")}
