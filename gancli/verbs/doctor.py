@@ -3,6 +3,8 @@
 gancli doctor outputs/digits-dcgan/2026-11-20_13-50-00-000000
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,23 @@ def doctor(cfg: Any, folder: Path) -> dict[str, float]:
         for line in history.summary() or ["doctor: no examinations were recorded; set doctor.every=5k and train again"]:
             print(f"  {line}")
         if history.examined:
-            newest = {key: value for key, value in history.history.row.items() if key.startswith(MEASURED)}
-            print(
-                "  newest: " + "  ".join(f"{key.removeprefix(MEASURED)} {value:.3g}" for key, value in newest.items())
-            )
+            row = history.history.row.items()
+            print("  newest: " + told({key.removeprefix(MEASURED): v for key, v in row if key.startswith(MEASURED)}))
         if run.error:
             print(f"  {run.state}: {run.error}")
     return {"alarms": alarms}
+
+
+def told(measured: Mapping[str, float]) -> str:
+    """Return values in one line; those whose names differ by a number, such as the KL of each latent, as a range."""
+    series: dict[str, dict[str, float]] = {}
+    for name, value in measured.items():
+        series.setdefault(re.sub(r"_\d+$", "_*", name), {})[name] = value
+    parts = []
+    for name, values in series.items():
+        low, high = min(values.values()), max(values.values())
+        parts.append(f"{name} {low:.3g} to {high:.3g}" if len(values) > 1 else f"{next(iter(values))} {low:.3g}")
+    return "  ".join(parts)
 
 
 VERB = Verb(

@@ -14,6 +14,7 @@ from gancli.structure import read_rows
 from gancli.training import checkpoint
 from gancli.training.doctor.history import History
 from gancli.training.loop import train
+from gancli.verbs.doctor import told
 
 # Of pure noise a discriminator this fast knows each image at once, and the saturating loss passes nothing on.
 ILL = [
@@ -134,3 +135,7 @@ def test_rare_examinations_and_frequent_logs(tmp_path):
     run(tmp_path, "images=96", "log.every=16", "doctor.every=48")
     assert [row["images"] for row in examinations(tmp_path)] == [48, 96]
     assert [row["images"] for row in rows(tmp_path) if "loss/generator" in row] == [16, 32, 48, 64, 80, 96]
+
+
+def test_values_of_one_kind_are_told_as_a_range():
+    assert told({"kl": 3, "kl_00": 0.5, "kl_01": 2, "rank_7": 1}) == "kl 3  kl_* 0.5 to 2  rank_7 1"
