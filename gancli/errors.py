@@ -56,6 +56,11 @@ def command(*words: object) -> str:
     return join(["gancli", *map(str, words)])
 
 
+def trusting(packages: Iterable[str]) -> tuple[str, ...]:
+    """Return the word that a command needs if classes of other packages are in a run; none without such packages."""
+    return (f"trust=[{','.join(packages)}]",) if packages else ()
+
+
 def counted(number: int, noun: str, several: str = "") -> str:
     """Return ``1 job`` or ``1,200 jobs``; ``several`` is a plural that does not end in s alone."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

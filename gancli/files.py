@@ -36,8 +36,14 @@ def sha256_file(path: Path) -> str:
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder that holds files other than those that a killed process left unfinished. Raises UsageError."""
-    if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - {LOCK, UNFINISHED}):
+    """Refuse a file, or a folder that holds files other than those that a killed process left unfinished.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, and nothing is overwritten; choose a folder with out=...")
+    if folder.exists() and {each.name for each in folder.iterdir()} - {LOCK, UNFINISHED}:
         raise UsageError(f"{folder} is not empty, and nothing is overwritten; choose another folder with out=...")
 
 

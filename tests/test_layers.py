@@ -227,3 +227,13 @@ def test_files_that_tests_name_exist() -> None:
 def test_the_rule_of_imports_can_fail(line: str) -> None:
     assert other_tests(ast.parse(line))
     assert not other_tests(ast.parse("from helpers import tensors"))
+
+
+def test_a_number_in_a_message_agrees_with_its_noun() -> None:
+    """`1 images` reads like a fault; errors.counted() says `1 image`."""
+    found = [
+        (path.name, hit)
+        for path in FILES
+        for hit in re.findall(r"%d (?:images|pictures|points|runs)", path.read_text())
+    ]
+    assert not found

@@ -189,7 +189,17 @@ def test_the_bounds_of_three_seeds_are_what_was_measured() -> None:
     for name in ("vae-600k-seed", "vae_conv-1500k-"):
         bounds = [card(f"mnist-{name}{seed}")["values"]["elbo"] for seed in range(3)]
         assert f" {fmean(bounds):.2f} ± {stdev(bounds):.2f}" in told
-    assert f"is bounded by {card('mnist-vae_conv-1500k-0-iwae')['values']['iwae']:.2f}." in told
+    wide = card("mnist-vae_conv-1500k-0-iwae")["values"]
+    assert f"k={wide['iwae_k']:.0f}`, seed 0 of the latter is bounded by {wide['iwae']:.2f}." in told
+
+
+def test_more_codes_in_training_give_a_tighter_bound() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    many, one = (card(f"mnist-iwae-300k-k{k}-0")["values"] for k in (50, 1))
+    assert many["iwae_k"] == one["iwae_k"] == 500
+    active, all_of = many["active_units"], many["latents"]
+    assert f"by {many['iwae']:.2f} nats, with {active:.0f} of {all_of:.0f} latents active" in told
+    assert f"by {one['iwae']:.2f} and with {one['active_units']:.0f}." in told
 
 
 def test_the_codes_are_what_was_measured() -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gancli.errors import counted, did_you_mean
+from gancli.errors import UsageError, counted, did_you_mean
 
 _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
@@ -23,6 +23,7 @@ _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/hydra_logging", "colorlog"): "hydra-colorlog",
     ("hydra/job_logging", "colorlog"): "hydra-colorlog",
 }
+_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -31,9 +32,12 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = error.filename or "the run folder"
         return f"no space left on the disk of {place}; free some space, or set GANCLI_OUTPUTS to another disk"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *_NAMES):
         reason = (error.strerror or "not allowed").lower()
         return f"{error.filename}: {reason}; choose another folder with GANCLI_OUTPUTS or out="
+    if isinstance(error, OSError) and _function(error) == "mkdir":
+        reason = (error.strerror or "not allowed").lower()
+        return f"{error.filename}: this folder cannot be made ({reason}); choose another folder"
     chain: list[Any] = list(_chain(error))
     for each in chain:
         if "MissingConfigException" in _names(each):
@@ -82,6 +86,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _function(error: BaseException) -> str | None:
+    """Return the name of the function that raised an error."""
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return last and last.tb_frame.f_code.co_name
 
 
 def _raised_in(error: BaseException, package: str) -> bool:
@@ -138,6 +150,18 @@ def _no_composition(text: str) -> str | None:
     return text.splitlines()[0]
 
 
+def _optional(node: Any) -> set[str]:
+    """Return the arguments with a default of the class that a node of the config names, if it names one."""
+    from gancli.config import targets
+
+    target = node.get("_target_") if hasattr(node, "keys") else None
+    try:
+        taken = targets.signature(str(target)).parameters if target else {}
+    except UsageError:  # there is no such class, as another message says
+        return set()
+    return {name for name, each in taken.items() if not each.required}
+
+
 def _of_omegaconf(error: Any) -> str | None:
     names, key = _names(error), getattr(error, "full_key", None)
     if "OmegaConfBaseException" not in names or not key or key == "_dummy_":
@@ -146,6 +170,8 @@ def _of_omegaconf(error: Any) -> str | None:
     if names & {"ConfigKeyError", "ConfigAttributeError"}:
         parent = error.parent_node
         known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
+        if str(error.key) in _optional(parent):
+            return f"{key} is not in the yaml of its option, so it is added, not set: write +{key}=..."
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
         return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):

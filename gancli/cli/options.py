@@ -26,8 +26,12 @@ def explained(group: str) -> str:
     """
     groups = typed_groups()
     if group not in groups:
+        own = [each for each in groups if group in _files(each)]
+        if own:
+            groups_of = " and ".join(own)
+            raise UsageError(f"{group!r} is an option of {groups_of}; gancli help {' '.join(own)} explains it")
         raise UsageError(f"no group {group!r}{did_you_mean(group, groups)} (allowed: {', '.join(sorted(groups))})")
-    files = {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
+    files = _files(group)
     stories = {name: _story(files[name]) for name in sorted(files)}
     for each in sorted(groups):
         if each.startswith(f"{group}/"):  # its options are typed like this: experiment=lecture/dirac_gan
@@ -54,6 +58,11 @@ def _table(stories: dict[str, str]) -> str:
 
 def _folders() -> list[Path]:
     return [conf_dir(), *user_folders()]
+
+
+def _files(group: str) -> dict[str, Path]:
+    """Return the yaml of each option of a group, the user's before the shipped one."""
+    return {file.stem: file for folder in _folders() for file in (folder / group).glob("*.yaml")}
 
 
 def _story(file: Path) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from gancli.cli.launcher.child import PROGRAM
 from gancli.cli.launcher.pool import PAUSE, died
-from gancli.errors import Interrupted, RankLost, command
+from gancli.errors import Interrupted, RankLost, command, trusting
 from gancli.files import replacing
 from gancli.training import checkpoint, guard, place
 from gancli.verbs import VERBS
@@ -172,7 +172,8 @@ class Crew:
         if self.lost:
             rank, code = min(self.lost.items())
             saved = checkpoint.numbered(self.folder)
-            what = f"continue with:\n{command('train', f'resume={self.folder}')}" if saved else "start again"
+            typed = command("train", f"resume={self.folder}", *trusting(self.members[0][0].config.trust))
+            what = f"continue with:\n{typed}" if saved else "start again"
             raise RankLost(f"process {rank + 1} of {len(self.members)} is gone, so all end: {died(code, '')}; {what}")
         errors = [each for _, each in sorted(self.answers.items()) if isinstance(each, BaseException)]
         for error in sorted(errors, key=lambda each: isinstance(each, RankLost)):

@@ -280,7 +280,7 @@ def target_class(node: Mapping[str, Any], kind: type[T] | tuple[type, ...], *, t
     The name alone is not enough: a trusted module also holds whatever it imports, such as ``gancli.config.Path``.
 
     Raises:
-        UsageError: not in a trusted package, not a class, or not a subclass of ``kind``.
+        UsageError: not in a trusted package, not a class, not a subclass of ``kind``, or unfinished.
     """
     target = str(node.get("_target_", ""))
     targets.check_trusted(target, trust)
@@ -295,4 +295,5 @@ def target_class(node: Mapping[str, Any], kind: type[T] | tuple[type, ...], *, t
     if not isinstance(found, type) or not targets.is_trusted(found.__module__, trust) or not issubclass(found, kind):
         names = " or ".join(each.__name__ for each in allowed)
         raise UsageError(f"_target_={target} is refused: it is not a {names} class of a trusted package")
+    kinds.check_complete(target, found)
     return cast("type[T]", found)

@@ -47,6 +47,22 @@ def check(target: str, allowed: Sequence[str]) -> None:
     raise UsageError(f"_target_={target} is refused: {why}")
 
 
+def check_complete(target: str, found: type) -> None:
+    """Refuse a class that does not define what its bases ask for: abstract methods, and attributes without a value.
+
+    Raises:
+        UsageError: something is missing; the message names it and the base.
+    """
+    for base in found.__mro__:
+        declared = [name for name, each in vars(base).get("__annotations__", {}).items() if "ClassVar" in str(each)]
+        lacking = [name for name in declared if not hasattr(found, name)]
+        lacking += [name for name in vars(base) if name in getattr(found, "__abstractmethods__", ())]
+        if lacking:
+            raise UsageError(
+                f"_target_={target} is unfinished: {base.__name__} asks its subclasses for {', '.join(lacking)}"
+            )
+
+
 def _names(annotation: ast.expr | None) -> list[ast.expr]:
     """Return the names in an annotation, in quotes or not."""
     if annotation is None:

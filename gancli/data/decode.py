@@ -16,7 +16,7 @@ from gancli.data.headers import mean_bytes, quiet, shape_of
 from gancli.data.pixels import Depth, depth_warning, parallel, threads
 from gancli.data.recipe import Otherwise, Recipe
 from gancli.data.untrusted import Unreadable, one_line
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import shown
 
 _SECONDS = 5.0  # between two progress messages
@@ -99,7 +99,8 @@ def _decode_to_cache(
     facts, deep = Facts(), Depth(recipe.bit_depth)
     try:
         with cache.writing(key, shape) as writer:
-            logger.info("decoding %d images of %s into %s (only once)", len(entries), root, cache.decoded_dir() / key)
+            many = counted(len(entries), "image")
+            logger.info("decoding %s of %s into %s (only once)", many, root, cache.decoded_dir() / key)
             for image in _rows(entries, recipe, shape, broken, facts, deep, guessed):
                 writer.append(image)
             _refuse(entries, broken, recipe, root)
@@ -113,9 +114,8 @@ def _decode_to_cache(
     if not must and len(entries) * int(np.prod(shape)) > _memory() // 2:
         raise NoRoom(f"the cache {cache.decoded_dir()} cannot be written ({reason}), and memory is too small")
     logger.warning(
-        "cannot write the cache %s (%s): decoding %d images into memory; "
-        "set GANCLI_CACHE to a folder that can be written",
-        *(cache.decoded_dir(), reason, len(entries)),
+        "cannot write the cache %s (%s): decoding %s into memory; set GANCLI_CACHE to a folder that can be written",
+        *(cache.decoded_dir(), reason, counted(len(entries), "image")),
     )
     broken.clear()
     facts, deep = Facts(), Depth(recipe.bit_depth)
@@ -157,19 +157,19 @@ def _rows(
             yield result[0]
         if time.monotonic() - told > _SECONDS:
             told = time.monotonic()
-            logger.info("decoded %d of %d images (%d %%)", i + 1, len(entries), 100 * (i + 1) // len(entries))
+            many = counted(len(entries), "image")
+            logger.info("decoded %d of %s (%d %%)", i + 1, many, 100 * (i + 1) // len(entries))
 
 
 def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Recipe, root: Path) -> None:
+    many = counted(len(entries), "image")
     if len(broken) == len(entries):
         i, why = broken[0]
-        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[i].name)}: {why}")
+        raise UsageError(f"{root}: none of its {many} can be read, e.g. {shown(entries[i].name)}: {why}")
     if broken and not recipe.skip:
         first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in broken[:3])
         first += "; ..." if len(broken) > 3 else ""
-        raise UsageError(
-            f"{root}: {len(broken)} of {len(entries)} images cannot be read ({first}); {entries[0].files.asked.broken}"
-        )
+        raise UsageError(f"{root}: {len(broken)} of {many} cannot be read ({first}); {entries[0].files.asked.broken}")
 
 
 def _memory() -> int:

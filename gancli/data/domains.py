@@ -193,7 +193,7 @@ class Unpaired(Source):
         return replace(plain, pixels=fit(plain.pixels, round(plain.spec.height * self.load), None))
 
     def _joined(self, a: Images, b: Images) -> Images:
-        sizes = [f"{images.spec.height}x{images.spec.width}" for images in (a, b)]
+        sizes = [images.spec.size for images in (a, b)]
         if sizes[0] != sizes[1]:
             raise UsageError(f"domain a has pictures of {sizes[0]} and b of {sizes[1]}: add {self.prefix}.size=...")
         return replace(b, source=a, spec=replace(b.spec, source_channels=a.spec.channels, paired=self.paired))

@@ -12,7 +12,7 @@ from PIL import Image
 from gancli.data.files import Entry
 from gancli.data.keys import typed
 from gancli.data.pixels import upright_size
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import shown
 
 
@@ -106,7 +106,7 @@ def duplicates(twins: Sequence[tuple[int, int]], bounds: Mapping[str, tuple[int,
 def skipped_words(entries: Sequence[Entry], meta: Mapping[str, Any]) -> str:
     """Return how many files were skipped, and the reasons of the first."""
     first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in meta["skipped"][:3])
-    return f"skipped {len(meta['skipped'])} of {len(entries)} images that cannot be read ({first})"
+    return f"skipped {len(meta['skipped'])} of {counted(len(entries), 'image')} that cannot be read ({first})"
 
 
 def check_classes(labels: np.ndarray, class_names: tuple[str, ...], root: Path) -> None:

@@ -13,7 +13,7 @@ from gancli.data.files import Entry
 from gancli.data.pixels import is_grey, parallel, threads, upright_size
 from gancli.data.recipe import Recipe
 from gancli.data.untrusted import Unreadable
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import shown
 
 logger = logging.getLogger("gancli")
@@ -29,7 +29,7 @@ def shape_of(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int,
     if recipe.size and recipe.channels:
         return recipe.channels, recipe.size, recipe.size
     if len(entries) >= _TOLD:
-        logger.info("reading the headers of %d images of %s", len(entries), root)
+        logger.info("reading the headers of %s of %s", counted(len(entries), "image"), root)
 
     def header(entry: Entry) -> tuple[tuple[int, int], bool] | str:
         try:
@@ -52,7 +52,9 @@ def shape_of(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int,
             if recipe.size and not grey:
                 break  # the shape is known
     if not sizes:
-        raise UsageError(f"{root}: none of its {len(entries)} images can be read, e.g. {shown(entries[0].name)}: {why}")
+        raise UsageError(
+            f"{root}: none of its {counted(len(entries), 'image')} can be read, e.g. {shown(entries[0].name)}: {why}"
+        )
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from gancli.data.files import EXTENSIONS, LABELS, Entry, Files, one_line
 from gancli.data.keys import chosen, typed, within
 from gancli.data.source import SPLITS
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import shown
 
 How = Literal["auto", "classes", "flat"]
@@ -245,9 +245,9 @@ def _folders(parts: dict[str, list[Named]], files: Files) -> dict[Entry, str]:
     names = {entry: path.split("/")[0] for entry, path in named if "/" in path}
     loose = [path for _, path in named if "/" not in path]
     if names and loose:
-        count = len(set(names.values()))
+        images, folders = counted(len(loose), "image"), counted(len(set(names.values())), "class folder")
         raise UsageError(
-            f"{files}: {len(loose)} images, e.g. {shown(loose[0])}, lie beside {count} class folders, "
+            f"{files}: {images}, e.g. {shown(loose[0])}, beside {folders}, "
             f"e.g. {shown(min(names.values()))}/; move all images into class folders, or none{_or(files, 'flat')}"
         )
     return names
@@ -279,8 +279,9 @@ def _json_labels(files: Files, entries: list[Entry], others: list[str]) -> dict[
         )
     missing = [entry.name for entry in entries if entry.name not in pairs] if pairs else []
     if missing:
+        images = counted(len(entries), "image")
         raise UsageError(
-            f"{files}: {found} has no label for {len(missing)} of {len(entries)} images, e.g. {shown(missing[0])}; "
+            f"{files}: {found} has no label for {len(missing)} of {images}, e.g. {shown(missing[0])}; "
             f"add them, or take the images away{_or(files, 'flat')}"
         )
     return {entry: str(pairs[entry.name]) for entry in entries} if pairs else {}

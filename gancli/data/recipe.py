@@ -10,6 +10,7 @@ import numpy as np
 from gancli.data.facts import Fact, fact
 from gancli.data.files import Entry
 from gancli.data.pixels import Depth, halved, is_grey, resize, to_array
+from gancli.data.spec import sides
 from gancli.data.untrusted import Unreadable
 
 _FORMAT = 1  # increased whenever the same files would decode to different pixels
@@ -59,7 +60,7 @@ class Recipe:
         if array.shape != shape:
             if guessed:
                 raise Otherwise
-            raise Unreadable(f"its pixels are {array.shape[2]}x{array.shape[1]}, not {shape[2]}x{shape[1]}")
+            raise Unreadable(f"its pixels are {sides(*array.shape[1:])}, not {sides(*shape[1:])}")
         return array, known
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Generator, Tensor
 
 from gancli.data.keys import chosen, prefix, typed, within
-from gancli.data.spec import ImageSpec
-from gancli.errors import UsageError, did_you_mean
+from gancli.data.spec import ImageSpec, described
+from gancli.errors import UsageError, counted, did_you_mean
 from gancli.files import shown
 
 SPLITS = ("train", "validation", "test")
@@ -101,6 +101,12 @@ class Source(ABC):
             if split in self._splits:
                 return self._splits[split]
             have = ", ".join(name for name in SPLITS if name in self._splits)
+            train = self._splits.get("train", ())
+            if len(train) == 1:
+                raise UsageError(
+                    f"{chosen(self.name)} has no {split} split, only {have} of 1 image, of which none can be held out; "
+                    "add images, or use split=train (eval.split=train in training)"
+                )
             hint = {"validation": f"{typed('validation')}=0.05", "test": f"{typed('test')}=0.1"}.get(
                 split, "less held out"
             )
@@ -118,10 +124,10 @@ class Source(ABC):
             return []
         images = next(iter(self._splits.values()))
         counts = ", ".join(f"{len(self._splits[name]):,} {name}" for name in SPLITS if name in self._splits)
-        shape = "points" if images.spec.points else f"images of {images.spec.width}x{images.spec.height}"
+        shape = "points" if images.spec.points else f"images of {described(images.spec.shape)}"
         with within(self.prefix):
             name = chosen(self.name)
-        line = f"{name}: {counts} {shape}{'' if images.spec.points else _colours(images.spec.channels)}"
+        line = f"{name}: {counts} {shape}"
         return [line, *_class_counts(self._splits.get("train", images)), *self._notes]
 
     @abstractmethod
@@ -161,10 +167,6 @@ class Source(ABC):
         }
 
 
-def _colours(channels: int) -> str:
-    return {1: ", grey", 3: ", RGB"}.get(channels, f" with {channels} channels")
-
-
 def _class_counts(images: Images) -> list[str]:
     """Return how many images of a split each class has: all of up to ten classes, else the fewest and the most."""
     names = images.class_names
@@ -191,7 +193,9 @@ def held_count(n: int, part: float, key: str) -> int:
     if isinstance(part, float):
         return min(max(1, round(part * n)), n - 1) if part > 0 and n > 0 else 0
     if part >= n > 0:
-        raise UsageError(f"{typed(key)}={part}: only {n} images to hold out from; take fewer, or {typed(key)}=0.05")
+        raise UsageError(
+            f"{typed(key)}={part}: only {counted(n, 'image')} to hold out from; take fewer, or {typed(key)}=0.05"
+        )
     return part
 
 

@@ -1,5 +1,6 @@
 """What a model is told about the data, and what a training step is given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,22 @@ class ImageSpec:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.channels, self.height, self.width
+
+    @property
+    def size(self) -> str:
+        """The size as messages show it, see sides()."""
+        return sides(self.height, self.width)
+
+
+def sides(height: int, width: int) -> str:
+    """Return a size as messages show it: ``17x13``, the width first, as the viewers of pictures do."""
+    return f"{width}x{height}"
+
+
+def described(shape: Sequence[int]) -> str:
+    """Return a shape (C, H, W) as messages show it: ``17x13 grey``, ``17x13 RGB``."""
+    channels, height, width = shape
+    return f"{sides(height, width)} {({1: 'grey', 3: 'RGB'}).get(channels, f'with {channels} channels')}"
 
 
 class Batch(NamedTuple):

@@ -17,7 +17,7 @@ from gancli.data.facts import check_classes, cut_words, duplicates, skipped_word
 from gancli.data.headers import quiet, shape_of
 from gancli.data.recipe import Recipe, cache_key
 from gancli.data.source import SPLITS, Images, held_count, permutation, stratified
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, sides
 
 When = Literal["auto", "once", "access"]
 logger = logging.getLogger("gancli")
@@ -130,7 +130,7 @@ def divide(
             logger.warning("%s: %s; the images are decoded whenever they are used", root, error)
     with quiet():
         shape = shape_of(entries, recipe, root)
-    line = f"decoded whenever they are used, {cut_words(recipe.crop, recipe.half)} to {shape[2]}x{shape[1]}"
+    line = f"decoded whenever they are used, {cut_words(recipe.crop, recipe.half)} to {sides(*shape[1:])}"
     planned = replace(whole, shape=shape, notes=(line,))
     _check(planned, held, root)
     return planned, planned.pixels(recipe, root)

@@ -23,6 +23,7 @@ from gancli.data.keys import chosen, typed
 from gancli.data.pixels import check_crop, fit
 from gancli.data.recipe import Recipe
 from gancli.data.source import Images, Source, folder
+from gancli.data.spec import sides
 from gancli.data.splits import Held, divide
 from gancli.errors import UsageError, did_you_mean
 
@@ -126,7 +127,7 @@ class TorchvisionImages(Source):
         height, width = pixels.shape[2:]
         pixels = fit(pixels, self.size, self.channels, self.crop)
         if pixels.shape[2:] != (height, width):
-            self._notes = [f"sizes: {width}x{height}, resized to {pixels.shape[3]}x{pixels.shape[2]}"]
+            self._notes = [f"sizes: {sides(height, width)}, resized to {sides(*pixels.shape[2:])}"]
         if part == "test":
             return {"test": self._images("test", pixels, labels, names)}
         return self._train_and_validation(pixels, labels, names)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import cache_dir, digest, replacing
 from gancli.metrics.features import Features, Images, Spec, exact
 
@@ -119,8 +119,9 @@ def fit(net: nn.Sequential, images: Images, epochs: int, seed: int) -> float | N
     few images to hold any out.
     """
     log.info(
-        "training the classifier of features=classifier on %s: %d images, epochs=%d", images.name, len(images), epochs
-    )
+        "training the classifier of features=classifier on %s: %s, epochs=%d",
+        images.name, counted(len(images), "image"), epochs,
+    )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     held, kept = torch.randperm(len(images), generator=generator).tensor_split([min(5000, len(images) // 20)])
     device = next(net.parameters()).device

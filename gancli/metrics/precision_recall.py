@@ -24,12 +24,19 @@ class PrecisionRecall(Metric):
     constants = {"precision_recall_k": K}
 
     def __call__(self, sets: Mapping[str, Statistics]) -> dict[str, float]:
-        generated, real = sets[GENERATED][KeptFeatures].rows(), sets[REAL][KeptFeatures].rows()
-        return {"precision": covered(generated, real), "recall": covered(real, generated)}
+        found = precision_recall(sets[GENERATED][KeptFeatures].rows(), sets[REAL][KeptFeatures].rows())
+        return dict(zip(self.values, found, strict=True))
 
 
-def covered(x: Tensor, y: Tensor, k: int = K) -> float:
-    """Return the share of vectors x (N, D) that lie in the k-nearest-neighbour ball of any vector of y (M, D)."""
-    balls = radii(y, k)
-    inside = torch.cat([within(distances, balls, closed=True).any(1) for _, distances in squared(x, y)])
-    return inside.double().mean().item()
+def precision_recall(generated: Tensor, real: Tensor, k: int = K) -> tuple[float, float]:
+    """Return precision and recall of generated features (N, D) given real ones (M, D).
+
+    They are the shares of each that lie in the k-nearest-neighbour ball of any vector of the other.
+    """
+    real_balls, generated_balls = radii(real, k), radii(generated, k)
+    precise, recalled = [], torch.zeros_like(real_balls, dtype=torch.bool)
+    for start, distances in squared(generated, real):
+        precise.append(within(distances, real_balls, closed=True).any(1))
+        balls = generated_balls[start : start + len(distances), None]
+        recalled |= within(distances, balls, closed=True).any(0)
+    return torch.cat(precise).double().mean().item(), recalled.double().mean().item()

@@ -71,7 +71,7 @@ def check_metrics(metrics: Sequence[Metric], n: int | None) -> None:
     least = max(metric.least for metric in metrics)
     if n is not None and n < least:
         names = ",".join(metric.name for metric in metrics)
-        raise UsageError(f"n={n} images are too few for metrics=[{names}]: use n={least} or more")
+        raise UsageError(f"n={n}: too few images for metrics=[{names}]; use n={least} or more")
 
 
 def choosing(best: str, metrics: Sequence[Metric], also: Mapping[str, bool]) -> dict[str, bool | None]:

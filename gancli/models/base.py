@@ -151,7 +151,7 @@ class Adversarial(Model):
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Interpolate linearly between two latents, t in [0, 1], which suits a uniform prior."""
-        return torch.lerp(start, end, t)
+        return straight(start, end, t)
 
     def sample(
         self, n: int, *, label: Tensor | None = None, source: Tensor | None = None, generator: Generator | None = None
@@ -165,6 +165,14 @@ class Adversarial(Model):
         self.latent(n, generator)
 
 
+def straight(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return the points at t, in [0, 1] along the line between two, in the precision of t.
+
+    What a network has mapped to under autocast is bfloat16, which is too coarse for the places between.
+    """
+    return torch.lerp(start.to(t.dtype), end.to(t.dtype), t)
+
+
 class NormalPrior(Adversarial):
     """An adversarial model with standard normal latents.
 
@@ -173,7 +181,7 @@ class NormalPrior(Adversarial):
         latent_dim: number of latents.
     """
 
-    truncations = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
+    truncations: ClassVar[tuple[float, ...]] = (4.0, 2.0, 1.0, 0.7, 0.5, 0.3, 0.1)
 
     def __init__(self, spec: ImageSpec, latent_dim: int) -> None:
         super().__init__(spec)
@@ -196,4 +204,4 @@ class NormalPrior(Adversarial):
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """Interpolate at the prior's variance; halfway along a straight line, latents would have half of it."""
-        return torch.lerp(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+        return straight(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()

@@ -75,7 +75,7 @@ def check(spec: ImageSpec, layers: int, *, least: int, multiple: int) -> None:
     sides = (spec.height, spec.width)
     if min(sides) < least or any(side % multiple for side in sides):
         raise UsageError(
-            f"this model cannot translate {spec.height}x{spec.width} images with {layers} discriminator layers: "
+            f"this model cannot translate {spec.size} images with {layers} discriminator layers: "
             f"the sides must be multiples of {multiple} and at least {least} pixels; try data.size=32 or data.size=64"
         )
 

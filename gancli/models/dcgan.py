@@ -41,7 +41,7 @@ def stages(spec: ImageSpec) -> int:
     count = (min(sides) // 4).bit_length() - 1
     if not all(8 <= side <= 128 and side % 2**count == 0 for side in sides):
         raise UsageError(
-            f"this model cannot generate {spec.height}x{spec.width} images: a side must be 4 to 7 times a power of two "
+            f"this model cannot generate {spec.size} images: a side must be 4 to 7 times a power of two "
             "and from 8 to 128; try data.size=32 or data.size=64"
         )
     return count

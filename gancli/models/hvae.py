@@ -86,7 +86,7 @@ class HVAE(LatentVariable):
         super().__init__(spec, likelihood, conditional)
         if spec.height % 4 or spec.width % 4:
             raise UsageError(
-                f"HVAE halves images twice, but {spec.height}x{spec.width} does not divide by 4: set data.size to "
+                f"HVAE halves images twice, but {spec.size} does not divide by 4: set data.size to "
                 "28 or 32, or use model=vae"
             )
         self.groups = coarse + fine

@@ -28,7 +28,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, sides
 from gancli.errors import UsageError
 from gancli.models.base import Adversarial
 from gancli.nn import laplacian
@@ -94,7 +94,7 @@ class LAPGAN(Adversarial):
         for name, size in zip(finer, larger):
             self.generator[name] = LevelGenerator(width, kernel, (channels, *size), classes)
             self.discriminator[name] = LevelDiscriminator(discriminator_width, (channels, *size), classes, dropout)
-        self.notes = (f"levels of {', '.join(f'{height}x{width}' for height, width in self.sizes)} pixels",)
+        self.notes = (f"levels of {', '.join(sides(*size) for size in self.sizes)} pixels",)
 
     def latent(self, n: int, generator: Generator | None = None) -> Tensor:
         """Uniform on [-1, 1], all levels in one row, the coarsest first and drawn first. (n, sum of latents)."""
@@ -161,7 +161,7 @@ def check_sizes(spec: ImageSpec, smallest: int) -> list[tuple[int, int]]:
     found = laplacian.sizes(spec.height, spec.width, smallest)
     if len(found) == 1 or min(found[0]) >= 2 * smallest or min(found[1]) < SMALLEST_FINE:
         raise UsageError(
-            f"{spec.height}x{spec.width} images cannot be halved down to between {smallest} and {2 * smallest - 1} "
+            f"{spec.size} images cannot be halved down to between {smallest} and {2 * smallest - 1} "
             "pixels; use data.size=32 or data.size=64, or another model.smallest (4 for 8 pixels)"
         )
     return found

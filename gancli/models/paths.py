@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from gancli.models.base import straight
 from gancli.models.shares import Share
 from gancli.models.style import StyleBased
 
@@ -48,7 +49,7 @@ def steps(
             def image(at: Tensor, kind: str = kind) -> Tensor:
                 if kind.startswith("z"):
                     return model.synthesise(model.style(slerp(first, last, at[:, None]), label))  # noqa: B023
-                return model.synthesise(torch.lerp(*styles, at[:, None, None]))  # noqa: B023
+                return model.synthesise(straight(*styles, at[:, None, None]))  # noqa: B023
 
             found[kind] = image(t), image(t + STEP)
         yield found

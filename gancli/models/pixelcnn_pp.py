@@ -73,7 +73,7 @@ class PixelCNNpp(Autoregressive):
         unit = 2 ** (scales - 1)
         if spec.height % unit or spec.width % unit:
             raise UsageError(
-                f"model.scales={scales}: the sides of {spec.height}x{spec.width} images are not divisible by {unit}; "
+                f"model.scales={scales}: the sides of {spec.size} images are not divisible by {unit}; "
                 "use fewer scales, or resize with data.size=32"
             )
         classes = spec.num_classes if conditional else 0

@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import NormalPrior
+from gancli.models.base import Model, NormalPrior
 from gancli.ranges import Positive, Share
 
 MEAN_OF, MEAN_SEED = 10_000, 123  # latents behind a mean style, and their seed: those of NVIDIA's projector
@@ -62,6 +62,7 @@ class StyleBased(NormalPrior):
     """
 
     generator: StyleGenerator
+    truncations = Model.truncations  # factors of styles, while those of NormalPrior are thresholds of latents
 
     def __init__(self, spec: ImageSpec, latent_dim: int, mixing: Share = 0.0) -> None:
         super().__init__(spec, latent_dim)

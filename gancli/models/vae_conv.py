@@ -47,7 +47,7 @@ class VAEConv(GaussianLatents):
         super().__init__(spec, likelihood, latent_dim, conditional)
         if spec.height % 4 or spec.width % 4:
             raise UsageError(
-                f"VAEConv halves images twice, but {spec.height}x{spec.width} does not divide by 4: set data.size to "
+                f"VAEConv halves images twice, but {spec.size} does not divide by 4: set data.size to "
                 "28 or 32, or use model=vae"
             )
         inner = 2 * width, spec.height // 4, spec.width // 4

@@ -103,10 +103,7 @@ class VQVAE(Quantised):
 def check_sides(spec: ImageSpec, name: str) -> None:
     """Refuse images that cannot be halved twice. Raises UsageError."""
     if spec.height % 4 or spec.width % 4:
-        raise UsageError(
-            f"{name} halves images twice, but {spec.height}x{spec.width} does not divide by 4: set data.size to 28 or "
-            "32"
-        )
+        raise UsageError(f"{name} halves images twice, but {spec.size} does not divide by 4: set data.size to 28 or 32")
 
 
 def encoder(channels: int, width: int, blocks: int, residual: int, outputs: int) -> nn.Sequential:

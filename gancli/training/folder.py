@@ -10,7 +10,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import setup_logging
-from gancli.errors import command
+from gancli.errors import command, trusting
 from gancli.files import TEMPORARY, replacing
 from gancli.structure import MACHINES, read_json
 from gancli.training import checkpoint, integrity
@@ -84,8 +84,13 @@ def _unused(path: Path) -> Path:
     return next(each for each in map(path.with_name, names) if not each.exists())
 
 
-def advice(run_dir: Path) -> str:
+def resuming(cfg: Any, run_dir: Path) -> str:
+    """Return the command that goes on with a run."""
+    return command("train", f"resume={run_dir}", *trusting(cfg.trust))
+
+
+def advice(cfg: Any, run_dir: Path) -> str:
     """Return what to do when the disk of a run is full."""
     if checkpoint.numbered(run_dir):
-        return f"free some space and continue with:\n{command('train', f'resume={run_dir}')}"
+        return f"free some space and continue with:\n{resuming(cfg, run_dir)}"
     return "free some space, or set GANCLI_OUTPUTS to another disk, and start again"

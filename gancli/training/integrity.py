@@ -101,7 +101,9 @@ def check_size(build: "Callable[[], nn.Module]", weights: "Mapping[str, Tensor]"
     """
     import torch
 
-    with suppress(RuntimeError, NotImplementedError), torch.device("meta"):
+    from gancli.training.unfilled import Unfilled
+
+    with suppress(RuntimeError, NotImplementedError), torch.device("meta"), Unfilled():
         size = sum(each.numel() for each in build().state_dict().values())
         if size > sum(each.numel() for each in weights.values()):
             raise ValueError(f"it has {size:,} numbers, and more than there are weights")

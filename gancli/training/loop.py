@@ -11,14 +11,14 @@ from typing import Any
 
 from gancli import config
 from gancli.console import RunProgress, setup_logging
-from gancli.errors import Interrupted, command
+from gancli.errors import Interrupted, command, trusting
 from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint, ranks
 from gancli.training.build import build
 from gancli.training.doctor.history import History
 from gancli.training.evaluation import evaluate
-from gancli.training.folder import advice, note_machine, open_folder, rewind
+from gancli.training.folder import advice, note_machine, open_folder, resuming, rewind
 from gancli.training.guard import check_in_place, writing
 from gancli.training.resuming import resume
 from gancli.training.run import Run
@@ -72,7 +72,7 @@ def train(cfg: Any, run_dir: Path) -> dict[str, float]:
     with ExitStack() as stack:
         if run.runtime.is_main:
             refuse_links(run_dir)  # it may be someone else's
-            stack.enter_context(writing(run_dir, partial(advice, run_dir)))
+            stack.enter_context(writing(run_dir, partial(advice, run.cfg, run_dir)))
         return _train(run, run_dir, stack)
 
 
@@ -105,7 +105,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     if run.runtime.world > 1:
         share, size = (tracker.last.get(f"runtime/all_reduce{end}", 0.0) for end in ("", "_mb"))
         log.info("means of gradients: %.0f %% of the last tick, %.3g MB per update", 100 * share, size)
-    log.info("done -> %s; next:\n%s", run_dir, command("eval", f"ckpt={run_dir}"))
+    log.info("done -> %s; next:\n%s", run_dir, command("eval", f"ckpt={run_dir}", *trusting(cfg.trust)))
     return _final(tracker)
 
 
@@ -169,7 +169,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
     if signum:
         raise Interrupted(
             signum,
-            f"stopped and saved at {run.images:,} images; continue with:\n{command('train', f'resume={run_dir}')}",
+            f"stopped and saved at {run.images:,} images; continue with:\n{resuming(run.cfg, run_dir)}",
         )
 
 

@@ -14,7 +14,7 @@ from gancli.models.base import Model
 from gancli.nn.ranks import sum_, together
 from gancli.nn.recorded import CudaGraph
 from gancli.nn.sync_norm import synchronise_
-from gancli.training import chip, place, ranks
+from gancli.training import chip, pages, place, ranks
 
 AUTO = "auto"
 
@@ -55,6 +55,8 @@ class Runtime:
             torch.use_deterministic_algorithms(cfg.deterministic)  # imports torch's compiler, which takes a second
         torch.backends.cudnn.benchmark = not cfg.deterministic
         device = _device(cfg.device, group)
+        if device.type == "cpu":
+            pages.keep()
         if cfg.gpus and device.type != "cuda":
             raise UsageError(
                 f"runtime.gpus={cfg.gpus}, but this torch sees no CUDA device; use runtime.gpus=null "

@@ -95,9 +95,9 @@ class RunData:
             return given
         if given in self.classes:
             return list(self.classes).index(given)
-        known = f"; known are {', '.join(self.classes[:LISTED])}" if self.classes else "; use a class number"
-        more = ", ..." if len(self.classes) > LISTED else ""
-        raise UsageError(f"label={given}: no such class{did_you_mean(str(given), self.classes)}{known}{more}")
+        named = [*self.classes[:LISTED], *(["..."] if len(self.classes) > LISTED else [])]
+        known = f" (allowed: {', '.join(named)})" if named else "; use a class number"
+        raise UsageError(f"label={given}: no such class{did_you_mean(str(given), self.classes)}{known}")
 
 
 class View(ABC):

@@ -17,7 +17,7 @@ from gancli.data.levels import binarized
 from gancli.data.pictures import GRID
 from gancli.data.pixels import Depth, depth_warning, to_array
 from gancli.data.source import folder
-from gancli.data.spec import ImageSpec
+from gancli.data.spec import ImageSpec, described
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import short, shown
@@ -148,5 +148,5 @@ def file_names(entries: Sequence[Entry]) -> list[str]:
 
 def _check_size(pixels: np.ndarray, spec: ImageSpec, what: str) -> None:
     if pixels.shape != spec.shape:
-        have, want = ("x".join(map(str, each)) for each in (pixels.shape, spec.shape))
+        have, want = described(pixels.shape), described(spec.shape)
         raise UsageError(f"{what} is {have}, but the model's images are {want}: save it in that size")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gancli.data.spec import ImageSpec, quantise, scaled
+from gancli.data.spec import ImageSpec, quantise, scaled, sides
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.base import Model
 from gancli.models.explicit import Explicit
@@ -149,7 +149,7 @@ def missing_part(mask: str, spec: ImageSpec) -> Tensor:
         )
     found = torch.from_numpy(read_picture(mask, 1, "mask", words)[0] >= 128)
     if found.shape != (spec.height, spec.width):
-        have, want = ("x".join(map(str, each)) for each in (found.shape, (spec.height, spec.width)))
+        have, want = sides(*found.shape), spec.size
         raise UsageError(f"mask={mask} has {have} pixels, but the model's images {want}: save it in that size")
     if not found.any():
         raise UsageError(f"mask={mask}: nothing is white, so nothing is missing")

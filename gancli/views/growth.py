@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gancli.data.spec import quantise
+from gancli.data.spec import quantise, sides
 from gancli.models.base import Model
 from gancli.models.growing import GrowingGAN
 from gancli.views.base import Picture, RunData, View
@@ -50,7 +50,7 @@ class GrowthRows(View):
         generator = torch.Generator(model.device).manual_seed(seed)
         z = model.latent(min(n, self.columns), generator)
         rows = [quantise(each).cpu() for each in model.images_by_level(z)]
-        sizes = ["x".join(map(str, row.shape[2:])) for row in rows]
+        sizes = [sides(*row.shape[2:]) for row in rows]
         names = [f"{size}/{i:06d}" for size, row in zip(sizes, rows) for i in range(len(row))]
         return {"": Picture(picture(model, rows), (image for row in rows for image in row), names=names)}
 
@@ -62,7 +62,7 @@ def heads(model: GrowingGAN) -> list[str]:
         height, width = (side >> (growth.last - level) for side in model.spec.shape[1:])
         fading = net.stage.fading and level == net.stage.level
         state = f"fading in, {float(net.alpha):.0%}" if fading else f"from {growth.begins(level):.0%} on"
-        lines.append(f"{height}x{width} {state}")
+        lines.append(f"{sides(height, width)} {state}")
     return lines
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gancli.data.spec import quantise
 from gancli.errors import UsageError
-from gancli.models.base import Adversarial, Model
+from gancli.models.base import Adversarial, Model, straight
 from gancli.models.latent import GaussianLatents
 from gancli.models.sampling import class_labels, finished
 from gancli.models.style import StyleBased
@@ -84,7 +84,7 @@ class Interpolation(View):
         image, label = real_images(model, data, self.images, label=self.label)
         t = torch.linspace(0, 1, self.steps, device=model.device)[:, None]
         start, end = model.code(image, label)
-        z = torch.lerp(start, end, t)
+        z = straight(start, end, t)
         each = None if label is None else label[:1].expand(self.steps)  # one class per row
         drawn = quantise(model.picture(z, each)).cpu()
         return arrange(model, data, [drawn], self.steps, None if each is None else each.cpu(), self.steps)
@@ -133,7 +133,7 @@ def walks(
     for a, b, each in pairs:
         if isinstance(model, StyleBased) and space != "z":  # W has no prior whose variance a straight line would leave
             start, end = (model.style(z.expand(steps, -1), each) for z in (a[None], b[None]))
-            images = model.synthesise(torch.lerp(start, end, t[..., None]))
+            images = model.synthesise(straight(start, end, t[..., None]))
         else:
             images = generate(model.interpolate(a, b, t), each)
         yield finished(model, images)

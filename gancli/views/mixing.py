@@ -73,16 +73,21 @@ class Mixing(View):
         """
         if self.styles is None:
             ends = [round(styles * i / len(BLOCKS)) for i in range(len(BLOCKS) + 1)]
-            return {f"{name} {a}-{b - 1}:": (a, b) for name, a, b in zip(BLOCKS, ends, ends[1:]) if a < b}
+            return {f"{name} {_layers(a, b)}:": (a, b) for name, a, b in zip(BLOCKS, ends, ends[1:]) if a < b}
         given = self.styles.split("-") if isinstance(self.styles, str) else self.styles
         if len(given) == 2 and all(str(each).isdecimal() for each in given):
             first, last = map(int, given)
             if 0 <= first < last <= styles:
-                return {f"{first}-{last - 1}:": (first, last)}
+                return {f"{_layers(first, last)}:": (first, last)}
         raise UsageError(
             f"styles={self.styles}: give the first layer and the one after the last, 0 to {styles}, such as "
             f"view.styles=0-{min(2, styles)}"
         )
+
+
+def _layers(first: int, end: int) -> str:
+    """Return the layers from the first to the one before the end: ``0-2``, or ``0`` for one."""
+    return f"{first}-{end - 1}" if first < end - 1 else str(first)
 
 
 def mixed(taking: Tensor, giving: Tensor, first: int, last: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gancli.data.levels import binarized
 from gancli.data.spec import scaled
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.models.base import Model
 from gancli.models.encoding import takes_class
 from gancli.views.base import RunData
@@ -19,7 +19,9 @@ def check_there(n: int, data: RunData, split: str | None) -> None:
     """Refuse more images than a split has; None: the one whose images views show. Raises UsageError."""
     images = data.split(split or data.held_out)
     if n > len(images):
-        raise UsageError(f"n={n}: {images.name} {images.split} has {len(images)} images; use n={len(images)} or fewer")
+        raise UsageError(
+            f"n={n}: {images.name} {images.split} has {counted(len(images), 'image')}; use n={len(images)} or fewer"
+        )
 
 
 def real_images(

@@ -14,7 +14,7 @@ from gancli.data.decode import quiet
 from gancli.data.files import Asked, Entry, open_files
 from gancli.data.pixels import Depth
 from gancli.data.source import folder
-from gancli.data.spec import quantise, scaled
+from gancli.data.spec import described, quantise, scaled
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError
 from gancli.files import shown
@@ -118,6 +118,6 @@ def _read(model: LatentVariable, entry: Entry, source: str) -> np.ndarray:
     except Unreadable as error:
         raise UsageError(f"source={source}: {shown(entry.name)} cannot be read: {error}") from error
     if pixels.shape != model.spec.shape:
-        have, want = ("x".join(map(str, each)) for each in (pixels.shape, model.spec.shape))
+        have, want = described(pixels.shape), described(model.spec.shape)
         raise UsageError(f"source={source}: {shown(entry.name)} is {have}, the model's images are {want}: resize it")
     return pixels

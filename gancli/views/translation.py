@@ -16,7 +16,7 @@ from gancli.data.decode import quiet
 from gancli.data.files import Asked, Entry, open_files
 from gancli.data.pixels import Depth, depth_warning, parallel, threads, to_array
 from gancli.data.source import Images, folder
-from gancli.data.spec import quantise, scaled
+from gancli.data.spec import quantise, scaled, sides
 from gancli.data.untrusted import Unreadable
 from gancli.errors import UsageError, did_you_mean
 from gancli.files import shown
@@ -172,7 +172,7 @@ def check_size(model: Translation, height: int, width: int) -> None:
     down, right = -height % model.multiple, -width % model.multiple
     if down >= height or right >= width or min(height, width) < 8:
         raise UsageError(
-            f"an image of {height}x{width} is too small: its sides must have at least 8 pixels and more than "
+            f"an image of {sides(height, width)} is too small: its sides must have at least 8 pixels and more than "
             f"half of {model.multiple}"
         )
 

@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ RECIPES: dict[str, list[str]] = {
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
 METRICS = ["fid", "precision_recall"]
 ROUNDS, SECONDS = 5, 3.0
+PARTS = 10  # of a run of a model that grows, each as fast as its stage
 
 
 def overrides(name: str, told: Any) -> list[str]:
@@ -57,19 +59,30 @@ def overrides(name: str, told: Any) -> list[str]:
 
 
 def rates(names: list[str], told: Any) -> dict[str, float]:
-    """Return the images/s of each recipe, the median of rounds in turns."""
-    folder = told.out / "machine"
-    steps = {name: _textbook_step(name, told) if name in TEXTBOOK else _step(name, told, folder) for name in names}
+    """Return the images/s of each recipe, the median of rounds in turns; of one that grows, over the whole run."""
+    folder, steps = told.out / "machine", {}
+    for name in names:
+        steps |= {(name, 0): _textbook_step(name, told)} if name in TEXTBOOK else _steps(name, told, folder)
     for step in steps.values():
         for _ in range(3):
             step()
     found = interleaved(steps, rounds=ROUNDS, seconds=SECONDS, wait=lambda: None)  # every step ends with a tick
-    return {name: statistics.median(each) for name, each in found.items()}
+    medians = {key: statistics.median(each) for key, each in found.items()}
+    # Equal shares of the images, each at the speed of its stage: their harmonic mean.
+    return {name: statistics.harmonic_mean([v for (of, _), v in medians.items() if of == name]) for name in names}
 
 
-def _step(name: str, told: Any, folder: Path):
-    run = build(compose("train", [*overrides(name, told), "images=100M"]))
-    tracker = Tracker(folder / name)
+def _steps(name: str, told: Any, folder: Path) -> dict[tuple[str, int], Callable[[], int]]:
+    """Return steps in the middle of equal parts of a run: one, or as many as it takes to see how a model grows."""
+    composed = compose("train", [*overrides(name, told), "images=100M"])
+    model = build(composed).model
+    parts = PARTS if model.stage(0.0) != model.stage(1.0) else 1
+    return {(name, part): _step(composed, (part + 0.5) / parts, folder / f"{name}-{part}") for part in range(parts)}
+
+
+def _step(composed: Any, share: float, folder: Path) -> Callable[[], int]:
+    run, tracker = build(composed), Tracker(folder)
+    run.images = round(share * run.total)
 
     def step() -> int:
         before = run.images
@@ -80,7 +93,7 @@ def _step(name: str, told: Any, folder: Path):
     return step
 
 
-def _textbook_step(name: str, told: Any):
+def _textbook_step(name: str, told: Any) -> Callable[[], int]:
     training, seen = textbook.train(pixels(told), TEXTBOOK[name]), 0
 
     def step() -> int:

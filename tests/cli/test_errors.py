@@ -155,3 +155,28 @@ def test_a_refused_run_takes_no_folder_away_in_which_the_user_stands(cli, tmp_pa
 def test_what_is_proposed_when_memory_is_short_can_be_typed(batch: int, parts: int | None, says: str) -> None:
     given = {"batch_size": batch} | ({} if parts is None else {"accumulate": parts})
     assert out_of_memory(MemoryError(), given) == f"out of memory{says if says[0] == ';' else ' ' + says}"
+
+
+def test_an_argument_that_the_yaml_leaves_out_is_added(cli, package, tmp_path: Path) -> None:
+    """As of a loss of the user's own, which passes `repeat` on to its base and need not name it in its yaml."""
+    package("own", warm="""
+        from gancli.losses.adversarial import Hinge
+
+        class Warm(Hinge):
+            def __init__(self, temperature: float = 2.0, **kwargs) -> None:
+                super().__init__(**kwargs)
+        """)  # fmt: skip
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "warm.yaml").write_text("_target_: own.warm.Warm\ntemperature: 2.0\n")
+    words = "train loss=warm trust=[own] data=fake --cfg job".split()
+    answer = cli(*words, "loss.repeat=2")
+    assert answer.code == 2 and answer.err.endswith("so it is added, not set: write +loss.repeat=...\n")
+    assert cli(*words, "+loss.repeat=2").code == 0
+    assert "no such key; did you mean 'temperature'" in cli(*words, "loss.temperatur=2").err
+
+
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(cli, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    for place in ("taken", "taken/run", "/proc/no", "x" * 300):
+        answer = cli("train", "data=fake", "runtime=cpu", f"hydra.run.dir={place}")
+        assert answer.code == 2 and answer.err.count("\n") == 1 and place in answer.err

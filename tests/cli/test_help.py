@@ -92,3 +92,9 @@ def test_every_option_that_is_typed_is_explained() -> None:
     groups = folders.typed_groups()
     lines = [line for group in groups for line in options.explained(group).splitlines()]
     assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
+
+
+def test_an_option_in_place_of_a_group_is_told_its_group(cli) -> None:
+    assert cli("help", "dcgan").err == "gancli: 'dcgan' is an option of model; gancli help model explains it\n"
+    told = cli("help", "r1").err  # of three groups
+    assert "an option of penalty and" in told and "gancli help penalty " in told

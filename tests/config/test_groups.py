@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from helpers import compose, overrides
 
 from gancli.cli import options
 from gancli.folders import INTERNAL
+from gancli.training.build import build
 from gancli.verbs import VERBS
 
 CONF = ROOT / "conf"
@@ -17,6 +19,7 @@ GROUPS = sorted(p.relative_to(CONF).as_posix() for p in CONF.rglob("*") if p.is_
 GROUPS = [group for group in GROUPS if group.partition("/")[0] != "local"]  # the user's own, not in git
 TYPED = [group for group in GROUPS if group.partition("/")[0] not in INTERNAL]
 CHOSEN = [group for group in GROUPS if group.startswith("internal/")] + ["hydra"]
+PENALISED = [p.stem for p in sorted((CONF / "model").glob("*.yaml")) if re.search(r"penalty: \[\w", p.read_text())]
 FIRST_LINE = re.compile(r"[A-Z].*\. Read by (?P<verbs>every verb|\w+|\w+(, \w+)* and \w+)\.")
 
 
@@ -127,3 +130,12 @@ def test_an_internal_option_that_is_not_there_is_named_with_those_that_are(cli, 
     answer = cli("train", "model=mine")
     assert answer.code == 2
     assert answer.err == "gancli: internal/levels=grey: no such option (allowed: binary)\n"
+
+
+@pytest.mark.parametrize("model", PENALISED)
+def test_numbers_of_a_papers_penalty_leave_with_it(model: str) -> None:
+    """Had a recipe numbers for a penalty in a place of its own, they would stay behind, and be of nothing."""
+    for penalties in ([], ["r2"]):
+        composed = compose("train", overrides(model, f"penalty=[{','.join(penalties)}]"))
+        assert list(composed.loss.get("penalties") or {}) == penalties
+        build(composed)

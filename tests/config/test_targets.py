@@ -10,6 +10,7 @@ from gancli.config import instantiate
 from gancli.errors import UsageError
 from gancli.losses.base import Loss
 from gancli.losses.penalties import R1
+from gancli.metrics.base import Metric
 from gancli.models.base import Model
 from gancli.training.schedules import Linear, Schedule
 
@@ -100,3 +101,26 @@ def test_the_command_line_refuses_before_anything_runs(cli, package) -> None:
     canary = package("evil", __init__="class Net: pass")
     answer = cli("train", "model._target_=evil.Net")
     assert answer.code == 2 and "refused" in answer.err and not canary.exists()
+
+
+def test_an_unfinished_class_is_refused_with_what_it_lacks(package) -> None:
+    """Without a look at it, the first use of the attribute would end in a traceback."""
+    package("own", scores="""
+        from gancli.metrics.base import Metric
+
+        class Nameless(Metric):
+            needs, values = {}, {}
+            def __call__(self, sets): return {}
+
+        class Silent(Metric):
+            name, needs, values = "silent", {}, {}
+
+        class Mine(Silent):
+            def __call__(self, sets): return {}
+        """)  # fmt: skip
+    for name, lacking in {"Nameless": "name", "Silent": "__call__"}.items():
+        with pytest.raises(
+            UsageError, match=f"own.scores.{name} is unfinished: Metric asks its subclasses for {lacking}"
+        ):
+            instantiate({"_target_": f"own.scores.{name}"}, Metric, trust=["own"])
+    assert instantiate({"_target_": "own.scores.Mine"}, Metric, trust=["own"]).name == "silent"

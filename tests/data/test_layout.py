@@ -230,7 +230,7 @@ def test_what_was_done_to_the_pictures_is_said(tmp_path) -> None:
         (root / name).write_bytes((root / "000.png").read_bytes())
     for _ in range(2):  # decoded, then cached
         text = said(FolderImages(str(root), size=8, validation=0, test=2))
-        assert "data=folder: 11 train, 2 test images of 8x8, RGB" in text
+        assert "data=folder: 11 train, 2 test images of 8x8 RGB" in text
         assert "sizes: 20x10 (8), 4x4 (3), 10x10 (2), cropped to the largest centred square, resized to 8x8" in text
         assert "smaller than 8x8, and enlarged: 3" in text
         assert "transparent in places, which are white now: 1" in text

@@ -1,6 +1,7 @@
 """digits, fake, and the hold-out that every source shares."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from gancli.data import digits
 from gancli.data.digits import Digits
 from gancli.data.fake import FakeImages
+from gancli.data.folder import FolderImages
 from gancli.data.source import hold_out
 from gancli.errors import UsageError
 
@@ -114,3 +116,29 @@ def test_usage_errors_name_the_key(arguments: dict, split: str, words: list[str]
         FakeImages(**{"n": 20, "size": 4, **arguments}).split(split)
     assert "\n" not in str(error.value)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_message_gives_the_width_of_a_picture_first(tmp_path) -> None:
+    """As its viewers do, and everywhere alike: of what was read, and of what a model refuses."""
+    from PIL import Image
+
+    from gancli.models.dcgan import DCGAN
+    from gancli.models.vqvae import check_sides
+
+    for i in range(4):
+        Image.new("L", (17, 13), i).save(tmp_path / f"{i}.png")
+    source = FolderImages(str(tmp_path), validation=0)
+    spec = source.split("train").spec
+    assert (spec.height, spec.width) == (13, 17) and "images of 17x13 grey" in source.notes()[0]
+    for refuse in (DCGAN, partial(check_sides, name="VQVAE")):
+        with pytest.raises(UsageError, match="17x13"):
+            refuse(spec)
+
+
+def test_a_split_that_nothing_can_be_held_out_for_needs_more_images(tmp_path) -> None:
+    from PIL import Image
+
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    with pytest.raises(UsageError, match="no validation split, only train of 1 image, of which none") as error:
+        FolderImages(str(tmp_path)).split("validation")
+    assert "data.validation" not in str(error.value)

@@ -11,7 +11,7 @@ from gancli.metrics import neighbours
 from gancli.metrics.density_coverage import density_coverage
 from gancli.metrics.memorisation import auth_pct
 from gancli.metrics.neighbours import BLOCK, radii, squared, within
-from gancli.metrics.precision_recall import covered
+from gancli.metrics.precision_recall import precision_recall
 
 
 def normal(n: int, dim: int, seed: int, scale: float = 1) -> Tensor:
@@ -20,11 +20,13 @@ def normal(n: int, dim: int, seed: int, scale: float = 1) -> Tensor:
 
 @pytest.mark.parametrize("n", [256, 2 * BLOCK + 300])
 @pytest.mark.parametrize("k", [3, 5])
-def test_equal_counts_to_prdc(n, k) -> None:
+@pytest.mark.parametrize("cells", [neighbours.CELLS, 10_000])
+def test_equal_counts_to_prdc(n, k, cells, monkeypatch) -> None:
+    monkeypatch.setattr(neighbours, "CELLS", cells)
     real, fake = normal(n, 32, 0), normal(n, 32, 1, 0.8)
     theirs = compute_prdc(real.double().numpy(), fake.double().numpy(), k)
     density, coverage = density_coverage(fake, real, k)
-    ours = {"precision": covered(fake, real, k), "recall": covered(real, fake, k)}
+    ours = dict(zip(("precision", "recall"), precision_recall(fake, real, k)))
     ours |= {"density": density * k, "coverage": coverage}
     theirs["density"] *= k
     assert {key: round(value * n) for key, value in ours.items()} == {k_: round(v * n) for k_, v in theirs.items()}
@@ -36,15 +38,14 @@ def test_equal_counts_to_torch_fidelity_which_closes_the_balls_as_the_paper_does
     theirs = prc_features_to_metric(
         fake.double(), real.double(), prc_neighborhood=3, prc_batch_size=64, save_cpu_ram=True, verbose=False
     )
-    assert covered(fake, real) == pytest.approx(theirs["precision"], abs=1e-6)
-    assert covered(real, fake) == pytest.approx(theirs["recall"], abs=1e-6)
+    assert precision_recall(fake, real) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-6)
 
 
 def test_open_and_closed_balls_differ_on_the_very_same_images() -> None:
     x = normal(200, 8, 0)
     assert density_coverage(x, x) == (1.0, 1.0)  # closed balls would give 1.2
     collapsed = x[:1].repeat(50, 1)
-    assert covered(collapsed, collapsed) == 1.0 and radii(collapsed, 3).eq(0).all()
+    assert precision_recall(collapsed, collapsed) == (1.0, 1.0) and radii(collapsed, 3).eq(0).all()
     assert density_coverage(collapsed, collapsed) == (0.0, 0.0)
 
 

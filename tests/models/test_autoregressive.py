@@ -238,7 +238,7 @@ def test_temperature_sharpens_what_is_drawn():
         (partial(GatedPixelCNN, kernel=4), ImageSpec(1, 4, 4, levels=2), Bernoulli, "model.kernel=4: must be odd"),
         (partial(GatedPixelCNN, width=2), ImageSpec(3, 4, 4), Categorical, "must be 3 or more"),
         (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has no classes"),
-        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "5x4 images are not divisible by 2"),
+        (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "4x5 images are not divisible by 2"),
         (STRIDED, ImageSpec(3, 4, 4), Categorical, "use likelihood@model.likelihood=logistic_mixture"),
     ],
 )

@@ -185,7 +185,7 @@ def test_a_walk_stays_in_its_class(trained, tmp_path):
 def test_a_class_has_a_name_too():
     data = RunData(lambda: None, ["cat", "dog", "3"])
     assert [data.class_number(given) for given in (None, 1, "dog", 3, "3")] == [None, 1, 1, 3, 2]
-    for given, said in (("dgo", "did you mean 'dog'.*known are cat, dog, 3$"), (1.5, "label=1.5: no such class")):
+    for given, said in (("dgo", "did you mean 'dog'.* .allowed: cat, dog, 3.$"), (1.5, "label=1.5: no such class")):
         with pytest.raises(UsageError, match=said):
             data.class_number(given)
 

@@ -177,6 +177,6 @@ def test_colours_and_classes(likelihood, dequantised):
 
 
 def test_sides_that_do_not_divide_are_refused_in_one_line():
-    with pytest.raises(UsageError, match="10x8 does not divide by 4") as error:
+    with pytest.raises(UsageError, match="8x10 does not divide by 4") as error:
         HVAE(ImageSpec(1, 10, 8, levels=2), Bernoulli)
     assert "\n" not in str(error.value)

@@ -197,7 +197,7 @@ def test_the_decoder_starts_at_the_mean_image():
         (lambda: VAE(ImageSpec(1, 4, 4, dequantised=True), DiscretizedLogisticMixture), "data.dequantise=null"),
         (lambda: VAE(NINE, Bernoulli, hidden=[]), "model.hidden=\\[] has no layer"),
         (lambda: VAE(NINE, Bernoulli, conditional=True), "no classes"),
-        (lambda: VAEConv(ImageSpec(1, 10, 8, levels=2), Bernoulli), "10x8 does not divide by 4"),
+        (lambda: VAEConv(ImageSpec(1, 10, 8, levels=2), Bernoulli), "8x10 does not divide by 4"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(make, says):

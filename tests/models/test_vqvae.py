@@ -120,7 +120,7 @@ def test_the_class_goes_to_priors_that_take_one():
 @pytest.mark.parametrize(
     "make, says",
     [
-        (lambda: vqvae(spec=ImageSpec(1, 10, 8, levels=2)), "10x8 does not divide by 4"),
+        (lambda: vqvae(spec=ImageSpec(1, 10, 8, levels=2)), "8x10 does not divide by 4"),
         (lambda: vqvae(PLAIN, conditional=True), "this prior takes no class"),
         (lambda: vqvae(UniformCodes).set_sampling(temperature=0.5), "uniform and has neither"),
         (lambda: ELBO().check(vqvae()), "omit loss="),

@@ -224,7 +224,7 @@ def test_either_stage_resumes_bit_for_bit_with_both_codebooks(at, tmp_path):
     "make, says",
     [
         (lambda: vqvae2(PLAIN), "PixelCNN cannot see the codes of the top; use prior@model.prior=gated_pixelcnn"),
-        (lambda: vqvae2(spec=ImageSpec(1, 10, 8, levels=2)), "10x8 does not divide by 4"),
+        (lambda: vqvae2(spec=ImageSpec(1, 10, 8, levels=2)), "8x10 does not divide by 4"),
         (lambda: vqvae2(UniformCodes).set_sampling(temperature=0.5), "uniform and has neither"),
     ],
 )

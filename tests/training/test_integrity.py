@@ -1,17 +1,22 @@
 """Checkpoints that were damaged, cut or made by a stranger: refused in one line, and never loaded in silence."""
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import run
+from torch import nn
 
 from gancli.cli import saved as saved_runs
 from gancli.errors import UsageError
 from gancli.training import checkpoint, integrity
+from gancli.training.unfilled import Unfilled
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +154,28 @@ def test_a_model_larger_than_its_weights_is_refused_before_memory_is_asked_for(t
     assert text != state["config"]
     checkpoint.save(tmp_path / "x.pt", changed(state, "config", text))
     assert "more than there are weights" in refused(tmp_path / "x.pt")
+
+
+def test_the_sizes_are_compared_without_the_compiler_whose_import_takes_as_long_as_that_of_torch(trained):
+    code = "import sys; from gancli.training import checkpoint; checkpoint.rebuild(sys.argv[1])"
+    code += "; sys.exit(any(name.startswith('torch._dynamo') for name in sys.modules))"
+    words = [sys.executable, "-c", code, str(trained)]
+    assert subprocess.run(words, env=os.environ | {"PYTHONPATH": os.getcwd()}).returncode == 0
+
+
+@pytest.mark.parametrize("fill", [nn.init.normal_, nn.init.constant_, nn.init.kaiming_uniform_, nn.init.trunc_normal_])
+def test_networks_without_values_have_the_sizes_of_those_with_values(fill):
+    def build() -> nn.Module:
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+        with torch.no_grad():
+            assert fill(net[0].weight, **({"val": 2.0} if fill is nn.init.constant_ else {})) is net[0].weight
+            net[2].weight.normal_().mul_(2)
+        return net
+
+    with torch.device("meta"), Unfilled():
+        empty = build()
+    shapes = lambda net: {name: (each.shape, each.dtype) for name, each in net.state_dict().items()}  # noqa: E731
+    assert shapes(empty) == shapes(build()) and empty[0].weight.is_meta
 
 
 @pytest.mark.parametrize("name", ["status.json", "machine.json", "metrics.jsonl"])

@@ -2,13 +2,15 @@
 
 import errno
 import os
+import shlex
 import shutil
 
 import pytest
-from helpers import overrides, run
+from helpers import compose, overrides, run
 
 from gancli.errors import UsageError
 from gancli.training import checkpoint, loop
+from gancli.training.folder import resuming
 from gancli.training.guard import writing
 
 OFTEN = ["images=800", "log.every=16", "checkpoint.every=16"]
@@ -89,3 +91,20 @@ def test_other_verbs_name_their_own_folder(tmp_path):
             (tmp_path / "out").rename(tmp_path / "new")
     with pytest.raises(PermissionError), writing(tmp_path / "out"):  # is explained by the command line
         raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+
+def test_the_commands_of_a_run_with_classes_of_others_can_be_typed(tmp_path, cli, package):
+    """`gancli eval` builds them only if their package is trusted, so that the command without it would be refused."""
+    package("own", nets="""
+        from gancli.models.dcgan import DCGAN
+
+        class Mine(DCGAN):
+            pass
+        """)  # fmt: skip
+    own = ["model._target_=own.nets.Mine", "trust=[own]", "images=8", "hydra.run.dir=run"]
+    answer = cli("train", *overrides("dcgan", *own))
+    assert answer.code == 0, answer.err
+    scored = shlex.split(next(line for line in answer.err.splitlines() if line.startswith("gancli eval ")))
+    assert scored[2:] == [f"ckpt={tmp_path / 'run'}", "trust=[own]"]
+    assert resuming(compose("train", overrides("dcgan", "trust=[own]")), tmp_path).endswith(" 'trust=[own]'")
+    assert " trust" not in resuming(compose("train", overrides("dcgan")), tmp_path)

@@ -176,7 +176,7 @@ def test_what_was_read_stands_in_the_log(tmp_path) -> None:
     (root / "cat" / "bad.png").write_text("no picture")
     pictured(tmp_path / "run", root, "images=16", "data.size=8", "data.on_error=skip")
     text = (tmp_path / "run" / "log.txt").read_text()
-    for words in ("data=folder: 26 train, 1 validation, 3 test images of 8x8, RGB", "2 classes, images of train: cat ",
+    for words in ("data=folder: 26 train, 1 validation, 3 test images of 8x8 RGB", "2 classes, images of train: cat ",
                   "images found: 31, taken: 31 as train (2 class folders); not taken: 1 .heic",
                   "skipped 1 of 31 images that cannot be read (cat/bad.png: ", "12x16 (20), 8x8 (10)"):  # fmt: skip
         assert words in text, text

@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
     plain, classes = f"ckpt={trained / 'plain'}", f"ckpt={trained / 'classes'}"
     refused = {
         (f"ckpt={trained / 'gan'}",): "MLPGAN has no encoder with one normal vector of latents or with",
-        (plain, f"images={wrong}"): "p.png is 1x9x9, but the model's images are 1x8x8: save it in that size",
+        (plain, f"images={wrong}"): "p.png is 9x9 grey, but the model's images are 8x8 grey: save it in that size",
         (plain, f"images={empty}"): "no pictures in it",
         (plain, f"images={tmp_path / 'no'}"): "no such folder",
         (plain, f"images={right}", "split=train"): "images= names other pictures; omit it",

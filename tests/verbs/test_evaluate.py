@@ -175,7 +175,7 @@ def test_nothing_is_drawn_before_everything_that_can_fail(folder, monkeypatch, t
         (["metrics=[]"], ("empty",)),
         (["n=9"], ("n=9", "n=10")),
         (["n=1", "metrics=[fid]"], ("n=1", "n=2")),
-        (["data=fake", "data.size=16", "data.channels=3"], ("3x16x16", "1x8x8", "data.size=8 data.channels=1")),
+        (["data=fake", "data.size=16", "data.channels=3"], ("16x16 RGB", "8x8 grey", "data.size=8 data.channels=1")),
         (
             ["data=fake", "data.size=8", "data.channels=1", "data.num_classes=0", "features=classifier"],
             ("features=inception",),

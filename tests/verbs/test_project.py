@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused_in_one_line(cli, trained, tmp_path):
     style, classes = f"ckpt={trained / 'style'}", f"ckpt={trained / 'classes'}"
     refused = {
         (f"ckpt={tmp_path / 'pixels'}",): "PixelCNN has no latents of images to search; use a GAN",
-        (style, f"images={wrong}"): "p1.png is 1x9x9, but the model's images are 1x8x8: save it in that size",
+        (style, f"images={wrong}"): "p1.png is 9x9 grey, but the model's images are 8x8 grey: save it in that size",
         (style, f"images={empty}"): "no pictures in it",
         (style, f"images={tmp_path / 'no'}"): "no such folder",
         (style, f"image={tmp_path / 'no.png'}"): "cannot be read",

@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from written_runs import read, reported, score
+from written_runs import MODELS, read, reported, score
 
 from gancli.errors import UsageError
 from gancli.metrics.registry import METRICS
+from gancli.verbs.report import sheet
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -66,3 +67,36 @@ def test_settings_of_a_metric_are_named_after_it() -> None:
     """What a protocol may leave out where the metric was not asked for is told by its name."""
     for metric in METRICS.values():
         assert all(key.startswith(f"{metric.name}_") for key in metric.constants)
+
+
+def test_models_that_draw_in_different_precisions_are_compared(sweep, capsys) -> None:
+    """`runtime.precision=auto` is bf16 for some models of a sweep and fp32 for others."""
+    for i in range(12):
+        score(sweep / f"{i:02d}", 3000, 90 + i, precision="bfloat16" if i < 6 else "float32")
+    reported(runs=sweep)
+    assert "precision differs between evaluations: bfloat16 | float32" in capsys.readouterr().out
+    for i in range(12):  # a setting of the metric that is called alike still tells evaluations apart
+        score(sweep / f"{i:02d}", 3000, 90 + i, metrics=["precision_recall"], precision_recall_k=3 + (i < 6))
+    with pytest.raises(UsageError, match="precision_recall_k: 4 | 3"):
+        reported(runs=sweep)
+
+
+def test_a_refusal_names_few_of_the_keys_that_differ(sweep) -> None:
+    """What follows from another extractor is not worth a word each."""
+    facts = {"name": "pixels"} | {f"fact_{i}": i for i in range(9)}
+    score(sweep / "07", 3000, 1.0, features=facts, seed=1, ema=False, images_generated=5, batch_size=3)
+    with pytest.raises(UsageError, match=re.escape("features.name: classifier | pixels; ")) as error:
+        reported(runs=sweep)
+    assert "fact_" not in str(error.value) and re.search(r"; and \d+ more\)", str(error.value))
+
+
+def test_a_run_with_several_evaluations_has_one_grid_of_samples_without_their_options(sweep, monkeypatch) -> None:
+    """The grid of training was shown beside each truncation as if it had been drawn with it."""
+    tables = []
+    monkeypatch.setattr(sheet, "samples", tables.append)
+    for i in range(12):
+        score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", sampling={"truncation": 0.5})
+    reported("protocols=mixed", runs=sweep)
+    grids = tables[0].grids()
+    assert len(grids) == 12 and {each.score for each in grids} == {None}
+    assert {each.labels for each in grids} == {(m, n) for m in MODELS for n in ("hinge", "lsgan")}

@@ -149,3 +149,9 @@ def test_precision_and_memory_format_are_those_of_the_runtime(trained, tmp_path,
     assert set(seen[:3]) == {(torch.float32, False)} and set(seen[3:]) == {(torch.bfloat16, True)} and len(seen) == 6
     full, half = (np.load(tmp_path / name / "images.npz")["images"].astype(int) for name in ("full", "half"))
     assert 0 < np.abs(full - half).mean() < 3
+
+
+def test_one_image_is_one_and_a_file_is_no_folder(cli, trained, tmp_path):
+    assert cli("sample", f"ckpt={trained}", "n=1", "out=one", "runtime=cpu").err.startswith("1 image of ")
+    answer = cli("sample", f"ckpt={trained}", "n=1", "out=one/grid.png", "runtime=cpu")
+    assert answer.err == "gancli: one/grid.png is a file, and nothing is overwritten; choose a folder with out=...\n"

@@ -67,7 +67,7 @@ def test_the_pictures_of_a_folder_keep_their_names(plain, tmp_path):
         expected = model.picture(model.code(torch.full((1, 1, 8, 8), level)))
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / name)), quantise(expected)[0, 0].numpy())
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "in" / "c.png")
-    with pytest.raises(UsageError, match="c.png is 1x9x8, the model's images are 1x8x8"):
+    with pytest.raises(UsageError, match="c.png is 8x9 grey, the model's images are 8x8 grey"):
         sample(compose("sample", [*words, f"out={tmp_path / 'more'}"]))
     with pytest.raises(UsageError, match="all pictures of source=x are reconstructed"):
         Reconstruction("x").check_number(3, data())

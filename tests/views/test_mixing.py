@@ -40,6 +40,7 @@ def test_cells_have_the_styles_of_their_column_in_the_chosen_layers(net):
 def test_the_blocks_are_a_third_of_the_layers_each_one_below_the_other(net):
     view = Mixing(sources=2, rows=1)
     assert list(view._blocks(8).values()) == [(0, 3), (3, 5), (5, 8)] and list(view._blocks(8))[0] == "coarse 0-2:"
+    assert list(view._blocks(4)) == ["coarse 0:", "middle 1-2:", "fine 3:"]  # StyleGAN2 at 8 pixels
     found = pictures(view, net)
     assert len(found.raw) == 2 + 3 * 3
     assert all(torch.equal(found.raw[2], found.raw[i]) for i in (5, 8))  # each block begins with the same image

@@ -9,6 +9,7 @@ from gancli.errors import UsageError
 from gancli.models.biggan import BigGAN
 from gancli.models.dcgan import DCGAN
 from gancli.models.sngan import SNGAN
+from gancli.models.stylegan2 import StyleGAN2
 from gancli.models.toy_gan import ToyGAN
 from gancli.views import choice
 from gancli.views.base import RunData
@@ -59,3 +60,11 @@ def test_numbers_that_do_not_fill_rows_and_empty_lists_are_refused():
     Truncation([1, 2, 3]).check_number(6, DATA)
     with pytest.raises(ValueError, match="values is empty"):
         Truncation([])
+
+
+def test_the_columns_of_styles_are_factors_up_to_one():
+    """A factor of 2 or 4, which are thresholds that suit latents, leaves the styles that training has seen."""
+    spec = ImageSpec(1, 8, 8)
+    styled = StyleGAN2(spec, width=4, latent_dim=4, mapping=1)
+    assert styled.truncations[0] == 1 and max(styled.truncations) == 1 and min(styled.truncations) > 0
+    assert max(SNGAN(spec, width=4).truncations) > 2

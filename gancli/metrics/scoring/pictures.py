@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gancli.data import pictures
 from gancli.data.source import Images
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.metrics.scorer import Scorer
 from gancli.metrics.scoring.base import Scoring, Settings, Subject
 from gancli.metrics.scoring.samples import check_size, prepared_scorer
@@ -49,9 +49,8 @@ class Pictures(Scoring):
         images = pictures.read(self.what, reference)
         check_size(reference, images.spec.shape, f"{self.what} holds")
         if settings.n and settings.n > len(images):
-            raise UsageError(
-                f"n={settings.n}: {self.what} holds {len(images)} images: use fewer, or n=null for all of them"
-            )
+            there = counted(len(images), "image")
+            raise UsageError(f"n={settings.n}: {self.what} holds {there}: use fewer, or n=null for all of them")
         labels = pictures.labels_of(images, reference)
         scorer = prepared_scorer(settings, settings.n or len(images))
         scorer.check(None, self.what, labelled=labels is not None)

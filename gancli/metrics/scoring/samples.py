@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from gancli.data.source import Images
+from gancli.data.spec import described
 from gancli.errors import UsageError
 from gancli.metrics.base import Batch
 from gancli.metrics.features import Pixels
@@ -81,7 +82,7 @@ def prepared_scorer(settings: Settings, n: int | None) -> Scorer:
 def check_size(reference: Images, shape: tuple[int, int, int], what: str) -> None:
     """Refuse images whose shape (C, H, W) differs from the reference's. Raises UsageError."""
     if reference.spec.shape != shape:
-        have, want = ("x".join(map(str, each)) for each in (reference.spec.shape, shape))
+        have, want = described(reference.spec.shape), described(shape)
         channels, height, width = shape
         fitting = f", such as data.size={height} data.channels={channels}" if height == width else ""
         raise UsageError(f"{reference.name} has images of {have}, but {what} {want}: choose data of that size{fitting}")

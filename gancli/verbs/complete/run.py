@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gancli import config
 from gancli.console import setup_logging
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import check_empty, output_folder, replacing, short
 from gancli.models.explicit import Explicit
 from gancli.training import checkpoint
@@ -69,7 +69,7 @@ def complete(cfg: Any) -> dict[str, float]:
         _write(folder / "completions.json", cfg, found.names, truth, drawn, int(found.mask.sum()), unseen)
     for name, true, row in zip(found.names, truth.tolist(), drawn.tolist()):
         log.info("%s: log p(missing | given) %.2f nats; completions %s", name, true, " ".join(f"{v:.2f}" for v in row))
-    log.info("%d completions of %d images -> %s", cfg.n, len(found.names), out)
+    log.info("%s of each of %s -> %s", counted(cfg.n, "completion"), counted(len(found.names), "image"), out)
     return {"log_prob": float(truth.mean()), "log_prob_completions": float(drawn.mean())}
 
 

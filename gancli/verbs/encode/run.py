@@ -14,7 +14,7 @@ import torch
 
 from gancli.console import setup_logging, watched
 from gancli.data.spec import ImageSpec
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.files import output_folder, replacing, short
 from gancli.models import encoding
 from gancli.models.encoding import Encoded, EncodedCodes, encodable, takes_class
@@ -70,7 +70,7 @@ def encode(cfg: Any) -> dict[str, float]:
         arrays["classes"] = np.array(list(classes), dtype=np.str_)
     _write(out, arrays)
     what = ", ".join(f"{value:.4g} {name}" for name, value in told.items())
-    log.info("%d pictures (%s), by %s -> %s", len(pixels), what.replace("_", " "), saved.path, out)
+    log.info("%s (%s), by %s -> %s", counted(len(pixels), "picture"), what.replace("_", " "), saved.path, out)
     return {"images": len(pixels), **told}
 
 

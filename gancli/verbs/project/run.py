@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gancli.console import setup_logging, watched
 from gancli.data.spec import quantise, scaled
+from gancli.errors import counted
 from gancli.files import check_empty, output_folder, replacing, short, shown
 from gancli.models import likeness
 from gancli.models.base import Adversarial
@@ -75,7 +76,7 @@ def project(cfg: Any) -> dict[str, float]:
         _write_facts(folder / "projection.json", cfg, saved, settings, chosen.names, found, errors)
     for name, distance, error in zip(chosen.names, found.distance.tolist(), errors.tolist()):
         log.info("%s: distance %.4f, mean squared difference of pixels %.4f", shown(name), distance, error)
-    log.info("%d pictures in %s of %s -> %s", len(chosen.names), space, saved.path, out)
+    log.info("%s in %s of %s -> %s", counted(len(chosen.names), "picture"), space, saved.path, out)
     return {"distance": found.distance.mean().item(), "mse": errors.mean().item()}
 
 

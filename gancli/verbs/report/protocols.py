@@ -14,14 +14,16 @@ SUBJECT = (
     "metrics",
     "labels",  # sets of images are compared, whatever was asked of a model; said below the table
 )  # what is scored: expected to differ
-NOTED = ("device", "versions.")  # affect only digits that are not printed: mentioned in a note
+# These affect only digits that are not printed, and are mentioned in a note. Each model draws in the precision that it
+# was trained in, which runtime.precision=auto chooses by the model.
+NOTED = ("device", "precision", "versions")
 DIRECTION = "direction"  # of a translation, from which pictures and features follow
-SHOWN = 4  # values listed per key in a message
+SHOWN = 4  # keys listed in a message, and values of each
 
 
 def comparable(card: Card) -> dict[str, str]:
     """Return the facts of the protocol that must be equal for scores to be comparable, as JSON text."""
-    return {k: json.dumps(v) for k, v in card.protocol.items() if k not in SUBJECT and not k.startswith(NOTED)}
+    return {k: json.dumps(v) for k, v in card.protocol.items() if k not in SUBJECT and k.partition(".")[0] not in NOTED}
 
 
 def differing(cards: Sequence[Card]) -> dict[str, list[Any]]:
@@ -70,7 +72,7 @@ def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
     found: dict[str, dict[str, None]] = {}
     for card in cards:
         for key, value in card.protocol.items():
-            if key.startswith(NOTED):
+            if key.partition(".")[0] in NOTED:
                 found.setdefault(key, {})[json.dumps(value)] = None
     return {key: [json.loads(v) for v in values] for key, values in found.items() if len(values) > 1}
 
@@ -98,7 +100,10 @@ def require_one(cards: Sequence[Card]) -> None:
     found = {key: values for key, values in apart(cards).items() if key != DIRECTION}
     if not found:
         return
-    told = "; ".join(f"{key}: {' | '.join(_text(v) for v in values[:SHOWN])}" for key, values in found.items())
+    own = [key for key in found if not (key.startswith("features.") and "features.name" in found)]  # others follow
+    keys = [*(["features.name"] if "features.name" in found else []), *own][:SHOWN]
+    told = "; ".join(f"{key}: {' | '.join(_text(v) for v in found[key][:SHOWN])}" for key in keys)
+    told += f"; and {len(found) - len(keys)} more" if len(keys) < len(found) else ""
     key, values = next(iter(found.items()))
     raise UsageError(
         f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "

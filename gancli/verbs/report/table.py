@@ -20,10 +20,10 @@ class Grid(NamedTuple):
     """A sample grid with its caption."""
 
     path: Path
-    labels: tuple[str, ...]  # of its row, without the direction if it shows all directions
+    labels: tuple[str, ...]  # of its run, and the direction unless it shows all directions
     run: "Scored"
     first: bool  # whether the run is the first of its row
-    score: float | None  # the run's first value, unless the grid shows all directions
+    score: float | None  # the run's first value, if it has one evaluation, of the direction that the grid shows
 
 
 class Score(NamedTuple):
@@ -123,7 +123,12 @@ class Table:
         return row.labels[self.columns.index(protocols.DIRECTION)] if protocols.DIRECTION in self.apart else None
 
     def grids(self) -> list[Grid]:
-        """Return the newest sample grid of every run, one that shows all directions only once."""
+        """Return the newest sample grid of every run.
+
+        One that shows all directions is there only once, and so is that of a run with several evaluations: training
+        drew it without their options, such as a truncation, and it has none of their values.
+        """
+        own, several = len(self.columns) - len(self.apart), bool({*self.apart} - {protocols.DIRECTION})
         found: dict[tuple[Path, tuple[str, ...]], Grid] = {}
         for row in self.rows:
             for each in row.runs:
@@ -131,8 +136,8 @@ class Table:
                 if path is None:
                     continue
                 whole = direction is not None and not path.stem.endswith(f"-{direction}")
-                labels = tuple(label for label in row.labels if not (whole and label == direction))
-                score = None if whole or each.last is None else each.last.values.get(self.keys[0])
+                labels = (*row.labels[:own], *([] if whole or direction is None else [direction]))
+                score = None if whole or several or each.last is None else each.last.values.get(self.keys[0])
                 found[path, labels] = Grid(path, labels, each, each is row.runs[0], score)
         return list(found.values())
 

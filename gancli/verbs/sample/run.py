@@ -12,6 +12,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import setup_logging
+from gancli.errors import counted
 from gancli.files import check_empty, output_folder, short
 from gancli.training import checkpoint, ranks
 from gancli.training.guard import filling
@@ -56,7 +57,7 @@ def sample(cfg: Any) -> dict[str, float]:
     pictures.check_names(out, drawn)
     with filling(out) as folder, runtime.autocast():  # most images are drawn as they are written
         count = pictures.write(folder, drawn, cfg.format)
-    log.info("%d images of %s at %s images -> %s", count, saved.path, f"{saved.images:,}", out)
+    log.info("%s of %s at %s images -> %s", counted(count, "image"), saved.path, f"{saved.images:,}", out)
     return {"n": count}
 
 

@@ -58,7 +58,9 @@ def summarise(folder: Path) -> dict[str, float]:
         print(
             f"best: {run.name}, {objective} {first.value:.4g} on the validation split; its command, and its test score:"
         )
-        print(command("train", *_overrides(run)), command("eval", f"ckpt={run}"), sep="\n", flush=True)
+        words = _overrides(run)
+        trust = [word for word in words if word.startswith("trust=")]
+        print(command("train", *words), command("eval", f"ckpt={run}", *trust), sep="\n", flush=True)
     found: dict[str, float] = {"trials": len(table), **{key: n for key, n in counts.items() if key != OPEN}}
     return found if first is None or first.value is None else found | {"best": first.value}
 
