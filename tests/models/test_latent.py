@@ -9,7 +9,7 @@ from latent_models import NINE, LinearGaussian, all_nine, exact_log_prob, tiny
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models import latent
+from gancli.models import bounds
 from gancli.models.latent import active
 from gancli.models.vae import VAE
 from gancli.models.vae_conv import VAEConv
@@ -56,7 +56,7 @@ def test_the_importance_weighted_bound_grows_with_k_to_the_likelihood(monkeypatc
         gaps.append(float((model.log_prob(image) - values).mean()))
     assert all(low < 0.4 * high for high, low in pairwise(gaps)) and abs(gaps[-1]) < 0.001
     whole = model.bound(image, k=10, generator=codes())
-    monkeypatch.setattr(latent, "ROWS", 800)  # two codes at a time: other draws of the same bound
+    monkeypatch.setattr(bounds, "ROWS", 800)  # two codes at a time: other draws of the same bound
     assert abs(float((model.bound(image, k=10, generator=codes()) - whole).mean())) < 0.02
 
 
