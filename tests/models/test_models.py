@@ -90,7 +90,7 @@ def test_dcgan_draws_any_shape_that_fits():
 
 @pytest.mark.parametrize("height, width", [(7, 7), (30, 30), (129, 129), (256, 256), (32, 33), (28, 200)])
 def test_dcgan_refuses_sizes_without_a_seed(height, width):
-    with pytest.raises(UsageError, match=f"{height}x{width}.*data.size"):
+    with pytest.raises(UsageError, match=f"{width}x{height}.*data.size"):
         DCGAN(ImageSpec(1, height, width))
 
 
