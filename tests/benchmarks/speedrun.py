@@ -118,8 +118,8 @@ def one(name: str, images: int, seed: int, folder: Path, told: Any) -> None:
     """Train a recipe on so many images, score it and keep the scores in the folder's ``score.json``."""
     scored = ["n=10k", f"metrics=[{','.join(METRICS)}]", "floor=false", "features=classifier"]
     if name in TEXTBOOK:
+        source = pixels(told)  # which sets the seed of a run
         torch.manual_seed(seed)
-        source = pixels(told)
         generator, _ = next(each for each in textbook.train(source, TEXTBOOK[name]) if each[1] >= images)
         np.savez(
             folder / "samples.npz", images=textbook.draw(generator, 10_000, source.shape[-1]).transpose(0, 2, 3, 1)
