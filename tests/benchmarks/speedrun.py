@@ -50,6 +50,7 @@ RECIPES: dict[str, list[str]] = {
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
 METRICS = ["fid", "precision_recall"]
 ROUNDS, SECONDS = 5, 3.0
+SHOWN = 14  # samples of a recipe in the picture
 PARTS = 10  # of a run of a model that grows, each as fast as its stage
 
 
@@ -190,6 +191,39 @@ def figure(told: Any) -> None:
     figures.save(drawn, told.out / "speedrun.png")
 
 
+def samples(told: Any) -> None:
+    """Draw the first samples of the first seed of every recipe after the longest budget, the best recipe on top."""
+    found, shown = rows(told), []
+    for name, values in sorted(found.items(), key=lambda item: _mean(item[1][max(item[1])], "fid")):
+        folder = told.out / name / f"{max(values):g}min" / "seed0"
+        if name in TEXTBOOK:
+            images = np.load(folder / "samples.npz")["images"][:SHOWN]
+        else:
+            images = gancli.load(folder / "run").sample(SHOWN, seed=0).permute(0, 2, 3, 1).numpy()
+        shown.append((f"{name}, {_mean(values[max(values)], 'fid'):.1f}", np.concatenate(list(images), 1)))
+    drawn, axes = figures.panels(len(shown), size=(6, 0.42))
+    for axis, (title, strip) in zip(axes[:, 0], shown, strict=True):
+        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
+    longest = max(max(values) for values in found.values())
+    drawn.suptitle(f"{told.data}: after {longest:g} minutes of training, and FID of classifier features", fontsize=9)
+    figures.save(drawn, told.out / "samples.png")
+
+
+def facts(told: Any) -> dict[str, dict[str, float]]:
+    """Return the mean of the seeds of each recipe after the shortest budget, their spread, images and speed."""
+    speed, found = _kept(told), {}
+    for name, budgets in rows(told).items():
+        minutes, values = min(budgets), budgets[min(budgets)]
+        fids = [each["fid"] for each in values]
+        found[name] = {"images_per_s": speed[name], "images": round(speed[name] * 60 * minutes), "minutes": minutes}
+        found[name] |= {key: _mean(values, key) for key in ("fid", "precision", "recall")}
+        found[name] |= {"seeds": len(values), "fid_sd": statistics.stdev(fids) if len(fids) > 1 else 0.0}
+    return found
+
+
 def _kept(told: Any) -> dict[str, float]:
     path = told.out / "rates.json"
     return json.loads(path.read_text()) if path.is_file() else {}
@@ -220,7 +254,9 @@ def main() -> None:
                         folder.mkdir(parents=True, exist_ok=True)
                         one(name, round(_kept(told)[name] * 60 * minutes), seed, folder, told)
     print(table(told))
+    (told.out / "facts.json").write_text(json.dumps(facts(told), indent=1))
     figure(told)
+    samples(told)
 
 
 if __name__ == "__main__":
