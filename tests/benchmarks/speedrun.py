@@ -43,8 +43,8 @@ RECIPES: dict[str, list[str]] = {
     "sngan": ["model=sngan", SMALL],
     "cgan": ["model=cgan"],
     "cdcgan": ["model=cdcgan", SMALL],
-    "acgan": ["model=acgan"],
-    "projection": ["model=projection", SMALL],
+    "acgan": ["model=acgan", SMALL],
+    "projection": ["model=projection", SMALL, "model.discriminator_width=32"],
     **{name: [f"model={name}"] for name in ("lapgan", "progan", "stylegan", "stylegan2", "biggan", "r3gan")},
 }
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
