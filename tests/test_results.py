@@ -75,10 +75,16 @@ def test_quality_per_minute_is_what_was_measured() -> None:
     found = card("mnist-speedrun-2min")
     lines = re.findall(r"^\| (.*) \|$", section("Quality per minute"), re.MULTILINE)[1:]
     told = [
-        [f"{v['images_per_s']:.0f}", f"{v['images']:,}", *(f"{v[key]:.2f}" for key in ("fid", "precision", "recall"))]
+        [
+            f"{v['images_per_s']:.0f}", f"{v['images']:,}", f"{v['seeds']}",
+            f"{v['fid']:.2f}" + (f" ± {v['fid_sd']:.2f}" if v["seeds"] > 1 else ""),
+            f"{v['precision']:.2f}", f"{v['recall']:.2f}",
+        ]
         for v in sorted(found.values(), key=lambda v: v["fid"])
-    ]
+    ]  # fmt: skip
     assert [line.split(" | ")[1:] for line in lines] == told
+    refined = f"an FID of {found['lapgan']['refined_fid']:.2f} (`refined_fid`)"
+    assert refined in " ".join(section("Quality per minute").split())
 
 
 @pytest.mark.parametrize("name, after", [("200k", " after 200k images"), ("wide-400k", ", precision")])
@@ -225,6 +231,11 @@ def test_the_best_codes_are_what_was_measured() -> None:
     assert f"plus {values['kl']:.2f}), {values['codes_used']:.0f} of {values['codes']:.0f} codes in use" in told
     assert f"perplexity {values['perplexity']:.1f}, {values['psnr']:.2f} dB, FID {shares['fid']:.2f}" in told
     assert f"halves: {drawn['floor']['values']['fid']:.2f}), and {100 * shares['accuracy']:.1f} % of the digits" in told
+    bound, drawn = card("mnist-best-vqvae-1")["values"], card("mnist-best-vqvae-1-classifier")["values"]
+    assert (
+        f"Seed 1 has {bound['nll_bound']:.2f} nats with {bound['codes_used']:.0f} of {bound['codes']:.0f} codes" in told
+    )
+    assert f"in use, FID {drawn['fid']:.2f}, and {100 * drawn['accuracy']:.1f} % of the digits" in told
 
 
 def rows(columns: int) -> list[list[str]]:

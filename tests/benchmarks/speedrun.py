@@ -219,7 +219,7 @@ def facts(told: Any) -> dict[str, dict[str, float]]:
         minutes, values = min(budgets), budgets[min(budgets)]
         fids = [each["fid"] for each in values]
         found[name] = {"images_per_s": speed[name], "images": round(speed[name] * 60 * minutes), "minutes": minutes}
-        found[name] |= {key: _mean(values, key) for key in ("fid", "precision", "recall")}
+        found[name] |= {key: _mean(values, key) for key in values[0]}
         found[name] |= {"seeds": len(values), "fid_sd": statistics.stdev(fids) if len(fids) > 1 else 0.0}
     return found
 
