@@ -206,7 +206,7 @@ def samples(told: Any) -> None:
         axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
-        axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
+        axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7)
     longest = max(max(values) for values in found.values())
     drawn.suptitle(f"{told.data}: after {longest:g} minutes of training, and FID of classifier features", fontsize=9)
     figures.save(drawn, told.out / "samples.png")

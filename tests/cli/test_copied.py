@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from helpers import run
+from helpers import compose, run
 from rich.console import Console
 
 from gancli import console
@@ -85,7 +85,7 @@ def test_no_message_holds_a_command_within_its_line() -> None:
 def test_a_full_disk_has_its_command_on_a_line_of_its_own(tmp_path) -> None:
     folder = tmp_path / "a run"
     run(folder, "images=16")
-    assert advice(folder).splitlines()[1:] == [command("train", f"resume={folder}")]
+    assert advice(compose("train"), folder).splitlines()[1:] == [command("train", f"resume={folder}")]
 
 
 def test_a_fact_to_choose_is_whole_and_quoted() -> None:
