@@ -200,7 +200,12 @@ def samples(told: Any) -> None:
             images = np.load(folder / "samples.npz")["images"][:SHOWN]
         else:
             images = gancli.load(folder / "run").sample(SHOWN, seed=0).permute(0, 2, 3, 1).numpy()
-        shown.append((f"{name}, {_mean(values[max(values)], 'fid'):.1f}", np.concatenate(list(images), 1)))
+        shown.append(
+            (
+                f"{name.removesuffix('-workers')}, {_mean(values[max(values)], 'fid'):.1f}",
+                np.concatenate(list(images), 1),
+            )
+        )
     drawn, axes = figures.panels(len(shown), size=(6, 0.42))
     for axis, (title, strip) in zip(axes[:, 0], shown, strict=True):
         axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255)
