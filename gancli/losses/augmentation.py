@@ -65,8 +65,8 @@ class ADA(Stabilizer):
     saved with the loss.
 
     Deviations: one bilinear resampling instead of the paper's, which filters at twice the resolution; images are
-    mirrored at their borders as often as it takes (the release: once, with zeros beyond); penalties are taken on slopes
-    at the images as the discriminator sees them.
+    mirrored at their borders as often as it takes (the release: once, with zeros beyond). A penalty with ``through``
+    has the slopes of the release, at the images before augmentation (``model=stylegan2`` chooses it).
 
     Args:
         target: target of r, in [-1, 1].

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from gancli.models.base import Model
-from gancli.nn.annealed import Annealed, bounds, value
+from gancli.nn.annealed import Annealed, bounds, changes, value
 from gancli.training.integrity import load_weights
 
 
 class EMA:
     """A copy of the model whose sampled networks are moving averages of the trained ones; all others are shared.
 
-    The half-life grows with the run until it reaches ``half_life``, so that early samples are not those of the
-    initialisation (the ramp of 0.05 in StyleGAN2-ADA's training loop). Batch-norm statistics are averaged like weights,
+    A constant half-life is at most RAMP times the images so far, so that early samples are not those of the
+    initialisation (the ramp of 0.05 in StyleGAN2-ADA's training loop); one that changes over the run, as in R3GAN, is a
+    ramp already, and is taken as it is. Batch-norm statistics are averaged like weights,
     so that they match the averaged network. Integer buffers are copied, and so are the buffers whose names a module
     lists in the tuple ``copied``: vectors of a power iteration, a codebook.
 
@@ -59,8 +60,10 @@ class EMA:
         self.images += batch
         if not self.on or not batch:
             return None
-        half_life = max(min(value(self.half_life, share), self.images * self.RAMP), 1e-8)
-        return 1 - 0.5 ** (batch / half_life)
+        half_life = value(self.half_life, share)
+        if not changes(self.half_life):
+            half_life = min(half_life, self.images * self.RAMP)
+        return 1 - 0.5 ** (batch / max(half_life, 1e-8))
 
     @torch.no_grad()
     def compute(self, weight: float | Tensor) -> None:

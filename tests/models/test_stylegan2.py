@@ -5,6 +5,7 @@ import torch
 from helpers import compose, overrides
 
 from gancli.data.spec import ImageSpec
+from gancli.losses.penalties import PenaltyInputs
 from gancli.models.stylegan2 import Halving, StyleGAN2, levels
 from gancli.training.build import build
 
@@ -43,6 +44,25 @@ def test_a_residual_block_keeps_the_variance_and_passes_the_image_by():
     assert block(x).square().mean().item() < 1.5
     torch.nn.init.zeros_(block.down.weight)
     torch.testing.assert_close(block(x), block.skip(x) / 2**0.5)
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "stylegan2_paper"])
+def test_r1_is_taken_before_augmentation_as_in_the_release(name):
+    """Under x -> score(2 x), slopes at x are 2 w; at the images as the discriminator sees them they are w."""
+    loss = build(compose("train", overrides(name, "stabilizer=[ada]"))).loss
+    (r1,) = loss.penalties.values()
+    assert r1.through and r1.interval == 16
+    image, weight = torch.randn(4, 1, 8, 8), torch.randn(64)
+    game = PenaltyInputs(torch.nn.Identity(), lambda x: x.flatten(1) @ weight, 2 * image, lambda: image)
+    before = game._replace(score=lambda x: game.score(2 * x), real=image)
+    expected = r1.gamma / 2 * 4 * weight.square().sum().item()
+    assert r1(game._replace(before=before)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_papers_generator_has_the_rates_that_the_release_gives_it_for_a_regularizer_every_4_updates():
+    step = build(compose("train", overrides("stylegan2_paper"))).steps[1]
+    group = step.settings()["generator"]
+    assert (group["lr"], *group["betas"]) == pytest.approx((0.0025 * 4 / 5, 0, 0.99 ** (4 / 5)), rel=1e-6)
 
 
 def test_r1_is_due_every_16_updates_and_counts_16_times():

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gancli.data.spec import ImageSpec
 from gancli.models.dcgan import DCGAN
 from gancli.models.kde import KDE
+from gancli.nn.annealed import Annealed
 from gancli.nn.spectral import spectral_
 from gancli.training import checkpoint
 from gancli.training.ema import EMA
@@ -38,6 +39,17 @@ def test_half_life_is_short_at_the_start():
         net.generator[0].weight.fill_(1.0)
     ema.update(64)  # half-life 3.2 images: the initialisation is forgotten
     assert torch.allclose(ema.model.generator[0].weight, torch.ones(()), atol=1e-5)
+
+
+def test_a_half_life_that_changes_is_its_own_ramp():
+    """R3GAN's schedule: 0.5 ** (batch / half-life), whatever the number of images so far."""
+    half_life = Annealed(0, 5e6, "cosine", until=0.08)
+    ema = EMA(model(), half_life)
+    assert ema.prepare(512, 0.0) == 1.0
+    ema.images = 10_000_000
+    assert ema.prepare(512, 0.04) == pytest.approx(1 - 0.5 ** (512 / 2.5e6), rel=1e-9)
+    ema.images = 20_000_000
+    assert ema.prepare(512, 0.08) == pytest.approx(1 - 0.5 ** (512 / 5e6), rel=1e-9)
 
 
 def test_only_what_is_sampled_is_copied():
