@@ -16,6 +16,7 @@ all levels.
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
@@ -89,9 +90,7 @@ class ProGANGenerator(GrowingGenerator):
         super().__init__(channels, widths, first)
         self.seed = nn.Sequential(
             PixelNorm(),
-            # Smaller than its fan-in asks for, as in the release: the normalised latents' features begin at .354.
-            EqualizedLinear(latent_dim, widths[0] * math.prod(seed), gain=SQRT2 / 4),
-            nn.Unflatten(1, (widths[0], *seed)),
+            Seed(latent_dim, widths[0], seed),
             nn.LeakyReLU(0.2),
             PixelNorm(),
             *_layer(widths[0], widths[0]),
@@ -107,6 +106,27 @@ class ProGANGenerator(GrowingGenerator):
         return found
 
 
+class Seed(nn.Module):
+    """A dense layer without an activation, with one bias per channel, as that of a convolution. (N, d) -> (N, C, H, W).
+
+    Its weights are smaller than the fan-in asks for, as in the release: features of normalised latents begin at .354.
+
+    Args:
+        latent_dim: number of latents d.
+        width: channels C.
+        size: H and W.
+    """
+
+    def __init__(self, latent_dim: int, width: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = (width, *size)
+        self.dense = EqualizedLinear(latent_dim, math.prod(self.shape), gain=SQRT2 / 4, bias=None)
+        self.bias = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x).unflatten(1, self.shape) + self.bias
+
+
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:
     return [EqualizedConv2d(inputs, outputs, 3, gain=SQRT2), nn.LeakyReLU(0.2), PixelNorm()]
 
@@ -120,7 +140,8 @@ class ProGANDiscriminator(Growing):
         seed: height and width of the smallest level.
         first: the level that training begins with.
         minibatch_std: images per group of the minibatch standard deviation; 0: without.
-        blur: whether features are blurred before the convolution whose output is halved, as in StyleGAN.
+        blur: StyleGAN's blocks: features are blurred before the convolution whose output is halved, and halved before
+            the activation instead of after it.
     """
 
     def __init__(
@@ -137,10 +158,8 @@ class ProGANDiscriminator(Growing):
         self.from_image = nn.ModuleDict(
             {str(level): _conv(channels, widths[level], 1) for level in range(first, len(widths))}
         )
-        self.blocks = nn.ModuleList(
-            nn.Sequential(_conv(outer, outer), *[Blur()] * blur, _conv(outer, inner), nn.AvgPool2d(2))
-            for inner, outer in zip(widths, widths[1:])
-        )
+        block = _blurred_block if blur else _block
+        self.blocks = nn.ModuleList(block(outer, inner) for inner, outer in zip(widths, widths[1:]))
         told = spread(minibatch_std)
         self.judge = nn.Sequential(
             *told,
@@ -164,3 +183,12 @@ class ProGANDiscriminator(Growing):
 
 def _conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(EqualizedConv2d(inputs, outputs, kernel, gain=SQRT2), nn.LeakyReLU(0.2))
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(_conv(inputs, inputs), _conv(inputs, outputs), nn.AvgPool2d(2))
+
+
+def _blurred_block(inputs: int, outputs: int) -> nn.Sequential:
+    conv, activation = _conv(inputs, outputs)
+    return nn.Sequential(_conv(inputs, inputs), Blur(), conv, nn.AvgPool2d(2), activation)

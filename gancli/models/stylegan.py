@@ -5,8 +5,9 @@ adds noise, a bias and a leaky ReLU, normalises each channel of each image, and 
 layer's style (AdaIN, eq. 1; gancli/nn/adain.py). There are two layers, and so two styles, per level. Networks grow
 as in Progressive GAN, from 8 pixels on; enlarged and halved features are blurred (section 2, Table 1 B).
 
-The discriminator is Progressive GAN's. Non-saturating loss with R1, gamma 10, at every update (Table 1 D and appendix
-C); style mixing of 90 % of the batches (section 3.1); Adam with learning rate 1e-3 and betas (0, .99).
+The discriminator is Progressive GAN's, with features halved before the activation, as in the release. Non-saturating
+loss with R1, gamma 10, at every update (Table 1 D and appendix C); style mixing of 90 % of the batches (section 3.1);
+Adam with learning rate 1e-3 and betas (0, .99).
 
 Deviations: seeds of 4 to 7 pixels, as many levels as DCGAN has stages; one batch size for all levels; samples are drawn
 with a constant noise; truncation computes the mean style instead of tracking it (models/style.py); a batch mixes its

@@ -1,7 +1,8 @@
-"""StyleGAN's layers: moments before the style, a style of zero, noise, and the blur against its taps."""
+"""StyleGAN's layers and networks against their formulas: moments, styles, noise, blur, and the order of them all."""
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, conv2d, leaky_relu, pad
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -65,7 +66,7 @@ def test_progan_has_the_size_of_the_release_for_cifar_10():
     """Dense 128 -> 128x4x4 and seven 3x3 convolutions in G; as many in D, then dense; 1x1 at each level."""
     model = ProGAN(ImageSpec(3, 32, 32))
     conv = 128 * 128 * 9 + 128
-    assert parameters(model.generator) == 129 * 2048 + 7 * conv + 4 * (128 * 3 + 3)
+    assert parameters(model.generator) == 128 * 2048 + 128 + 7 * conv + 4 * (128 * 3 + 3)
     last = 129 * 128 * 9 + 128  # with the map of the minibatch's deviation
     assert parameters(model.discriminator) == 6 * conv + last + 2048 * 128 + 128 + 129 + 4 * (3 * 128 + 128)
     assert round(parameters(model.generator) / 1e6, 1) == round(parameters(model.discriminator) / 1e6, 1) == 1.3
@@ -78,6 +79,64 @@ def test_progans_first_features_have_the_gain_of_the_release():
     z = norm(model.latent(512))
     assert torch.allclose(z.square().mean(1), torch.ones(512), atol=1e-4)
     assert dense(z).std().item() == pytest.approx(2**0.5 / 4, rel=0.01)
+
+
+def rule(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The 3x3 convolution of a layer, of gain sqrt 2, whose bias, if it has one, is added later."""
+    return conv2d(x, layer.weight * (2 / layer.weight[0].numel()) ** 0.5, padding=1)
+
+
+def blurred(x: torch.Tensor) -> torch.Tensor:
+    """The filter [1, 2, 1] / 4 in both directions with zeros around, as sums of shifted images."""
+    for dim, border in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
+        padded, side = pad(x, border), x.shape[dim]
+        x = sum(k * padded.narrow(dim, i, side) for i, k in enumerate((0.25, 0.5, 0.25)))
+    return x
+
+
+def random_stylegan() -> StyleGAN:
+    torch.manual_seed(0)
+    net = StyleGAN(ImageSpec(1, 16, 16), latent_dim=6, width=4, max_width=8, mapping=2, grown=0, minibatch_std=0)
+    for p in net.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p)  # biases and strengths of noise
+    return net.double().eval()
+
+
+def test_the_synthesis_network_equals_its_composition_from_the_release():
+    """Constant, conv; x2, conv, blur, conv at each further level; after each: noise, bias, LReLU, norm, style; 1x1."""
+    net, ws = random_stylegan(), torch.randn(3, 6, 6, dtype=torch.float64)
+    synthesis, style = net.generator.synthesis, iter(ws.unbind(1))
+
+    def epilogue(x, layer):
+        x = leaky_relu(x + layer.strength * layer.noise + layer.bias, 0.2)
+        x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-8).sqrt()
+        scale, shift = (next(style) @ layer.affine.weight.T / 6**0.5 + layer.affine.bias).chunk(2, 1)
+        return x * (scale + 1)[:, :, None, None] + shift[:, :, None, None]
+
+    x = synthesis.constant.expand(3, -1, -1, -1)
+    for i, level in enumerate(synthesis.blocks):
+        if i:
+            x = blurred(rule(level.up[0], x.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+        x = epilogue(x, level.first)
+        x = epilogue(rule(level.conv, x), level.second)
+    head = synthesis.to_image["2"]
+    expected = torch.einsum("oi,nihw->nohw", head.weight[:, :, 0, 0] / x.shape[1] ** 0.5, x) + head.bias[:, None, None]
+    assert (synthesis(ws) - expected).abs().max() < 1e-9
+
+
+def test_the_discriminators_halve_where_their_releases_do():
+    """StyleGAN: conv, blur, conv, mean of 2x2, bias, LReLU. Progressive GAN: conv, conv, bias, LReLU, mean of 2x2."""
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    block = random_stylegan().discriminator.blocks[1]
+    first, last = block[0][0], block[2]
+    y = leaky_relu(rule(first, x) + first.bias[:, None, None], 0.2)
+    expected = leaky_relu(avg_pool2d(rule(last, blurred(y)), 2) + last.bias[:, None, None], 0.2)
+    assert (block(x) - expected).abs().max() < 1e-12
+    block = ProGAN(ImageSpec(1, 16, 16), latent_dim=6, width=4, max_width=8, grown=0).discriminator.double().blocks[1]
+    y = leaky_relu(rule(block[0][0], x), 0.2)
+    expected = avg_pool2d(leaky_relu(rule(block[1][0], y), 0.2), 2)
+    assert (block(x) - expected).abs().max() < 1e-12
 
 
 def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
