@@ -191,4 +191,4 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 def _blurred_block(inputs: int, outputs: int) -> nn.Sequential:
     conv, activation = _conv(inputs, outputs)
-    return nn.Sequential(_conv(inputs, inputs), Blur(), conv, nn.AvgPool2d(2), activation)
+    return nn.Sequential(_conv(inputs, inputs), Blur(), nn.Sequential(conv, nn.AvgPool2d(2), activation))

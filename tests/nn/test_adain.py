@@ -129,7 +129,7 @@ def test_the_discriminators_halve_where_their_releases_do():
     """StyleGAN: conv, blur, conv, mean of 2x2, bias, LReLU. Progressive GAN: conv, conv, bias, LReLU, mean of 2x2."""
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     block = random_stylegan().discriminator.blocks[1]
-    first, last = block[0][0], block[2]
+    first, last = block[0][0], block[2][0]
     y = leaky_relu(rule(first, x) + first.bias[:, None, None], 0.2)
     expected = leaky_relu(avg_pool2d(rule(last, blurred(y)), 2) + last.bias[:, None, None], 0.2)
     assert (block(x) - expected).abs().max() < 1e-12
