@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import compose, overrides
+from torch.nn.functional import conv2d, leaky_relu
 
 from gancli.data.spec import ImageSpec
 from gancli.losses.penalties import PenaltyInputs
@@ -44,6 +45,44 @@ def test_a_residual_block_keeps_the_variance_and_passes_the_image_by():
     assert block(x).square().mean().item() < 1.5
     torch.nn.init.zeros_(block.down.weight)
     torch.testing.assert_close(block(x), block.skip(x) / 2**0.5)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_discriminator_equals_its_composition_from_the_release(residual):
+    """1x1; 3x3, filter and strided 3x3, beside a filtered 1x1, over sqrt 2; deviation; 3x3; dense; <logits, class>."""
+    torch.manual_seed(0)
+    net = StyleGAN2(ImageSpec(2, 16, 16, 3), 6, 4, 2, residual=residual, minibatch_std=2, conditional=True)
+    net = net.discriminator
+    for name, p in net.named_parameters():
+        if "bias" in name:
+            torch.nn.init.normal_(p)
+    taps = torch.outer(*[torch.tensor([1.0, 3, 3, 1])] * 2) / 64
+
+    def linear(layer, x, gain=1.0):
+        return x @ layer.weight.T * gain / layer.weight.shape[1] ** 0.5 + layer.bias
+
+    def conv(layer, x, gain=2**0.5, **how):
+        return conv2d(x, layer.weight * gain / layer.weight[0].numel() ** 0.5, **how)
+
+    def filtered(x, padding):
+        return conv2d(x, taps.expand(x.shape[1], 1, 4, 4), padding=padding, groups=x.shape[1])
+
+    def act(x, bias):
+        return leaky_relu(x + bias.view(1, -1, 1, 1), 0.2)
+
+    image, label = torch.randn(4, 2, 16, 16), torch.tensor([0, 1, 2, 1])
+    x = act(conv(net.first, image), net.first.bias)
+    for block in net.blocks[:2]:
+        y = act(conv(block.conv, x, padding=1), block.conv.bias)
+        y = act(conv(block.down, filtered(y, 2), stride=2), block.bias)
+        x = (y + conv(block.skip, filtered(x, 1), 1.0, stride=2)) / 2**0.5 if residual else y
+    pairs = x.unflatten(0, (2, 2))  # images i and i + 2
+    spread = ((pairs[0] - pairs[1]).square() / 4 + 1e-8).sqrt().mean((1, 2, 3)).repeat(2)
+    x = torch.cat([x, spread.view(4, 1, 1, 1).expand(-1, 1, 4, 4)], 1)
+    x = act(conv(net.conv, x, padding=1), net.conv.bias).flatten(1)
+    x = linear(net.last, leaky_relu(linear(net.dense, x, 2**0.5), 0.2))
+    expected = (x * net.labels(None, label)).sum(1) / 4**0.5
+    torch.testing.assert_close(net(image, label), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "stylegan2_paper"])
