@@ -42,6 +42,16 @@ def test_after_a_convolution_come_noise_bias_activation_norm_and_style_in_this_o
     assert (layer(x, w) - slow).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_are_float32_under_autocast(training):
+    """Around 50, bfloat16 has steps of a quarter: a mean of that precision would be off by a tenth of the deviation."""
+    torch.manual_seed(0)
+    layer, x = Epilogue(3, 4, (5, 5)).train(training), (torch.randn(2, 3, 5, 5) + 50).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x, torch.zeros(2, 4))
+    assert (y - instance_norm(x.double())).abs().max() < 1e-3
+
+
 def test_noise_is_drawn_anew_in_training_alone_and_begins_without_weight():
     layer, x, w = Epilogue(3, 4, (5, 5)), torch.randn(2, 3, 5, 5), torch.randn(2, 4)
     assert torch.equal(layer(x, w), layer(x, w))
@@ -151,3 +161,23 @@ def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
     assert sorted(StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, grown=0.0).grower.to_image) == ["2"]
     with pytest.raises(UsageError, match="start=64: .* 28 pixels; use start=7"):
         StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, start=64)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(3))
+def test_fresh_styles_vary_a_few_patterns_and_the_brightness_and_fresh_latents_of_progan_the_whole_picture(seed):
+    """Why short runs of StyleGAN lack variety: effective dimensions of the images over z, and the share of brightness.
+
+    A style scales and shifts whole channels, while Progressive GAN's latents set every pixel of the seed.
+    """
+    found = {}
+    for kind, more in ((StyleGAN, {"mapping": 4}), (ProGAN, {})):
+        torch.manual_seed(seed)
+        net = kind(ImageSpec(1, 28, 28), latent_dim=64, width=16, max_width=64, grown=0, **more).eval()
+        x = net.generate(net.latent(400)).flatten(1).double()
+        x -= x.mean(0)
+        spectrum = torch.linalg.svdvals(x).square()
+        dimensions = spectrum.sum() ** 2 / spectrum.square().sum()
+        found[kind] = dimensions.item(), (x.mean(1).var() / x.var(0).mean()).item()
+    assert found[StyleGAN][0] < 25 and found[StyleGAN][1] > 0.08
+    assert found[ProGAN][0] > 50 and found[ProGAN][1] < 0.04
