@@ -12,6 +12,7 @@ from gancli.config import conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "outputs" / "results"
+BENCHMARKS = ROOT / "tests" / "benchmarks" / "results"
 PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -117,7 +118,7 @@ def test_the_photographs_are_what_was_measured() -> None:
 
 
 def test_the_ratios_of_speed_are_what_was_measured() -> None:
-    (file,) = (ROOT / "tests" / "benchmarks" / "results").glob("recipes-*.json")
+    (file,) = BENCHMARKS.glob("recipes-*.json")
     recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]
     lines = [
         line.split("|")[1:-1] for line in section("Speed").split("\n### ")[0].splitlines() if line.startswith("| `")
@@ -126,6 +127,17 @@ def test_the_ratios_of_speed_are_what_was_measured() -> None:
     ways = ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")
     shown = lambda ratios: [f"{ratios[way]:.2f}" if way in ratios else "" for way in ways]  # noqa: E731
     assert found == {name: [str(each["batch_size"]), *shown(each["ratios"])] for name, each in recipes.items()}
+
+
+def test_speed_on_two_threads_and_the_quickstart_are_what_was_measured() -> None:
+    (file,) = BENCHMARKS.glob("2-threads-*.json")
+    found = {name: each["ratios"] for name, each in json.loads(file.read_text(encoding="utf-8"))["recipes"].items()}
+    told = " ".join(section("Speed").split())
+    assert ", ".join(f"`{name}` {each['bf16 / fp32']:.2f}" for name, each in found.items()) + "." in told
+    assert f"has {found['dcgan']['bf16 / textbook']:.2f} times the images" in told
+    assert f"`dcgan` and {found['mlp_gan']['bf16 / textbook']:.2f} times for `mlp_gan`" in told
+    fids = [card(f"digits-quickstart-{seed}")["values"]["fid"] for seed in range(3)]
+    assert f"for any choice: {fmean(fids):.1f} ± {stdev(fids):.1f}, mean" in told
 
 
 def test_the_knee_of_speed_is_what_was_measured() -> None:

@@ -1,6 +1,7 @@
 """Device, precision, seeds: what is chosen, and what is refused."""
 
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,9 +124,9 @@ def test_automatic_precision_follows_the_chip_and_the_kind_of_network(flags, mon
 def test_no_kind_of_network_computes_slower_by_default():
     """Every recipe whose networks compute in bfloat16 by default was measured, and is faster in it on this chip."""
     measured = {}
-    for file in (Path(__file__).parents[1] / "benchmarks/results").glob("recipes-*.json"):
-        recipes = json.loads(file.read_text())["recipes"]
-        measured |= {name: found["ratios"]["bf16 / fp32"] for name, found in recipes.items()}
+    for file in (Path(__file__).parents[1] / "benchmarks/results").glob("*-cpu-*.json"):  # on one thread, on two
+        for name, found in json.loads(file.read_text())["recipes"].items():
+            measured[name] = min(measured.get(name, math.inf), found["ratios"]["bf16 / fp32"])
     classes = {name: config.target_class(node, Model, trust=[]) for name, node in config.options("model").items()}
     chosen = {name for name, each in classes.items() if each.bf16_pays}
     assert len(chosen & {*measured}) > 20
