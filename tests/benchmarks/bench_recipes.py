@@ -101,7 +101,7 @@ def main() -> None:
     known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
     table = {name: known[name] for name in RECIPES if name in known}
     print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
-          f"{'bf16 / fp32':>15}   {about['device']}, {told.threads} threads, torch {about['torch']}", flush=True)  # fmt: skip
+          f"{'bf16 / fp32':>15}   {about['device']}, {told.threads} threads, {about['torch']}", flush=True)  # fmt: skip
     for name in RECIPES if not told.only else told.only.split(","):
         table[name] = measured(name, told.rounds, told.seconds, told.threads) | {"load": os.getloadavg()[0]}
         print(row(name, table[name]), flush=True)
