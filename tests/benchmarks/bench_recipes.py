@@ -100,8 +100,9 @@ def main() -> None:
     file = told.out / f"{'recipes' if told.threads == 1 else f'{told.threads}-threads'}-{chip}.json"
     known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
     table = {name: known[name] for name in RECIPES if name in known}
+    where = f"{about['device']}, {told.threads} threads, torch {about['torch']}"
     print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
-          f"{'bf16 / fp32':>15}   {about['device']}, {told.threads} threads, {about['torch']}", flush=True)  # fmt: skip
+          f"{'bf16 / fp32':>15}   {where}", flush=True)  # fmt: skip
     for name in RECIPES if not told.only else told.only.split(","):
         table[name] = measured(name, told.rounds, told.seconds, told.threads) | {"load": os.getloadavg()[0]}
         print(row(name, table[name]), flush=True)
