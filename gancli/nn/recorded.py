@@ -7,7 +7,7 @@ and nothing that waits for the device. training/graphs.py records turns, models/
 import warnings
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -70,12 +70,11 @@ class CudaGraph:
             CudaGraph._pool = torch.cuda.graph_pool_handle()
         pool, before = CudaGraph._pool, torch.cuda.current_stream()
         self._register()
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._abandon, pool, before)
             with torch.cuda.graph(self.graph, pool=pool, stream=self._aside(), capture_error_mode="thread_local"):
                 found = work()
-        except BaseException:
-            self._abandon(pool, before)
-            raise
+            stack.pop_all()
         self._living.add(self)
         return found
 
