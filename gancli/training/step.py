@@ -137,6 +137,7 @@ class Step:
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.params, self.clip)
         self.optimizer.step()
+        torch.autograd.graph.increment_version(self.params)  # fused optimizers do not count their changes
         if self.phase.statistics is not None:
             self.runtime.all_reduce(self.phase.statistics(self.model))
         if self.phase.after is not None:

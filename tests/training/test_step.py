@@ -140,6 +140,20 @@ def test_state_keeps_moments_and_counts_but_not_the_learning_rate():
         assert torch.equal(old.optimizer.state[a]["exp_avg_sq"], new.optimizer.state[b]["exp_avg_sq"])
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_update_tells_that_weights_have_changed(fused):
+    """By torch's counts of changes, which fused optimizers leave as they are; mean styles are kept by them."""
+    optimizer = partial(torch.optim.Adam, lr=0.1, fused=fused)
+    step = Step(Two(), Phase("fit", ("first",), (Term(fit),)), optimizer, CPU)
+    counts = [[p._version for p in step.model.parameters()]]
+    for _ in range(2):
+        step(batch())
+        counts.append([p._version for p in step.model.parameters()])
+    own = len(step.params)
+    assert all(a < b for before, after in zip(counts, counts[1:]) for a, b in zip(before[:own], after))
+    assert counts[0][own:] == counts[-1][own:]  # of the other network
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
 @pytest.mark.parametrize("before", [{}, {"capturable": True}, {"fused": True}])
 @pytest.mark.parametrize("now", [{}, {"capturable": True}, {"fused": True}])
