@@ -13,7 +13,7 @@ from helpers import compose, overrides
 from gancli import config
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.losses.augmentation import ADA
+from gancli.losses.augmentation import ADA, Augment
 from gancli.models.base import Model
 from gancli.models.cyclegan import CycleGAN
 from gancli.training import chip
@@ -192,9 +192,19 @@ def test_the_machine_is_described_with_what_was_chosen_on_it():
 def test_what_has_no_deterministic_kernel_is_refused_early(device, on, refused):
     torch.use_deterministic_algorithms(on)
     try:
-        for part in (ADA(), CycleGAN(ImageSpec(1, 8, 8, source_channels=1), width=4, blocks=1)):
+        cyclegan = CycleGAN(ImageSpec(1, 8, 8, source_channels=1), width=4, blocks=1)
+        for part in (ADA(), Augment(0.5, {"geometry": 1.0}), cyclegan):
             with pytest.raises(UsageError, match="deterministic=true: the backward") if refused else nullcontext():
                 Runtime(torch.device(device)).check_deterministic(torch.nn.Linear(1, 1), torch.nn.Sequential(part))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("part", [ADA(transforms=["color"]), Augment(0.5, {"color": 1.0, "cutout": 1.0})])
+def test_changes_of_colours_alone_have_deterministic_kernels(part):
+    torch.use_deterministic_algorithms(True)
+    try:
+        Runtime(torch.device("cuda")).check_deterministic(part)
     finally:
         torch.use_deterministic_algorithms(False)
 
