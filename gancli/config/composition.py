@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -175,11 +176,14 @@ def _groups(verb: str) -> str:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
-                yield f"{group}: " + (f"as {parent}" if name in INNER.get(parent, ()) else ", ".join(options))
+                said = f"as {parent}" if name in INNER.get(parent, ()) else ", ".join(options)
+                yield fill(f"{group}: {said}", 120, subsequent_indent="  ", break_on_hyphens=False)
             yield from walk(group)
 
     groups = "\n".join(walk(""))
-    return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
+    return (
+        f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n\n" if groups else ""
+    )
 
 
 def setup(verb: str) -> None:

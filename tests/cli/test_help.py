@@ -94,6 +94,26 @@ def test_every_option_that_is_typed_is_explained() -> None:
     assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
 
 
+def test_what_announces_a_command_is_left_out_with_it(tmp_path) -> None:
+    files = [file for group in folders.typed_groups() for file in options._files(group).values()]
+    assert not [file for file in files if options._story(file).endswith(":")]
+    file = tmp_path / "own.yaml"
+    for text, says in (
+        ("# A table. One\n# command makes it:\n# gancli train -m seed=1,2\n", "A table."),
+        ("# Two things: a and b.\nkey: 1\n", "Two things: a and b."),
+    ):
+        file.write_text(text)
+        assert options._story(file) == says
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_a_verb_has_no_long_lists_and_no_gaps(cli, name: str) -> None:
+    answer = cli(name, "--help").out
+    groups = answer.partition("Groups, chosen")[2].partition("Keys, set")[0]
+    assert max(map(len, groups.splitlines()), default=0) <= 120
+    assert "\n\n\n" not in answer.rstrip()
+
+
 def test_an_option_in_place_of_a_group_is_told_its_group(cli) -> None:
     assert cli("help", "dcgan").err == "gancli: 'dcgan' is an option of model; gancli help model explains it\n"
     told = cli("help", "r1").err  # of three groups
