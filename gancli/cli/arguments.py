@@ -133,11 +133,6 @@ def refuse_address(word: str, value: str) -> None:
         raise UsageError(f"{word}: this reads files, not web addresses; download it, and name the file")
 
 
-def is_plain(value: str) -> bool:
-    """Tell whether Hydra reads a value as this exact text without quotes."""
-    return _SAFE.fullmatch(value) is not None
-
-
 def quote(value: str) -> str:
     """Return a value quoted so that Hydra reads it as this exact text."""
     slashed = re.sub(r"(\\+)(?='|$)", r"\1\1", value).replace("'", "\\'")
