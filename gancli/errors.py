@@ -12,6 +12,12 @@ class UsageError(Exception):
 class TrainingDiverged(Exception):
     """A loss or a weight is no longer finite; the message names phase, term and images seen. Exit code 3."""
 
+    @classmethod
+    def at(cls, images: int, what: str) -> "TrainingDiverged":
+        """Return it for what is not finite, such as ``fake of discriminator is``, after so many images."""
+        tip = "try a smaller optimizer.lr, clip=1 or runtime.precision=fp32"
+        return cls(f"{what} not finite at {images:,} images; {tip}")
+
 
 class RankLost(Exception):
     """One of several processes that train together has ended without a word, and with it all others. Exit code 1."""

@@ -120,8 +120,9 @@ def _instead(word: str, following: Sequence[str], paths: Collection[str]) -> str
     if following and following[0].startswith("="):  # key = value, or key =value
         value = following[0][1:] or "".join(following[1:2])
         return f"write it without blanks: {word}={value}"
-    if _is_there(word) and (key := next((each for each in ("ckpt", "resume") if each in paths), None)):
-        return f"to name a path, write {key}={word}"
+    run = next((each for each in ("ckpt", "resume") if each in paths), None)
+    if run and (word == "latest" or _is_there(word)):
+        return f"to name a run, write {run}={word}"
     if typed := options.typed(word):
         return f"did you mean {typed}?"
     return "write settings as key=value, such as data=mnist"
