@@ -231,6 +231,18 @@ def store_launcher(name: str, node: Mapping[str, Any]) -> None:
     _store(name, dict(node), group="hydra/launcher")
 
 
+def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
+    """Return a job's config, or one node of it, as Hydra shows it. Raises UsageError if there is no such node."""
+    node = cfg if package is None else OmegaConf.select(cfg, package)
+    if node is None:
+        raise UsageError(f"package {package!r} not found in config")
+    if not OmegaConf.is_config(node):
+        return str(node)
+    if resolve:
+        OmegaConf.resolve(node)
+    return ("" if package is None else f"# @package {package}\n") + OmegaConf.to_yaml(node).rstrip("\n")
+
+
 def structured(root: type[Any]) -> DictConfig:
     """Return the typed config of a verb's dataclass of keys, most of them without a value."""
     node = OmegaConf.structured(root)

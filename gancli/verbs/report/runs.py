@@ -141,7 +141,7 @@ def below(path: Path) -> list[Path]:
 
 def read(folder: Path) -> Run:
     """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
-    cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+    cfg = config.from_file(folder / CONFIG)
     status = told(folder, read_json(folder / STATUS, structure.STATUS)) or {}
     machines = read_json(folder / MACHINE, structure.MACHINES) or []
     evaluated = _node(cfg, "eval")
