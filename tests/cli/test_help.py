@@ -72,6 +72,13 @@ def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
         assert re.search(rf"^{key}: ", answer.out, re.M), key
 
 
+def test_help_of_eval_names_every_metric(cli) -> None:
+    from gancli.metrics.registry import METRICS
+
+    listed = cli("eval", "--help").out.partition("available: ")[2].partition(";")[0]
+    assert sorted(word for word in listed.split() if word != "#") == sorted(METRICS)
+
+
 def test_help_of_a_verb_leaves_out_what_it_does_not_read(cli) -> None:
     assert not re.search(r"^(model|loss|penalty): ", cli("eval", "--help").out, re.M)
     assert "Groups" not in cli("report", "--help").out
