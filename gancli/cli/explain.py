@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from gancli.cli import options
 from gancli.errors import UsageError, counted, did_you_mean
 
 _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
@@ -162,6 +163,8 @@ def _no_composition(text: str) -> str | None:
     if twice := re.match(r"Multiple values for ([\w@/]+)", text):
         return f"{twice[1]} is already chosen; write {twice[1]}=... without the +"
     if lost := re.match(r"Could not override '([^']*)'", text):
+        if about := options.first_line(lost[1]):
+            return f"{lost[1]}: no such key or group of this command; the group is: {about}"
         return f"{lost[1]}: no such key or group"
     if unresolved := re.match(r"Error resolving interpolation '([^']*)'", text):
         return f"{unresolved[1]} cannot be resolved: each of its groups needs the name of one option, as in model=dcgan"
@@ -198,6 +201,8 @@ def _of_omegaconf(error: Any) -> str | None:
             return f"{key} is not in the yaml of its option, so it is added, not set: write +{key}=..."
         if not str(key).count(".") and (inner := _within(parent, str(error.key))):
             return f"{key}: no such key; did you mean {inner}?"
+        if found := options.placed(str(key)):
+            return f"{key}: no such key; the keys of {key}={found[0]} are those of {found[1]}, such as {found[1]}.KEY=1"
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
         return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):

@@ -49,6 +49,17 @@ def typed(option: str) -> str | None:
     return None
 
 
+def placed(group: str) -> tuple[str, str] | None:
+    """Return an option of a group and the node that its keys go to, if that has another name than the group.
+
+    ``("dragan", "loss.penalties.dragan")`` for ``penalty``, as the ``@package`` of its yamls says.
+    """
+    for option, file in sorted(_files(group).items()):
+        if found := re.match(r"# @package (\w+\.[\w.]+)", file.read_text(encoding="utf-8")):
+            return option, found[1]
+    return None
+
+
 def first_line(group: str) -> str:
     """Return the first line of a group's README.md, the shipped one before the user's; empty: there is none."""
     for folder in _folders():

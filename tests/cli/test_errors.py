@@ -84,6 +84,8 @@ WRONG = [
     ("train penalty=[r1", "'penalty=[r1' cannot be parsed: it has a [ without its ]"),
     ("train penalty=r1]", "it has a ] without its ["),
     ("train -m model=dcgan,", "'model=dcgan,' cannot be parsed: it ends with a comma; write model=dcgan"),
+    ("train penalty.weight=3", "the keys of penalty=dragan are those of loss.penalties.dragan, such as"),
+    ("train view=grid", "view: no such key or group of this command; the group is: What sample draws"),
     ("train lr=0.1", "lr: no such key; did you mean optimizer.lr?"),
     ("train lecture=dirac_gan", "write experiment=lecture/dirac_gan"),
     ("train eval.metrics=[fdi]", "no metric 'fdi'; did you mean 'fid'?"),

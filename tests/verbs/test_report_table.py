@@ -162,6 +162,13 @@ def test_as_many_digits_as_mean_something(scores, places) -> None:
     assert text.decimals([Score(mean, std, 1) for mean, std in scores]) == places
 
 
+def test_numbers_that_ran_away_stay_short() -> None:
+    assert text.cell(Score(3.3e33, 4.7e33, 2), 0) == "3.30e+33 ± 4.70e+33"
+    assert (
+        text.cell(Score(-2e9, None, 1), 0) == "-2.00e+09" and text.cell(Score(123456.0, 0.5, 2), 1) == "123456.0 ± 0.5"
+    )
+
+
 @pytest.mark.parametrize(
     ("images", "shown"), [(150_016, "150k"), (3008, "3.008k"), (2_000_000, "2M"), (999, "999"), (1_500_000, "1.5M")]
 )

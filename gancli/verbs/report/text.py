@@ -11,6 +11,7 @@ from gancli.verbs.report.protocols import DIRECTION
 from gancli.verbs.report.runs import Run
 from gancli.verbs.report.table import BEST, BEST_SEED, Row, Score, Table
 
+HUGE = 1e7  # numbers from here on, such as the losses of a run that runs away, are written as powers of ten
 COST = ("images", "seconds", "device")
 
 
@@ -38,7 +39,12 @@ def digits(table: Table) -> dict[str, int]:
 def cell(score: Score | None, places: int) -> str:
     if score is None:
         return NONE
-    return f"{score.mean:.{places}f}" + ("" if score.std is None else f" ± {score.std:.{places}f}")
+    mean, std = (None if value is None else _rounded(value, places) for value in (score.mean, score.std))
+    return f"{mean}" if std is None else f"{mean} ± {std}"
+
+
+def _rounded(value: float, places: int) -> str:
+    return f"{value:.{places}f}" if abs(value) < HUGE else f"{value:.2e}"
 
 
 def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
