@@ -27,6 +27,17 @@ class OnDevice(TorchDispatchMode):
         return out
 
 
+class Fused(TorchDispatchMode):
+    """Stand in for fused optimizers, of which torch has no fake: their tensors, the rate among them, are on the GPU."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func._schema.name.startswith("aten::_fused_"):
+            return func(*args, **(kwargs or {}))
+        assert func._overloadname == "tensor_lr", "the rate is a number, which a recording would repeat"
+        assert all(each.device.type == "cuda" for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor))
+        return None
+
+
 class FakeCuda:
     """Make fake tensors, and run code on them."""
 
@@ -63,6 +74,20 @@ class FakeCuda:
                     yield
         finally:
             torch.autograd.grad = real
+
+
+@contextmanager
+def bf16() -> Iterator[None]:
+    """Autocast to bfloat16 as on a GPU, which torch.autocast() switches off where there is none."""
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        torch.set_autocast_enabled("cuda", False)
 
 
 def _grad(outputs: Any, inputs: Tensor | Sequence[Tensor], *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from helpers import compose, overrides
 from pairs import first_alone, main
 
 from gancli.errors import Interrupted
-from gancli.metrics.scoring.base import Settings
+from gancli.metrics.scoring.base import Scoring, Settings
 from gancli.models.shares import Passing
 from gancli.training import checkpoint, chip, ranks
 from gancli.training.loop import train
@@ -18,6 +18,7 @@ from gancli.verbs.sample.run import sample
 
 chip.BF16 = frozenset()  # of no CPU: runtime.precision=auto is fp32, as in conftest.py
 Settings.features_batch = property(lambda self: 2 * self.batch_size)  # type: ignore[assignment]  # few images are shared
+Scoring.batch_of = staticmethod(lambda model, trained: 8)  # type: ignore[method-assign]
 QUIET = ["doctor.every=0", "samples.every=0"]
 DRAWN = ["fid", "memorisation"]
 BOUNDS = ["nll", "elbo", "iwae", "active_units", "rfid", "psnr"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from fake_cuda import FakeCuda
+from fake_cuda import FakeCuda, Fused, bf16
 from helpers import compose, distinct, options, overrides
 from noise import CLASSES, REAL, SIZE, Looking
 from torch import Tensor
@@ -29,7 +29,10 @@ from gancli.metrics.points import Coordinates, NearestMode
 from gancli.metrics.raw import RawPixels
 from gancli.metrics.registry import METRICS
 from gancli.metrics.stacked import StackedClassifier
+from gancli.models.base import Model
+from gancli.models.explicit import Explicit
 from gancli.models.held_out import HeldOut
+from gancli.models.translation import Translation
 from gancli.training.build import build
 from gancli.training.run import Run
 
@@ -60,9 +63,59 @@ def test_every_model_with_its_loss(model: str) -> None:
         for step in run.steps:
             for term in step.phase.terms:
                 scalars(term, run, batch)
+                if not term.second_order:  # as in Step
+                    with bf16():
+                        scalars(term, run, batch)
             if step.phase.after is not None:
                 with torch.no_grad():
                     step.phase.after(run.model)
+    draws(run.model.eval(), fake, batch)
+
+
+def draws(model: Model, fake: FakeCuda, batch: Batch) -> None:
+    """Draw images, also under autocast; samplers of pixels, and what looks at a value, are tested elsewhere."""
+    for precision in (contextlib.nullcontext(), bf16()):
+        with fake.running(strict=False), torch.no_grad(), precision:
+            if isinstance(model, Translation):
+                found = model.translate(batch.image if batch.source is None else batch.source, model.directions[0])
+            elif isinstance(model, Explicit):
+                return
+            else:
+                found = model.sample(4, label=None if batch.label is None else batch.label[:4])
+            assert found.device == CUDA and found.shape[1:] == batch.image.shape[1:]
+
+
+@pytest.mark.parametrize("name", options("optimizer"))
+def test_every_optimizer_takes_a_rate_from_the_memory_of_a_graph(name: str) -> None:
+    """No update reads it, which a recording would refuse."""
+    fake = FakeCuda()
+    run = build(compose("train", overrides("dcgan", f"optimizer={name}")))
+    faked(run, fake)
+    with fake.running(strict=False), Fused():
+        rate = torch.full((), 1e-3, device=CUDA)
+        for step in run.steps:
+            for network, group in zip(step.phase.networks, step.optimizer.param_groups):
+                group["params"] = list(run.model.get_submodule(network).parameters())
+                group |= {"lr": rate} | ({"capturable": True} if "capturable" in group else {})
+                for parameter in group["params"]:
+                    parameter.grad = torch.empty_like(parameter)
+            for _ in range(2):
+                step.optimizer.step()
+            counts = [each["step"] for each in step.optimizer.state.values() if "step" in each]
+            assert all(each.device == CUDA for each in counts) and (counts or name == "sgd")
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_the_moving_average_is_computed_on_the_gpu(written: bool) -> None:
+    fake = FakeCuda()
+    run = build(compose("train", overrides("dcgan")))
+    ema = run.ema
+    for name in ("sources", "targets"):
+        setattr(ema, name, [fake.tensor(each) for each in getattr(ema, name)])
+    ema.copied = [(fake.tensor(source), fake.tensor(target)) for source, target in ema.copied]
+    assert ema.copied
+    with fake.running():
+        ema.compute(torch.full((), 0.1, device=CUDA) if written else 0.1)
 
 
 @pytest.fixture(scope="module")

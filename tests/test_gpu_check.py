@@ -58,3 +58,21 @@ def test_every_stage_has_a_deadline(check) -> None:
     import stages
 
     assert check.DEADLINES.keys() == stages.STAGES.keys()
+
+
+def test_the_models_whose_graphs_are_compared_have_deterministic_kernels(check) -> None:
+    """The stage asks for them, and would end at the first model that has none."""
+    import stages
+    import torch
+    from helpers import compose, overrides
+
+    from gancli.training.build import build
+    from gancli.training.runtime import Runtime
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        for name in stages.RECORDED:
+            run = build(compose("train", overrides(name, "runtime.deterministic=true")))
+            Runtime(torch.device("cuda")).check_deterministic(run.model, run.loss)
+    finally:
+        torch.use_deterministic_algorithms(False)

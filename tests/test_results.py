@@ -1,27 +1,13 @@
 """The page of results, outputs/results/README.md, against what eval, complete and report wrote; and every picture."""
 
 import csv
-import json
 import re
-from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from results_page import PAGE, README, RESULTS, ROOT, card, section
 
 from gancli.config import conf_dir
-
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "outputs" / "results"
-PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def card(name: str) -> dict:
-    return json.loads((RESULTS / "eval" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def section(heading: str) -> str:
-    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", RESULTS / "README.md"], ids=["readme", "results"])
@@ -103,6 +89,12 @@ def test_the_thousand_modes_are_what_was_measured() -> None:
     apart = [each["values"]["reverse_kl"] for each in found]
     assert f"histogram of {fmean(apart):.3f} ± {stdev(apart):.3f} nats" in told
     assert f"1000 modes, {found[0]['floor']['values']['reverse_kl']:.3f})" in told
+    rows = re.findall(
+        r"^\| (relativistic|non).*\| (R1.*) \| (\d+) \| ([\d.]+) \|$", section("A thousand modes"), re.MULTILINE
+    )
+    for name, (*_, modes, apart) in zip(("pairs-both", "pairs-r1", "plain-both", "plain-r1"), rows, strict=True):
+        values = card(f"stacked-r3gan-{name}")["values"]
+        assert (modes, apart) == (f"{values['modes']:.0f}", f"{values['reverse_kl']:.3f}")
 
 
 def test_the_photographs_are_what_was_measured() -> None:
@@ -116,44 +108,6 @@ def test_the_photographs_are_what_was_measured() -> None:
     assert f"is {100 * found['protocol']['features']['held_out_accuracy']:.1f} % right" in told
 
 
-def test_the_ratios_of_speed_are_what_was_measured() -> None:
-    (file,) = (ROOT / "tests" / "benchmarks" / "results").glob("recipes-*.json")
-    recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]
-    lines = [
-        line.split("|")[1:-1] for line in section("Speed").split("\n### ")[0].splitlines() if line.startswith("| `")
-    ][1:]
-    found = {name.strip(" `"): [cell.strip() for cell in cells] for name, *cells in lines}
-    ways = ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")
-    shown = lambda ratios: [f"{ratios[way]:.2f}" if way in ratios else "" for way in ways]  # noqa: E731
-    assert found == {name: [str(each["batch_size"]), *shown(each["ratios"])] for name, each in recipes.items()}
-
-
-def test_the_knee_of_speed_is_what_was_measured() -> None:
-    with (RESULTS / "eval" / "speed-dcgan.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["axis"] == "batch"]
-    rates = {way: {int(r["batch"]): float(r["images_per_cpu_s"]) for r in rows if r["precision"] == way}
-             for way in ("fp32", "bf16")}  # fmt: skip
-    told = " ".join(section("Speed").split())
-    turns = {way: {n: 1000 * n / rate for n, rate in found.items()} for way, found in rates.items()}
-    for n, words in ((1, "takes {:.0f} ms in fp32 and {:.0f} ms in bf16"), (4, "four {:.0f} ms and {:.0f} ms")):
-        assert words.format(*(found[n] for found in turns.values())) in told
-    best = {way: 1000 / max(found.values()) for way, found in rates.items()}
-    assert "at best {:.1f} ms in fp32 and {:.1f} ms in bf16".format(*best.values()) in told
-    knees = [5 * round(turns[way][1] / best[way] / 5) for way in best]
-    assert "at about {} images in fp32 and {} in bf16".format(*knees) in told
-
-
-def test_bfloat16_changes_results_by_less_than_seeds_do() -> None:
-    lines = section("Speed").split("### bfloat16 by default")[1].splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in lines if line.startswith("| `")]
-    for row, (name, key) in zip(rows, {"vae_conv": "elbo", "dcgan": "fid", "gated": "nll"}.items(), strict=True):
-        ways = [[card(f"bf16-{name}-{way}-{seed}") for seed in range(3)] for way in ("fp32", "bf16")]
-        found = [[each["values"][key] for each in cards] for cards in ways]
-        assert row == [", ".join(f"{value:.2f}" for value in values) for values in found]
-        assert abs(fmean(found[0]) - fmean(found[1])) < stdev(found[0])
-        assert {each["images_seen"] // 1000 for cards in ways for each in cards} == {600}
-
-
 def test_the_modes_are_what_was_measured() -> None:
     rows = re.findall(r"^\| `(grid25|ring8)` \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 2
@@ -161,81 +115,6 @@ def test_the_modes_are_what_was_measured() -> None:
         for seed, cell in enumerate(cells.split("|")):
             values = card(f"{data}-toy_gan-{seed}")["values"]
             assert cell.strip() == f"{values['modes']:.0f}, {values['high_quality']:.1f} %"
-
-
-def test_the_likelihoods_are_what_was_measured() -> None:
-    """The sentence on pixelcnn against the CSV and the JSON, the others against their JSONs."""
-    rows = (RESULTS / "eval" / "mnist-pixelcnn.csv").read_text().splitlines()
-    curve = {int(images): float(nats) for images, nats, *_ in (row.split(",") for row in rows[1:])}
-    told = re.findall(r"([\d.]{5}) after\s(\d+)k", PAGE)
-    assert len(told) == 4 and all(f"{curve[int(k) * 1000]:.2f}" == nats for nats, k in told)
-    table = re.findall(r"^\| `(\w+)` \| (\d+)k \| ([\d.]+) \| ([\d.]+) \|", section("Likelihoods"), re.MULTILINE)
-    assert len(table) == 4
-    for model, images, nats, error in table:
-        result = card(f"mnist-{model}-{images}k")
-        assert result["images_seen"] == 1000 * int(images)
-        assert result["protocol"]["levels"] == "2 levels, drawn once with seed 0"
-        assert (nats, error) == (f"{result['values']['nll']:.2f}", f"{result['values']['nll_se']:.2f}"), model
-
-
-def test_the_bounds_of_the_autoencoder_are_what_was_measured() -> None:
-    told = " ".join(section("Variational autoencoders").split())
-    one, many = card("mnist-vae-600k"), card("mnist-vae-600k-iwae")
-    values = one["values"]
-    assert f"an ELBO of {values['elbo']:.2f} nats (standard error {values['elbo_se']:.2f})" in told
-    assert f"reconstruction {values['reconstruction']:.2f} plus KL {values['kl']:.2f}" in told
-    assert f"{values['active_units']:.0f} of {values['latents']:.0f} latents active" in told
-    assert f"k={many['values']['iwae_k']:.0f}`, by {many['values']['iwae']:.2f}" in told
-    for each in (one, many):
-        assert each["protocol"]["likelihood"]["kind"] == "bound" and each["protocol"]["split"] == "test"
-
-
-def test_the_bounds_of_three_seeds_are_what_was_measured() -> None:
-    told = " ".join(section("Variational autoencoders").split())
-    for name in ("vae-600k-seed", "vae_conv-1500k-"):
-        bounds = [card(f"mnist-{name}{seed}")["values"]["elbo"] for seed in range(3)]
-        assert f" {fmean(bounds):.2f} ± {stdev(bounds):.2f}" in told
-    wide = card("mnist-vae_conv-1500k-0-iwae")["values"]
-    assert f"k={wide['iwae_k']:.0f}`, seed 0 of the latter is bounded by {wide['iwae']:.2f}." in told
-
-
-def test_more_codes_in_training_give_a_tighter_bound() -> None:
-    told = " ".join(section("Variational autoencoders").split())
-    many, one = (card(f"mnist-iwae-300k-k{k}-0")["values"] for k in (50, 1))
-    assert many["iwae_k"] == one["iwae_k"] == 500
-    active, all_of = many["active_units"], many["latents"]
-    assert f"by {many['iwae']:.2f} nats, with {active:.0f} of {all_of:.0f} latents active" in told
-    assert f"by {one['iwae']:.2f} and with {one['active_units']:.0f}." in told
-
-
-def test_the_codes_are_what_was_measured() -> None:
-    told = " ".join(section("Discrete codes").split())
-    bound, drawn = card("mnist-vqvae-400k"), card("mnist-vqvae-400k-classifier")
-    values, shares = bound["values"], drawn["values"]
-    assert f"at most {values['nll_bound']:.2f} nats" in told and bound["protocol"]["likelihood"]["kind"] == "bound"
-    assert f"reconstruction {values['reconstruction']:.2f} plus {values['kl']:.2f} for the codes" in told
-    assert (
-        f"{values['codes_used']:.0f} of {values['codes']:.0f} codes in use, perplexity {values['perplexity']:.1f}"
-        in told
-    )
-    assert f"{values['psnr']:.2f} dB" in told
-    assert f"FID {shares['fid']:.2f} (two halves of the test images: {drawn['floor']['values']['fid']:.2f})" in told
-    assert f"{100 * shares['accuracy']:.1f} % of the digits" in told
-
-
-def test_the_best_codes_are_what_was_measured() -> None:
-    told = " ".join(section("Discrete codes").split())
-    bound, drawn = card("mnist-best-vqvae"), card("mnist-best-vqvae-classifier")
-    values, shares = bound["values"], drawn["values"]
-    assert f"at most {values['nll_bound']:.2f} nats (reconstruction {values['reconstruction']:.2f}" in told
-    assert f"plus {values['kl']:.2f}), {values['codes_used']:.0f} of {values['codes']:.0f} codes in use" in told
-    assert f"perplexity {values['perplexity']:.1f}, {values['psnr']:.2f} dB, FID {shares['fid']:.2f}" in told
-    assert f"halves: {drawn['floor']['values']['fid']:.2f}), and {100 * shares['accuracy']:.1f} % of the digits" in told
-    bound, drawn = card("mnist-best-vqvae-1")["values"], card("mnist-best-vqvae-1-classifier")["values"]
-    assert (
-        f"Seed 1 has {bound['nll_bound']:.2f} nats with {bound['codes_used']:.0f} of {bound['codes']:.0f} codes" in told
-    )
-    assert f"in use, FID {drawn['fid']:.2f}, and {100 * drawn['accuracy']:.1f} % of the digits" in told
 
 
 def rows(columns: int) -> list[list[str]]:

@@ -24,6 +24,8 @@ _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
     ("hydra/hydra_logging", "colorlog"): "hydra-colorlog",
     ("hydra/job_logging", "colorlog"): "hydra-colorlog",
 }
+# What torch says of a CPU, and CUDA and its libraries where a context or a workspace finds no room.
+NO_MEMORY = r"can't allocate memory|not enough memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
 _NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -61,8 +63,8 @@ def explain(error: BaseException) -> str | None:
 def out_of_memory(error: BaseException, cfg: Any) -> str | None:
     """Return a line that suggests a smaller batch size if the device or the host ran out of memory, else None."""
     text = str(error)
-    cpu = isinstance(error, RuntimeError) and re.search(r"can't allocate memory|not enough memory", text)
-    if not (isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error) or cpu):
+    said = isinstance(error, RuntimeError) and re.search(NO_MEMORY, text)
+    if not (isinstance(error, MemoryError) or "OutOfMemoryError" in _names(error) or said):
         return None
     size = (cfg or {}).get("batch_size")
     if not size or size < 2:

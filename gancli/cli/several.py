@@ -1,8 +1,10 @@
 """One verb on several checkpoints, one after the other, each composed with its own saved config.
 
 gancli eval latest 'outputs/sweep/*'
+gancli sample outputs/sweep/* out=pictures    # a folder for each in pictures/
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from gancli.verbs.report import runs
 from gancli.verbs.report.grouping import SEED, columns, labels
 from gancli.verbs.report.runs import Run
 
+OUT = "out"  # the key of the folder that a verb writes into
 _WIDEST = 60  # characters of an error in the table; the whole line was printed when it happened
 
 
@@ -52,7 +55,16 @@ def each(verb: Verb, settings: list[str], *, multirun: bool) -> list[tuple[Path,
     found = list({path.resolve(): path for path in paths}.values())
     if multirun and len(found) > 1:
         raise UsageError(f"{key}={value} names {len(found)} checkpoints, which -m cannot combine with a sweep; omit -m")
-    return [(path, replaced(settings, key, str(path))) for path in found]
+    out = value_of(settings, OUT) if len(found) > 1 else None
+    into = [settings if out in (None, "null") else replaced(settings, OUT, f"{out}/{name}") for name in _names(found)]
+    return [(path, replaced(words, key, str(path))) for path, words in zip(found, into)]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return the place of each checkpoint below the folder that they share, the name of its part of ``out=``."""
+    places = [path.resolve() for path in paths]
+    places = [path.with_suffix("") if path.is_file() else path for path in places]
+    return [str(path.relative_to(os.path.commonpath([each.parent for each in places]))) for path in places]
 
 
 def _checkpoints(word: str, key: str) -> list[Path]:

@@ -9,7 +9,7 @@ the same for both images of a pair; the colours of the source, which is never ge
     gancli train model=dcgan data=digits stabilizer=augment
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -80,7 +80,6 @@ class ADA(Stabilizer):
     """
 
     calibrated = True
-    nondeterministic = "the backward pass of grid_sample"
     p: Tensor  # () float32, the probability of each transformation
     signs: Tensor
     seen: Tensor
@@ -98,6 +97,7 @@ class ADA(Stabilizer):
         self.transforms = list(PIPE) if transforms is None else transforms
         if not self.transforms:
             raise ValueError(f"transforms is empty; name one or more of {', '.join(PIPE)}")
+        self.nondeterministic = _nondeterministic(self.transforms)
         for name in ("p", "signs", "seen", "updates"):
             self.register_buffer(name, torch.zeros(()))
 
@@ -154,6 +154,7 @@ class Augment(Stabilizer):
         if not all(0 <= each <= 1 for each in (*bounds(p), *transforms.values())):
             raise ValueError(f"p={p} and the factors of transforms={transforms} must be from 0 to 1")
         self.p, self.transforms = p, transforms
+        self.nondeterministic = _nondeterministic(transforms)
 
     def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
         for change in self._changes(image, progress).values():
@@ -168,6 +169,10 @@ class Augment(Stabilizer):
     def _changes(self, like: Tensor, progress: Tensor | None) -> dict[str, Callable[[Tensor], Tensor]]:
         p = value(self.p, like.new_zeros(()) if progress is None else progress) + like.new_zeros(())
         return {name: partial(CHANCES[name], p=factor * p) for name, factor in self.transforms.items()}
+
+
+def _nondeterministic(transforms: Iterable[str]) -> str | None:
+    return "the backward pass of grid_sample" if "geometry" in transforms else None
 
 
 def _paired(

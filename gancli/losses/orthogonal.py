@@ -31,7 +31,8 @@ class WeightPenalty(Penalty):
 
     def __call__(self, game: PenaltyInputs) -> Tensor:
         matrices = [p.flatten(1) for p in self.penalised(game.network)]
-        return value(self.weight, game.progress) * sum(self.distance(w) for w in matrices)
+        with torch.autocast(game.real.device.type, enabled=False):  # bfloat16 rounds products near 1 to 1 / 256
+            return value(self.weight, game.progress) * sum(self.distance(w) for w in matrices)
 
     def penalised(self, network: nn.Module) -> Iterator[Tensor]:
         """Yield the weights, with two or more dimensions, that are penalised."""

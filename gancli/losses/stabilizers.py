@@ -18,7 +18,7 @@ class Stabilizer(nn.Module):
 
     relabels: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False  # needs scores whose sign says real or generated
-    nondeterministic: ClassVar[str | None] = None  # its operation that has no deterministic kernel on a GPU
+    nondeterministic: str | None = None  # its operation that has no deterministic kernel on a GPU
 
     def image(self, image: Tensor, progress: Tensor | None = None) -> Tensor:
         """Return (N, C, H, W) images, real or generated, as the discriminator sees them.

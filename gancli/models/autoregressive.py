@@ -10,6 +10,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError, did_you_mean
 from gancli.models.explicit import Explicit
 from gancli.models.pixel_sampling import Given, Kept, PixelSampler, check_recorded, fixed_point
+from gancli.nn.full_precision import full_precision
 from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
@@ -142,10 +143,7 @@ class Autoregressive(Explicit):
             UsageError: the sampler and the whole network disagree.
         """
         sampler, noise = sampler or self.sampler, noise.to(next(self.parameters()).dtype)
-        # TF32 and autocast are off, since the cached and the whole network would differ in them.
-        cudnn, full = torch.backends.cudnn, torch.autocast(noise.device.type, enabled=False)
-        exact = cudnn.flags(enabled=True, deterministic=cudnn.deterministic, allow_tf32=False)  # its default is off
-        with torch.inference_mode(), full, exact:
+        with torch.inference_mode(), full_precision(noise.device):
             if sampler == "jacobi":
                 image = fixed_point(self, self.likelihood, noise, label, given, self.spec.channels, self.temperature)
             else:

@@ -44,6 +44,8 @@ class Pix2Pix(Paired):
         ValueError: a number is out of range.
     """
 
+    mixes_batches = True  # see norm()
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -26,6 +26,7 @@ class Translation(Model):
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
     needs: ClassVar[str] = "data=unpaired data/a=shapes data/b=digits"  # arguments that select suitable data
+    mixes_batches: ClassVar[bool] = False  # whether a translation depends on the other images of its batch
     multiple: int = 1  # the sides of an image given to translate() must be multiples of this
 
     def __init__(self, spec: ImageSpec) -> None:

@@ -1,9 +1,18 @@
 """Spectral normalisation of whole networks (Miyato et al. 2018)."""
 
-from typing import Any
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
-from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+class Spectral(_SpectralNorm):
+    """PyTorch's parametrization in float32: autocast on a GPU would round the singular value to bfloat16's 3 digits."""
+
+    copied = ("_u", "_v")  # an average of unit vectors is not a unit vector: the moving average copies them
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            return super().forward(weight)
 
 
 def spectral_(net: nn.Module, *, embeddings: bool = True) -> None:
@@ -17,6 +26,4 @@ def spectral_(net: nn.Module, *, embeddings: bool = True) -> None:
     for layer in list(net.modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear)) or (embeddings and isinstance(layer, nn.Embedding)):
             spectral_norm(layer)
-            # An average of unit vectors is not a unit vector, so the moving average copies them (training/ema.py).
-            parametrization: Any = layer.get_submodule("parametrizations.weight.0")
-            parametrization.copied = ("_u", "_v")
+            layer.get_submodule("parametrizations.weight.0").__class__ = Spectral  # spectral_norm() takes no class

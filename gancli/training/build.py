@@ -128,13 +128,14 @@ def _built(cfg: Any) -> Run:
 
 def _scoring(cfg: Any, source: Source, machine: Runtime, model: Model) -> Scoring:
     """Prepare evaluations during training: the reference split, and the features, trained or loaded."""
+    kind = scoring_of(type(model))
     settings = Settings(
         metrics_named(cfg.eval.metrics, cfg.trust), source, cfg.eval.split,
         lambda: config.instantiate(cfg.features, Features, trust=cfg.trust),
-        batch_size=cfg.batch_size, device=machine.device, n=cfg.eval.n,
+        batch_size=kind.batch_of(model, cfg.batch_size), device=machine.device, n=cfg.eval.n,
         precision=machine.dtype, autocast=machine.autocast, crew=ranks.crew(),
     )  # fmt: skip
-    return scoring_of(type(model))(model, settings, type(model).__name__)
+    return kind(model, settings, type(model).__name__)
 
 
 def _measurements(cfg: Any, source: Source, images: Images, model: Model, loss: Loss, machine: Runtime) -> Measurements:

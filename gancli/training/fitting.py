@@ -2,12 +2,14 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from gancli.errors import UsageError, counted
+from gancli.training.graphs import WARM
 from gancli.training.run import Run
 from gancli.training.tracker import Tracker
 from gancli.training.turn import run_turn
@@ -69,18 +71,28 @@ def probing(build: Callable[[int], Run], device: torch.device, tracker: Callable
             free = torch.cuda.mem_get_info(device)[0]
         torch.cuda.reset_peak_memory_stats(device)
         with _released():
-            try:
-                run = build(number)
-                run.enter(1.0, reset=False)
-                if run.steps:
-                    run_turn(run, tracker(), measure=True)
-                torch.cuda.synchronize(device)
-                run.loader.close()
-            except torch.cuda.OutOfMemoryError:
-                return Peak(float("inf"), free)
-            return Peak(torch.cuda.max_memory_reserved(device), free)
+            used = _used(partial(build, number), device, tracker)
+        return Peak(used, free)
 
     return probe
+
+
+def _used(build: Callable[[], Run], device: torch.device, tracker: Callable[[], Tracker]) -> float:
+    """Return the bytes that a turn needs, or as many turns as it takes until one is recorded; infinite: too many.
+
+    It is a function of its own, so that nothing holds the run any more when its memory is given back.
+    """
+    with ExitStack() as stack:
+        try:
+            run = build()
+            stack.callback(run.loader.close)
+            run.enter(1.0, reset=False)
+            for _ in range(WARM + 1 if run.graphs else 1) if run.steps else ():
+                run_turn(run, tracker(), measure=True)
+            torch.cuda.synchronize(device)
+        except torch.cuda.OutOfMemoryError:
+            return float("inf")
+    return float(torch.cuda.max_memory_reserved(device))
 
 
 @contextmanager

@@ -121,6 +121,8 @@ class Captured:
         self.rates = [(group, number(group["lr"])) for step in run.steps for group in step.optimizer.param_groups]
         self.written = [group["lr"] for group, _ in self.rates]
         self.updates = Counter(step for step, _ in turn.updates)
+        nets = (run.model, run.ema.model)
+        self.changed = list({id(each): each for net in nets for each in (*net.parameters(), *net.buffers())}.values())
         before = {step: step.updates for step in self.updates}
         own = Turn(self.drawn, turn.updates, turn.weight)
         try:
@@ -145,6 +147,7 @@ class Captured:
         if self.weight is not None and turn.weight is not None:
             self.weight.fill_(turn.weight)
         self.graph.replay()
+        torch.autograd.graph.increment_version(self.changed)  # by which caches, as of mean styles, know to look again
         for step, count in self.updates.items():
             step.updates += count
         values = iter(self.values.clone().unbind())

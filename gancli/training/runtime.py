@@ -204,7 +204,7 @@ class Runtime:
     def check_deterministic(self, *parts: torch.nn.Module) -> None:
         """Refuse what has no deterministic kernel on a GPU, before the first step fails there.
 
-        A part says so by a class attribute ``nondeterministic``, the name of its operation, see
+        A part says so by an attribute ``nondeterministic``, the name of its operation, see
         torch.use_deterministic_algorithms().
 
         Raises:

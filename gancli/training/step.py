@@ -137,6 +137,7 @@ class Step:
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.params, self.clip)
         self.optimizer.step()
+        torch.autograd.graph.increment_version(self.params)  # fused optimizers do not count their changes
         if self.phase.statistics is not None:
             self.runtime.all_reduce(self.phase.statistics(self.model))
         if self.phase.after is not None:
@@ -192,11 +193,24 @@ class Step:
             for name, value in values.items():
                 if isinstance(value, Tensor) and not _belongs(value, parameter):
                     raise ValueError(f"{name} of the optimizer does not belong to its parameter")
-            if self.runtime.graphs and "step" in values:  # the saved run's may have been on the host
-                values["step"] = values["step"].to(parameter.device)
         for group, values in zip(self.optimizer.param_groups, fresh):
             group.update(values)
+            self._place_counts(group)
         self.updates = state["updates"]
+
+    def _place_counts(self, group: dict[str, Any]) -> None:
+        """Move counts of updates to where this run's optimizer keeps them; that of the saved run may have had others.
+
+        Torch places them by the saved settings. Counts on a GPU that belong on the host are read there one by one in
+        every update, and fused or recorded updates refuse those on the host.
+        """
+        if not {"capturable", "fused"} & group.keys():
+            return
+        for parameter in group["params"]:
+            count = self.optimizer.state.get(parameter, {}).get("step")
+            if isinstance(count, Tensor):
+                on_device = group.get("capturable") or group.get("fused")
+                self.optimizer.state[parameter]["step"] = count.to(parameter.device if on_device else "cpu")
 
 
 def _belongs(value: Tensor, parameter: Tensor) -> bool:

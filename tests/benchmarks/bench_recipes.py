@@ -3,11 +3,12 @@
     make bench            # or: python tests/benchmarks/bench_recipes.py [--rounds 5] [--only dcgan,lmconv]
 
 All ways to train a recipe take their turns in every round, on one thread, and a ratio is the median of those of the
-rounds. The clock is the CPU time of the process, so that a busy machine slows all alike. The textbook's loop, which
-stands for recipes of two players without classes, loads its images in the same process or in two others, whose time is
-not counted, and the faster of the two is what others are compared with. ``bf16`` also has runtime.channels_last=auto.
-Written to results/recipes-<chip>.json, which names the date, the chip and the load; with ``--only``, the other recipes
-stay in that file.
+rounds. The clock is the CPU time of the process, so that a busy machine slows all alike; with ``--threads 2``, which
+wait for each other, it is the clock on the wall, and the machine should be idle. The textbook's loop, which stands for
+recipes of two players without classes, loads its images in the same process or in two others (whose CPU time is not
+counted), and the faster of the two is what others are compared with. ``bf16`` also has runtime.channels_last=auto.
+Written to results/recipes-<chip>.json or 2-threads-<chip>.json, which name the date, the chip and the load; with
+``--only``, the other recipes stay in that file.
 """
 
 import argparse
@@ -50,13 +51,14 @@ WAYS = {FP32: ["runtime.precision=fp32", "runtime.channels_last=false"],
 PLAYERS = ("dcgan", "mlp_gan")  # what the textbook's loop can train
 WORKERS = (0, 2)  # of the textbook's loader
 WARM = 2
+RATES = ("images_per_cpu_s", "images_per_s")  # of one thread, of several
 
 
-def measured(name: str, rounds: int, seconds: float) -> dict:
-    """Return the images per CPU second of every way in every round, and the medians of their ratios."""
+def measured(name: str, rounds: int, seconds: float, threads: int) -> dict:
+    """Return the images per CPU second (several threads: per second) of every way and round, and medians of ratios."""
     folder = Path(tempfile.mkdtemp())
-    cfgs = {way: quiet(compose("bench", [f"model={name}", *RECIPES[name], "runtime=cpu", "runtime.threads=1", *words]))
-            for way, words in WAYS.items()}  # fmt: skip
+    words = [f"model={name}", *RECIPES[name], "runtime=cpu", f"runtime.threads={threads}"]
+    cfgs = {way: quiet(compose("bench", [*words, *own_words])) for way, own_words in WAYS.items()}
     runs = {way: build(cfg) for way, cfg in cfgs.items()}
     ways = {way: own(run, Tracker(folder, main=False)) for way, run in runs.items()}
     if name in PLAYERS:
@@ -64,17 +66,18 @@ def measured(name: str, rounds: int, seconds: float) -> dict:
     for step in ways.values():
         for _ in range(WARM):
             step()
-    found = interleaved(ways, rounds=rounds, seconds=seconds, wait=lambda: None, clock=time.process_time)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    found = interleaved(ways, rounds=rounds, seconds=seconds, wait=lambda: None, clock=clock)
     if name in PLAYERS:
         found[TEXTBOOK] = max((found.pop(f"{TEXTBOOK}, {n} workers") for n in WORKERS), key=statistics.median)
     pairs = {f"{way} / {other}": (way, other) for way in WAYS for other in (FP32, TEXTBOOK) if other in found}
     ratios = {pair: statistics.median(a / b for a, b in zip(found[way], found[other]))
               for pair, (way, other) in pairs.items() if way != other}  # fmt: skip
-    return {"batch_size": cfgs[FP32].batch_size, "images_per_cpu_s": found, "ratios": ratios}
+    return {"batch_size": cfgs[FP32].batch_size, RATES[threads > 1]: found, "ratios": ratios}
 
 
 def row(name: str, found: dict) -> str:
-    rates = {way: statistics.median(each) for way, each in found["images_per_cpu_s"].items()}
+    rates = {way: statistics.median(each) for way, each in next(found[key] for key in RATES if key in found).items()}
     cells = [f"{found['ratios'][pair]:.2f}" if pair in found["ratios"] else "-"
              for pair in ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")]  # fmt: skip
     return f"{name:16} {found['batch_size']:5} {rates[FP32]:12,.1f} " + " ".join(f"{cell:>15}" for cell in cells)
@@ -85,20 +88,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of the process, per way and round, at least")
     parser.add_argument("--only", default="", help="recipes, with commas between; the others stay in the file")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     told = parser.parse_args()
-    torch.set_num_threads(1)
-    machine = build(compose("train", ["model=toy_gan", "runtime=cpu", "runtime.threads=1", "data=ring8"])).runtime
+    torch.set_num_threads(told.threads)
+    words = ["model=toy_gan", "data=ring8", "runtime=cpu", f"runtime.threads={told.threads}"]
+    machine = build(compose("train", words)).runtime
     about = {"date": str(date.today()), **machine.machine(), "cores": len(os.sched_getaffinity(0)),
              "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
     chip = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-    file = told.out / f"recipes-{chip}.json"
+    file = told.out / f"{'recipes' if told.threads == 1 else f'{told.threads}-threads'}-{chip}.json"
     known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
     table = {name: known[name] for name in RECIPES if name in known}
+    where = f"{about['device']}, {told.threads} threads, torch {about['torch']}"
     print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
-          f"{'bf16 / fp32':>15}   {about['device']}, one thread, torch {about['torch']}", flush=True)  # fmt: skip
+          f"{'bf16 / fp32':>15}   {where}", flush=True)  # fmt: skip
     for name in RECIPES if not told.only else told.only.split(","):
-        table[name] = measured(name, told.rounds, told.seconds) | {"load": os.getloadavg()[0]}
+        table[name] = measured(name, told.rounds, told.seconds, told.threads) | {"load": os.getloadavg()[0]}
         print(row(name, table[name]), flush=True)
         told.out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"about": about, "recipes": table}, indent=1) + "\n", encoding="utf-8")

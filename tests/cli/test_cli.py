@@ -87,6 +87,8 @@ ENDINGS = [
     (MemoryError(), 2, "out of memory with batch_size=64; try batch_size=32", "failed"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: x"), 2, "accumulate=2", "failed"),
     (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), 2, "try batch_size=32", "failed"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `x`"), 2, "try batch_size=32", "failed"),
+    (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), 2, "try batch_size=32", "failed"),
     (UsageError("wrong in the middle"), 2, "wrong in the middle", "failed"),
 ]
 

@@ -116,7 +116,7 @@ def test_names_that_hold_no_run(cli, sweep: Path) -> None:
     assert answer.code == 2 and "no checkpoint or run folder at nowhere" in answer.err
     answer = cli("eval", "nowhere/*", *QUICK)
     assert answer.code == 2 and "nowhere/*: no run there" in answer.err
-    answer = cli("sample", "ckpt=outputs/sweep/s", "n=1")
+    answer = cli("complete", "ckpt=outputs/sweep/s", "n=1")
     assert answer.code == 2 and "holds 4 runs; name one of them, such as outputs/sweep/s/seed-0+mod" in answer.err
     answer = cli("eval", "-m", "outputs/sweep/s", "seed=0,1", *QUICK)
     assert answer.code == 2 and "4 checkpoints" in answer.err
@@ -129,3 +129,14 @@ def test_names_that_hold_no_run(cli, sweep: Path) -> None:
         and len(cards(sweep)) == 2
     )
     assert all("outputs/sweep/s/seed-1" in line for line in answer.out.splitlines()[-2:])
+
+
+def test_sample_draws_from_every_run_of_a_sweep_into_a_folder_of_its_own(cli, sweep: Path) -> None:
+    found = cli("sample", "outputs/sweep/s", "n=2", "runtime=cpu", "out=pictures")
+    assert found.code == 0 and found.out.splitlines()[-5].split() == ["model", "seed", "n", "checkpoint"]
+    folders = sorted(each.name for each in Path("pictures").iterdir())
+    assert folders == [f"seed-{seed}+model-{model}" for seed in "01" for model in MODELS]
+    assert all(len([*folder.glob("*.png")]) == 3 for folder in Path("pictures").iterdir())  # a grid and two images
+    checkpoints = [str(each) for each in sweep.glob("*/checkpoints/*.pt")]
+    assert cli("sample", *checkpoints[:2], "n=2", "runtime=cpu").code == 0  # in samples/ of each run
+    assert len([*sweep.glob("*/samples/*-n2*")]) == 2

@@ -32,6 +32,15 @@ def test_its_gradient_is_what_the_release_adds_which_is_half_of_the_squares():
         assert layer.bias.grad is None
 
 
+@pytest.mark.parametrize("kind", [Orthogonal, OrthogonalRelaxed])
+def test_products_are_those_of_float32_also_under_autocast(kind):
+    network = net().float()
+    expected = kind(1.0)(inputs(network))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = kind(1.0)(inputs(network))
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+
+
 def test_rows_may_have_any_length_as_long_as_they_are_orthogonal():
     layer = nn.Linear(4, 3, bias=False).double()
     layer.weight.data = torch.diag(torch.tensor([3.0, 0.5, 7.0])).double() @ torch.eye(3, 4).double()

@@ -135,7 +135,7 @@ def test_training_and_eval_give_the_same_scores(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     curve = [row for row in rows if "eval/modes" in row]
     assert [row["images"] for row in curve] == [100, 200]
-    again = compose("eval", [f"ckpt='{tmp_path}'", "split=validation", "metrics=[modes,fid,is]", "batch_size=50"])
+    again = compose("eval", [f"ckpt='{tmp_path}'", "split=validation", "metrics=[modes,fid,is]"])
     values = evaluate(again)
     for key in ("modes", "high_quality", "reverse_kl"):
         assert values[key] == pytest.approx(curve[-1][f"eval/{key}"])

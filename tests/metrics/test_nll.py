@@ -45,6 +45,18 @@ def test_every_image_counts_once_whatever_the_batch_size(batch_size):
     assert found["impossible"] == 0
 
 
+def test_a_likelihood_is_computed_without_tf32():
+    seen, cudnn, matmul = set(), torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def watched(image, label):
+        seen.add((cudnn.allow_tf32, matmul.allow_tf32))
+        return brightness(image, label)
+
+    assert cudnn.allow_tf32  # as torch and runtime.tf32 have it
+    nll(watched)
+    assert seen == {(False, False)} and cudnn.allow_tf32
+
+
 def test_impossible_images_are_counted_and_not_averaged():
     images, found = nll(lambda image, label: torch.where(label == 0, math.inf, 3.0), kind="density")
     assert found["nll_density"] == 3 and found["impossible"] == pytest.approx((images.labels == 0).mean())

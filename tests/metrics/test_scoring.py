@@ -157,7 +157,7 @@ def test_metrics_of_other_packages_are_named_and_trusted(package) -> None:
 def test_a_metric_of_another_package_scores_and_chooses(package, tmp_path, capsys) -> None:
     mine = ["trust=[outsidescores]", "eval.metrics=[outsidescores.Darkness]", "eval.best=darkness", "eval.n=12"]
     run(tmp_path, "images=32", "eval.every=16", "eval.split=test", *mine)
-    words = [f"ckpt='{tmp_path}'", "runtime=cpu", "n=12", "batch_size=8"]
+    words = [f"ckpt='{tmp_path}'", "runtime=cpu", "n=12"]
     with pytest.raises(UsageError, match="metrics: .*trust="):
         evaluate(compose("eval", [*words, "metrics=[outsidescores.Darkness]"]))
     values = evaluate(compose("eval", [*words, "metrics=[outsidescores.Darkness]", "trust=[outsidescores]"]))
@@ -176,7 +176,7 @@ def test_a_family_of_another_package_brings_its_scoring(package, tmp_path) -> No
                             "trust=[outsidescores]"])  # fmt: skip
     cfg.model._target_ = "outsidescores.Bounded"
     train(cfg, tmp_path)
-    values = evaluate(compose("eval", [f"ckpt='{tmp_path}'", "runtime=cpu", "n=12", "batch_size=8",
+    values = evaluate(compose("eval", [f"ckpt='{tmp_path}'", "runtime=cpu", "n=12",
                                        "metrics=[nll,precision_recall]",
                                        "which=best", "trust=[outsidescores]", "floor=false"]))  # fmt: skip
     assert values["parity"] == 0.5 and values["odd/parity"] == 1 and values["even/nll_bound"] == 64

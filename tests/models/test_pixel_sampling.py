@@ -26,21 +26,30 @@ SMALL = partial(PixelCNN, width=6, blocks=2, head=6, kernel=3)
 
 
 @pytest.mark.parametrize("sampler", Autoregressive.SAMPLERS)
-def test_samplers_keep_cudnn_on_and_compute_in_full_float32(sampler, monkeypatch):
+@pytest.mark.parametrize("tf32", [False, True])
+def test_samplers_keep_cudnn_on_and_compute_in_full_float32(sampler, tf32, monkeypatch):
     model, seen = make(SMALL, ImageSpec(1, 4, 4, levels=2), Bernoulli).float(), []
     forward = type(model).forward
 
     def watched(self, image, label=None):
-        cudnn, params = torch.backends.cudnn, forward(self, image, label)
+        params = forward(self, image, label)
         if isinstance(params, Tensor):  # not while its operations are traced
-            seen.append((cudnn.enabled, cudnn.allow_tf32, params.dtype))
+            seen.append((*settings(), params.dtype))
         return params
 
+    def settings():
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        return cudnn.enabled, cudnn.allow_tf32, matmul.allow_tf32, matmul.fp32_precision
+
     monkeypatch.setattr(type(model), "forward", watched)
-    before = torch.backends.cudnn.enabled
-    with torch.autocast("cpu", torch.bfloat16):
-        model.from_noise(model.noise(2), sampler=sampler)
-    assert set(seen) == {(True, False, torch.float32)} and torch.backends.cudnn.enabled == before
+    torch.backends.cuda.matmul.allow_tf32 = tf32  # runtime.tf32=all
+    try:
+        before = settings()
+        with torch.autocast("cpu", torch.bfloat16):
+            model.from_noise(model.noise(2), sampler=sampler)
+        assert set(seen) == {(True, False, False, "ieee", torch.float32)} and settings() == before
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def test_the_steps_of_a_sampler_are_split_into_graphs_of_a_limited_size(monkeypatch):

@@ -6,6 +6,7 @@ from torch import nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
+from gancli.metrics.scoring.translations import Translations
 from gancli.models.cyclegan import CycleGAN, block
 from gancli.models.pix2pix import Pix2Pix
 from gancli.models.stargan import StarGAN
@@ -149,6 +150,17 @@ def test_stargan_has_no_norm_to_judge_by_and_forgets_no_statistics_to_translate_
     small = seeded(StarGAN, FOUR, width=4, blocks=1, discriminator_width=4)
     image = torch.randn(2, 3, 16, 16)
     assert torch.equal(small.eval().translate(image, "1"), small.train().translate(image, "1"))
+
+
+@pytest.mark.parametrize("kind, spec", [(CycleGAN, TWO), (Pix2Pix, PAIRS), (StarGAN, FOUR)])
+def test_only_what_mixes_batches_is_scored_in_those_of_the_training(kind, spec):
+    own = {"dropout": 0.0} if kind is Pix2Pix else {}
+    model = seeded(kind, spec, width=4, discriminator_width=4, **own).eval()
+    source = torch.randn(4, spec.source_channels or 3, 16, 16)
+    together = model.translate(source, model.directions[0])
+    alone = torch.cat([model.translate(each, model.directions[0]) for each in source.split(1)])
+    assert torch.allclose(together, alone, atol=1e-5) == (not kind.mixes_batches) == (kind is not Pix2Pix)
+    assert Translations.batch_of(model, 3) == (3 if kind is Pix2Pix else 64)
 
 
 def test_dropout_as_noise_is_dropout_that_stays_on():

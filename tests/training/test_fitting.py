@@ -1,6 +1,10 @@
 """``batch_size=auto``: the recipe's batch in the fewest parts that fit, with a fake GPU, and as it is on a CPU."""
 
+import weakref
+from types import SimpleNamespace
+
 import pytest
+import torch
 from helpers import compose, overrides
 
 from gancli.config import composition
@@ -65,6 +69,44 @@ def test_the_number_that_fits_is_that_of_the_run(monkeypatch):
     monkeypatch.setattr(fitting, "probing", probing)
     cfg = compose("train", overrides("dcgan", "accumulate=auto"))
     assert cfg.batch_size == 8 and build(cfg).steps[0].accumulate == cfg.accumulate == 4 and built == [1, 2, 4]
+
+
+class Thrown:
+    """A run that no reference count frees, as runs are: it is a part of a circle."""
+
+    def __init__(self, graphs=None):
+        self.own, self.graphs, self.steps, self.closed = self, graphs, [None], []
+        self.loader = SimpleNamespace(close=lambda: self.closed.append(True))
+
+    def enter(self, share, *, reset): ...
+
+
+@pytest.mark.parametrize("graphs, short, turns", [(None, False, 1), ("graphs", False, 4), (None, True, 1)])
+def test_nothing_of_a_probe_is_left_when_its_memory_is_given_back(graphs, short, turns, monkeypatch):
+    """Else the run itself would be refused memory that the last probe still has."""
+    done, living, runs = [], [], []
+
+    def build(number):
+        runs.append(weakref.ref(run := Thrown(graphs)))
+        done.append(run.closed)
+        return run
+
+    def turn(run, tracker, *, measure):
+        done.append("turn")
+        if short:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fitting, "run_turn", turn)
+    for name, value in {
+        "mem_get_info": lambda device: (9, 10), "max_memory_reserved": lambda device: 5,
+        "synchronize": lambda device: 0, "reset_peak_memory_stats": lambda device: 0,
+        "empty_cache": lambda: living.append([each() for each in runs]),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    probe = fitting.probing(build, torch.device("cuda"), lambda: None)
+    assert probe(2) == Peak(float("inf") if short else 5.0, 9)
+    assert living[-1] == [None]
+    assert done == [[True], *["turn"] * turns]  # its threads are stopped, too
 
 
 @pytest.mark.parametrize("word", ["accumulate=0", "accumulate=1.5", "accumulate=all", "accumulate=true"])

@@ -101,6 +101,26 @@ def test_what_cannot_be_recorded_is_done_step_by_step(caplog):
     assert all(torch.equal(ours[key], theirs[key]) for ours, theirs in zip(rows, expected) for key in ours)
 
 
+def test_a_replay_tells_that_weights_have_changed():
+    """A graph writes to memory, of which torch's counts of changes know nothing; the mean style is kept by them."""
+
+    class Silent(Tape):
+        def replay(self):
+            tensors = [each for net in (run.model, run.ema.model) for each in net.parameters()]
+            before = tuple(each._version for each in tensors)
+            super().replay()
+            torch._C._autograd._unsafe_set_version_counter(tuple(tensors), before)
+
+    run, means = build(compose("train", overrides("stylegan", "images=400", "ema.half_life=10"))), []
+    run.graphs = Graphs(run, Silent)
+    for _ in range(2 + graphs.WARM):
+        run_turn(run, Rows(), measure=False)
+        means.append([model.mean_style() for model in (run.model, run.ema.model)])
+    assert run.graphs.kept
+    for now, before in zip(means[1:], means):
+        assert not any(torch.equal(a, b) for a, b in zip(now, before))
+
+
 def test_graphs_need_a_gpu():
     run = build(compose("train", overrides("dcgan", "runtime.graphs=true")))
     assert run.graphs is None

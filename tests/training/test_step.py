@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from fake_cuda import FakeCuda
 from torch import nn
 
 from gancli.data.spec import Batch, ImageSpec
@@ -137,6 +138,44 @@ def test_state_keeps_moments_and_counts_but_not_the_learning_rate():
     assert new.updates == 3 and new.optimizer.param_groups[0]["lr"] == 0.2
     for a, b in zip(old.params, new.params):
         assert torch.equal(old.optimizer.state[a]["exp_avg_sq"], new.optimizer.state[b]["exp_avg_sq"])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_update_tells_that_weights_have_changed(fused):
+    """By torch's counts of changes, which fused optimizers leave as they are; mean styles are kept by them."""
+    optimizer = partial(torch.optim.Adam, lr=0.1, fused=fused)
+    step = Step(Two(), Phase("fit", ("first",), (Term(fit),)), optimizer, CPU)
+    counts = [[p._version for p in step.model.parameters()]]
+    for _ in range(2):
+        step(batch())
+        counts.append([p._version for p in step.model.parameters()])
+    own = len(step.params)
+    assert all(a < b for before, after in zip(counts, counts[1:]) for a, b in zip(before[:own], after))
+    assert counts[0][own:] == counts[-1][own:]  # of the other network
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
+@pytest.mark.parametrize("before", [{}, {"capturable": True}, {"fused": True}])
+@pytest.mark.parametrize("now", [{}, {"capturable": True}, {"fused": True}])
+def test_counts_lie_where_the_optimizer_of_this_run_keeps_them(optimizer, before, now):
+    """Counts on a GPU that belong on the host would be read there in every update."""
+
+    def step(settings):
+        made = Step(Two(), Phase("fit", ("first",), (Term(fit),)), partial(optimizer, lr=0.1), CPU)
+        for group in made.optimizer.param_groups:
+            group.update({key: value for key, value in settings.items() if key in group})
+        return made
+
+    old, new, fake = step(before), step(now), FakeCuda()
+    fake.module(new.model)
+    new.optimizer.param_groups[0]["params"] = list(new.model.first.parameters())
+    counted = optimizer is not torch.optim.SGD
+    with fake.running(strict=False):
+        old.optimizer.state.update({p: {"step": torch.ones(())} for p in old.params if counted})
+        new.load_state_dict(old.state_dict())
+    on_device = any(value for key, value in now.items() if key in new.optimizer.param_groups[0])
+    found = [values["step"].device.type for values in new.optimizer.state.values()]
+    assert found == ["cuda" if on_device else "cpu"] * len(old.params) * counted
 
 
 def test_bf16_computes_first_order_terms_in_bf16_and_second_order_terms_in_fp32():

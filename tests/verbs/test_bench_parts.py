@@ -1,5 +1,6 @@
 """The parts of gancli bench against closed forms: a fake clock, counted operators, loops that learn the same."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch.autograd import DeviceType
 
 from gancli.training.build import build
 from gancli.training.runtime import Runtime
+from gancli.training.tracker import Tracker
 from gancli.verbs.bench import loops, textbook, timing, work
+from gancli.verbs.bench.run import _work
 
 CPU = Runtime(torch.device("cpu"))
 
@@ -109,6 +112,16 @@ def test_flops_of_a_turn() -> None:
     trained_d = 2 * (3 * sum(d) - d[0])  # forward, weights, inputs of all layers but the first
     trained_g = 3 * sum(g) - g[0] + 2 * sum(d)  # no weights of D
     assert counted.flops == trained_d + sum(g) + trained_g
+
+
+def test_operators_are_counted_where_graphs_launch_them() -> None:
+    """A replay calls none."""
+    run = build(compose("train", overrides("mlp_gan")))
+    _work(run, Tracker(Path(), main=False), 1)  # the first turn allocates
+    expected = _work(run, Tracker(Path(), main=False), 1)
+    run.graphs = lambda turn, *, measure: pytest.fail("a replay")
+    found = _work(run, Tracker(Path(), main=False), 1)
+    assert found == expected and found["operators"] > 50 and found["flops"] > 0
 
 
 def test_ceilings_of_a_fake_clock(monkeypatch: pytest.MonkeyPatch) -> None:

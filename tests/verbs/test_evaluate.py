@@ -130,7 +130,7 @@ def test_training_leaves_the_card_that_eval_writes(tmp_path) -> None:
     first = results(tmp_path)
     assert set(first) == {"000000000032-classifier.json", "000000000064-classifier.json"}
     trained = first["000000000064-classifier.json"]
-    evaluated(tmp_path, "n=40", "batch_size=8")
+    evaluated(tmp_path, "n=40")
     after = results(tmp_path)
     assert set(after) == set(first) and after["000000000032-classifier.json"] == first["000000000032-classifier.json"]
     card = after["000000000064-classifier.json"]

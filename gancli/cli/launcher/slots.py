@@ -8,6 +8,8 @@ from typing import NamedTuple
 from gancli.errors import UsageError
 
 AUTO = "auto"
+# What there is where a GPU can be used: NVIDIA's driver, that of Windows below WSL, and AMD's.
+DRIVERS = tuple(map(Path, ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))
 GIB = 2  # of memory for a job on the CPU, for `auto`: a process with torch and a small model takes less than one
 
 
@@ -85,7 +87,7 @@ def memory_gib() -> int:
 
 def visible_gpus() -> tuple[str, ...]:
     """Return the GPUs that this process sees; where there is no driver, torch is not imported to find that out."""
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+    if not any(each.exists() for each in DRIVERS):
         return ()
     import torch
 

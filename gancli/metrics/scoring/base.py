@@ -27,6 +27,8 @@ from gancli.models.base import Model
 from gancli.models.held_out import HeldOut
 from gancli.models.shares import ALONE, Crew
 
+BATCH = 64  # images that are drawn at a time
+
 
 def unwatched(what: str, done: int, total: int) -> None:
     """Show no progress."""
@@ -52,7 +54,7 @@ class Settings:
 
     @property
     def features_batch(self) -> int:
-        """Images whose features are computed together, at least: translations come one by one, a GPU needs many."""
+        """Images whose features are computed together, at least: pix2pix draws one by one, a GPU needs many."""
         return max(self.batch_size, 256 if self.device.type == "cuda" else 64)
 
     def scorer(self, reference: Images, features: Features, n: int, splits: Callable[[str], Images]) -> Scorer:
@@ -124,12 +126,21 @@ class Scoring(ABC):
     """
 
     better: ClassVar[Mapping[str, bool]] = {}  # of values besides those of the metrics, whether higher is better
-    batch_size: ClassVar[int | None] = 64  # of gancli eval unless one is typed; None: that of the training
 
     def __init__(self, model: Any, settings: Settings, what: str) -> None:
         self.settings, self.what = settings, what
         self.check(model)
         self.subjects = self.prepared(model)
+
+    @staticmethod
+    def batch_of(model: Any, trained: int) -> int:
+        """Return the number of images to draw at a time, in training and in gancli eval, which thus draw the same.
+
+        Args:
+            model: see Scoring.
+            trained: images of a training batch.
+        """
+        return BATCH
 
     def check(self, model: Any) -> None:
         """Refuse a model that cannot be scored on these data. Raises UsageError."""

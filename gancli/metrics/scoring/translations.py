@@ -18,7 +18,7 @@ from gancli.metrics.classifier import Classifier
 from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics
 from gancli.metrics.scorer import Scorer, Scores
-from gancli.metrics.scoring.base import Scoring, Settings, Subject, scores
+from gancli.metrics.scoring.base import BATCH, Scoring, Settings, Subject, scores
 from gancli.models.directions import Direction, check_images, directions, domains, translations
 from gancli.models.held_out import HeldOut
 from gancli.models.shares import Share
@@ -168,7 +168,10 @@ class Translations(Scoring):
         "cycle_l1": False, "identity_l1": False, "true_l1": False, "labels_kept": True, "domain_right": True,
         **{f"{fact}_right": True for fact in ("colour", "shape", "place", "all")},
     }  # fmt: skip
-    batch_size = None  # if batch norm uses the batch's statistics, results depend on its size
+
+    @staticmethod
+    def batch_of(model: Translation, trained: int) -> int:
+        return trained if model.mixes_batches else BATCH
 
     def check(self, model: Translation) -> None:
         check_images(model, self.settings.source.split(self.settings.split))

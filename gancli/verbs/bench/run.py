@@ -8,6 +8,7 @@ import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,9 @@ def _turn(run: Run, tracker: Tracker, cycle: int, seconds: float) -> dict[str, A
 
 
 def _work(run: Run, tracker: Tracker, cycle: int) -> dict[str, Any]:
-    """Return what a whole cycle of turns asks of the device."""
+    """Return what a whole cycle of turns asks of the device; operators are counted where no graph launches them."""
     with work.Work() as counted:
-        images = _turns(run, tracker, cycle)
+        images = _turns(replace(run, graphs=None), tracker, cycle)
     launched = work.kernels(run.runtime, lambda: _turns(run, tracker, cycle))
     return {
         "turns": cycle, "images": images, "operators": counted.operators, "flops": counted.flops,

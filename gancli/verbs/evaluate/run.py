@@ -22,7 +22,7 @@ from gancli.metrics.features import Features
 from gancli.metrics.registry import check_metrics, metrics_named
 from gancli.metrics.scorer import Watch
 from gancli.metrics.scoring import evaluation
-from gancli.metrics.scoring.base import Scoring, Settings, Subject, scoring_of, together
+from gancli.metrics.scoring.base import BATCH, Scoring, Settings, Subject, scoring_of, together
 from gancli.metrics.scoring.evaluation import Origin, Result, weights
 from gancli.metrics.scoring.pictures import Pictures
 from gancli.models.base import Model
@@ -111,7 +111,7 @@ def _scoring(
     source, _ = config.build_data(cfg.data or own["data"], trust=cfg.trust)
     node = cfg.features or own["features"]
     kind = Pictures if model is None else scoring_of(type(model))
-    batch_size = cfg.batch_size or kind.batch_size or own["batch_size"]
+    batch_size = cfg.batch_size or kind.batch_of(model, saved.config.batch_size if saved else BATCH)
     settings = Settings(
         metrics_named(cfg.metrics, cfg.trust), source, cfg.split,
         lambda: config.instantiate(node, Features, trust=cfg.trust),

@@ -44,4 +44,4 @@ def run(cfg: Any, folder: Path) -> dict[str, float]:
     return sample(cfg)
 
 
-VERB = Verb(name="sample", keys=Keys, run=run, unused=unused, checkpoint="ckpt", parallel=True)
+VERB = Verb(name="sample", keys=Keys, run=run, unused=unused, checkpoint="ckpt", bare="ckpt", parallel=True)

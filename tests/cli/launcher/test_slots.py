@@ -69,3 +69,23 @@ def test_other_numbers_are_refused(machine, wrong) -> None:
     machine(2)
     with pytest.raises(UsageError, match="launcher.slots=.*must be auto, or 1 or more"):
         slots.plan(wrong)
+
+
+@pytest.mark.parametrize(
+    "named, count, found",
+    [
+        (None, 2, ("0", "1")), ("", 0, ()), ("-1", 0, ()), ("3,1", 2, ("3", "1")),
+        ("GPU-5f, GPU-a1", 2, ("GPU-5f", "GPU-a1")),
+        ("0,-1,2", 1, ("0",)),  # CUDA ends the list at the first that is none
+    ],
+)  # fmt: skip
+def test_gpus_have_the_names_that_cuda_visible_devices_gives_them(named, count, found, monkeypatch, tmp_path) -> None:
+    """Wherever one of the drivers is; without any, torch is not asked."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(slots, "DRIVERS", (tmp_path / "none", tmp_path))
+    assert slots.visible_gpus() == found
+    monkeypatch.setattr(slots, "DRIVERS", (tmp_path / "none",))
+    assert slots.visible_gpus() == ()

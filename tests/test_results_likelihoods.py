@@ -1,0 +1,81 @@
+"""Likelihoods, autoencoders and codes on the page of results, outputs/results/README.md, against their score cards."""
+
+import re
+from statistics import fmean, stdev
+
+from results_page import PAGE, RESULTS, card, section
+
+
+def test_the_likelihoods_are_what_was_measured() -> None:
+    """The sentence on pixelcnn against the CSV and the JSON, the others against their JSONs."""
+    rows = (RESULTS / "eval" / "mnist-pixelcnn.csv").read_text().splitlines()
+    curve = {int(images): float(nats) for images, nats, *_ in (row.split(",") for row in rows[1:])}
+    told = re.findall(r"([\d.]{5}) after\s(\d+)k", PAGE)
+    assert len(told) == 4 and all(f"{curve[int(k) * 1000]:.2f}" == nats for nats, k in told)
+    table = re.findall(r"^\| `(\w+)` \| (\d+)k \| ([\d.]+) \| ([\d.]+) \|", section("Likelihoods"), re.MULTILINE)
+    assert len(table) == 4
+    for model, images, nats, error in table:
+        result = card(f"mnist-{model}-{images}k")
+        assert result["images_seen"] == 1000 * int(images)
+        assert result["protocol"]["levels"] == "2 levels, drawn once with seed 0"
+        assert (nats, error) == (f"{result['values']['nll']:.2f}", f"{result['values']['nll_se']:.2f}"), model
+
+
+def test_the_bounds_of_the_autoencoder_are_what_was_measured() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    one, many = card("mnist-vae-600k"), card("mnist-vae-600k-iwae")
+    values = one["values"]
+    assert f"an ELBO of {values['elbo']:.2f} nats (standard error {values['elbo_se']:.2f})" in told
+    assert f"reconstruction {values['reconstruction']:.2f} plus KL {values['kl']:.2f}" in told
+    assert f"{values['active_units']:.0f} of {values['latents']:.0f} latents active" in told
+    assert f"k={many['values']['iwae_k']:.0f}`, by {many['values']['iwae']:.2f}" in told
+    for each in (one, many):
+        assert each["protocol"]["likelihood"]["kind"] == "bound" and each["protocol"]["split"] == "test"
+
+
+def test_the_bounds_of_three_seeds_are_what_was_measured() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    for name in ("vae-600k-seed", "vae_conv-1500k-"):
+        bounds = [card(f"mnist-{name}{seed}")["values"]["elbo"] for seed in range(3)]
+        assert f" {fmean(bounds):.2f} ± {stdev(bounds):.2f}" in told
+    wide = card("mnist-vae_conv-1500k-0-iwae")["values"]
+    assert f"k={wide['iwae_k']:.0f}`, seed 0 of the latter is bounded by {wide['iwae']:.2f}." in told
+
+
+def test_more_codes_in_training_give_a_tighter_bound() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    many, one = (card(f"mnist-iwae-300k-k{k}-0")["values"] for k in (50, 1))
+    assert many["iwae_k"] == one["iwae_k"] == 500
+    active, all_of = many["active_units"], many["latents"]
+    assert f"by {many['iwae']:.2f} nats, with {active:.0f} of {all_of:.0f} latents active" in told
+    assert f"by {one['iwae']:.2f} and with {one['active_units']:.0f}." in told
+
+
+def test_the_codes_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bound, drawn = card("mnist-vqvae-400k"), card("mnist-vqvae-400k-classifier")
+    values, shares = bound["values"], drawn["values"]
+    assert f"at most {values['nll_bound']:.2f} nats" in told and bound["protocol"]["likelihood"]["kind"] == "bound"
+    assert f"reconstruction {values['reconstruction']:.2f} plus {values['kl']:.2f} for the codes" in told
+    assert (
+        f"{values['codes_used']:.0f} of {values['codes']:.0f} codes in use, perplexity {values['perplexity']:.1f}"
+        in told
+    )
+    assert f"{values['psnr']:.2f} dB" in told
+    assert f"FID {shares['fid']:.2f} (two halves of the test images: {drawn['floor']['values']['fid']:.2f})" in told
+    assert f"{100 * shares['accuracy']:.1f} % of the digits" in told
+
+
+def test_the_best_codes_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bound, drawn = card("mnist-best-vqvae"), card("mnist-best-vqvae-classifier")
+    values, shares = bound["values"], drawn["values"]
+    assert f"at most {values['nll_bound']:.2f} nats (reconstruction {values['reconstruction']:.2f}" in told
+    assert f"plus {values['kl']:.2f}), {values['codes_used']:.0f} of {values['codes']:.0f} codes in use" in told
+    assert f"perplexity {values['perplexity']:.1f}, {values['psnr']:.2f} dB, FID {shares['fid']:.2f}" in told
+    assert f"halves: {drawn['floor']['values']['fid']:.2f}), and {100 * shares['accuracy']:.1f} % of the digits" in told
+    bound, drawn = card("mnist-best-vqvae-1")["values"], card("mnist-best-vqvae-1-classifier")["values"]
+    assert (
+        f"Seed 1 has {bound['nll_bound']:.2f} nats with {bound['codes_used']:.0f} of {bound['codes']:.0f} codes" in told
+    )
+    assert f"in use, FID {drawn['fid']:.2f}, and {100 * drawn['accuracy']:.1f} % of the digits" in told

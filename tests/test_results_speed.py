@@ -1,0 +1,56 @@
+"""Speed on the page of results, outputs/results/README.md, against what the benchmarks wrote."""
+
+import csv
+import json
+from statistics import fmean, stdev
+
+from results_page import BENCHMARKS, RESULTS, card, section
+
+
+def test_the_ratios_of_speed_are_what_was_measured() -> None:
+    (file,) = BENCHMARKS.glob("recipes-*.json")
+    recipes = json.loads(file.read_text(encoding="utf-8"))["recipes"]
+    lines = [
+        line.split("|")[1:-1] for line in section("Speed").split("\n### ")[0].splitlines() if line.startswith("| `")
+    ][1:]
+    found = {name.strip(" `"): [cell.strip() for cell in cells] for name, *cells in lines}
+    ways = ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")
+    shown = lambda ratios: [f"{ratios[way]:.2f}" if way in ratios else "" for way in ways]  # noqa: E731
+    assert found == {name: [str(each["batch_size"]), *shown(each["ratios"])] for name, each in recipes.items()}
+
+
+def test_speed_on_two_threads_and_the_quickstart_are_what_was_measured() -> None:
+    (file,) = BENCHMARKS.glob("2-threads-*.json")
+    found = {name: each["ratios"] for name, each in json.loads(file.read_text(encoding="utf-8"))["recipes"].items()}
+    told = " ".join(section("Speed").split())
+    assert ", ".join(f"`{name}` {each['bf16 / fp32']:.2f}" for name, each in found.items()) + "." in told
+    assert f"has {found['dcgan']['bf16 / textbook']:.2f} times the images" in told
+    assert f"`dcgan` and {found['mlp_gan']['bf16 / textbook']:.2f} times for `mlp_gan`" in told
+    fids = [card(f"digits-quickstart-{seed}")["values"]["fid"] for seed in range(3)]
+    assert f"for any choice: {fmean(fids):.1f} ± {stdev(fids):.1f}, mean" in told
+
+
+def test_the_knee_of_speed_is_what_was_measured() -> None:
+    with (RESULTS / "eval" / "speed-dcgan.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["axis"] == "batch"]
+    rates = {way: {int(r["batch"]): float(r["images_per_cpu_s"]) for r in rows if r["precision"] == way}
+             for way in ("fp32", "bf16")}  # fmt: skip
+    told = " ".join(section("Speed").split())
+    turns = {way: {n: 1000 * n / rate for n, rate in found.items()} for way, found in rates.items()}
+    for n, words in ((1, "takes {:.0f} ms in fp32 and {:.0f} ms in bf16"), (4, "four {:.0f} ms and {:.0f} ms")):
+        assert words.format(*(found[n] for found in turns.values())) in told
+    best = {way: 1000 / max(found.values()) for way, found in rates.items()}
+    assert "at best {:.1f} ms in fp32 and {:.1f} ms in bf16".format(*best.values()) in told
+    knees = [5 * round(turns[way][1] / best[way] / 5) for way in best]
+    assert "at about {} images in fp32 and {} in bf16".format(*knees) in told
+
+
+def test_bfloat16_changes_results_by_less_than_seeds_do() -> None:
+    lines = section("Speed").split("### bfloat16 by default")[1].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[2:4]] for line in lines if line.startswith("| `")]
+    for row, (name, key) in zip(rows, {"vae_conv": "elbo", "dcgan": "fid", "gated": "nll"}.items(), strict=True):
+        ways = [[card(f"bf16-{name}-{way}-{seed}") for seed in range(3)] for way in ("fp32", "bf16")]
+        found = [[each["values"][key] for each in cards] for cards in ways]
+        assert row == [", ".join(f"{value:.2f}" for value in values) for values in found]
+        assert abs(fmean(found[0]) - fmean(found[1])) < stdev(found[0])
+        assert {each["images_seen"] // 1000 for cards in ways for each in cards} == {600}
