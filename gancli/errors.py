@@ -12,6 +12,12 @@ class UsageError(Exception):
 class TrainingDiverged(Exception):
     """A loss or a weight is no longer finite; the message names phase, term and images seen. Exit code 3."""
 
+    @classmethod
+    def at(cls, images: int, what: str) -> "TrainingDiverged":
+        """Return it for what is not finite, such as ``fake of discriminator is``, after so many images."""
+        tip = "try a smaller optimizer.lr, clip=1 or runtime.precision=fp32"
+        return cls(f"{what} not finite at {images:,} images; {tip}")
+
 
 class RankLost(Exception):
     """One of several processes that train together has ended without a word, and with it all others. Exit code 1."""
@@ -46,9 +52,14 @@ class Terminated(KeyboardInterrupt):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest allowed word, or ``""`` when none is close."""
-    close = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Return ``"; did you mean 'x'?"`` for the closest allowed word, or ``""`` when none is close.
+
+    Capitals do not count, and a name that stands at the end of a path, ``lecture`` of ``experiment/lecture``, is it.
+    """
+    known = {each.lower(): each for each in allowed}
+    ends = [each for each in known if each.rpartition("/")[2] == word.lower()]
+    close = ends[:1] or get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""
 
 
 def command(*words: object) -> str:
@@ -59,6 +70,14 @@ def command(*words: object) -> str:
 def trusting(packages: Iterable[str]) -> tuple[str, ...]:
     """Return the word that a command needs if classes of other packages are in a run; none without such packages."""
     return (f"trust=[{','.join(packages)}]",) if packages else ()
+
+
+def sized(size: float) -> str:
+    """Return a number of bytes in the unit that suits it: ``3.2 GiB``, ``640.0 KiB``, ``12 bytes``."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size:.0f} bytes"
 
 
 def counted(number: int, noun: str, several: str = "") -> str:

@@ -250,6 +250,22 @@ def test_links_and_pictures_lead_to_files():
         assert missing == [], page
 
 
+def test_files_that_texts_name_are_there():
+    """In pages, comments and docstrings, from the root or, as ``nn/attention.py``, from the package."""
+    rooms = "|".join(path.name for path in (ROOT / "gancli").iterdir() if path.is_dir())
+    named = re.compile(rf"(?<![\w./])(?:gancli|tests|conf|{rooms})/(?:\w+/)*\w+\.(?:py|md|yaml)")
+    own = {"gancli/models/tiny.py", "conf/model/tiny.yaml", "conf/local/default.yaml"}  # the reader's
+    texts = [path for room in ("gancli", "conf", ".github", "outputs/results") for path in (ROOT / room).rglob("*.*")]
+    texts = [path for path in texts if path.suffix in (".py", ".md", ".yaml")]
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (*texts, *PAGES)
+        for name in {*named.findall(path.read_text(encoding="utf-8"))} - own
+        if not any((base / name).exists() for base in (ROOT, ROOT / "gancli", path.parent))
+    }
+    assert len(texts) > 300 and missing == set()
+
+
 def test_the_page_of_the_tests_names_its_files():
     here = [path for path in (ROOT / "tests").iterdir() if path.suffix == ".py"]
     page = TEXTS[ROOT / "tests" / "README.md"]

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 
+from gancli.cli import options
 from gancli.errors import UsageError, did_you_mean
 
 _VALUED = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir")
@@ -57,7 +58,7 @@ def split(
             refuse_address(word, word)
             named.append(word)
         elif not word.startswith("-") or word == "-":
-            settings.append(_setting(word, (*_PATHS, *paths)))
+            settings.append(_setting(word, words, (*_PATHS, *paths)))
         elif name in _VALUED:
             if not attached and not words:
                 raise UsageError(f"{word} needs a value")
@@ -94,14 +95,16 @@ def _is_there(value: str) -> bool:
     return os.path.exists(path) or any(glob.iglob(path))
 
 
-def _setting(word: str, paths: Collection[str]) -> str:
+def _setting(word: str, following: Sequence[str], paths: Collection[str]) -> str:
     key, equals, value = word.partition("=")
     if not key or not equals and not word.startswith("~"):
-        raise UsageError(f"{word!r} is not a setting; write settings as key=value, such as data=mnist")
+        raise UsageError(f"{word!r} is not a setting; {_instead(word, following, paths)}")
     if re.fullmatch(r"~[\w@]+", key):
         raise UsageError(f"{word}: {key[1:]} cannot be removed; choose another value with {key[1:]}=...")
     if key in paths:
         refuse_address(word, value)
+        if not value:
+            raise UsageError(f"{key}= is empty; name a path, or omit it")
     if key not in paths or _SAFE.fullmatch(value) or not value or value[0] in "'\"":
         return word
     # Hydra's grammar stops at ~ ( = and others. Commas mean a sweep, unless a path with them exists.
@@ -112,15 +115,23 @@ def _setting(word: str, paths: Collection[str]) -> str:
     return word
 
 
+def _instead(word: str, following: Sequence[str], paths: Collection[str]) -> str:
+    """Return how a word that is not a setting is to be written."""
+    if following and following[0].startswith("="):  # key = value, or key =value
+        value = following[0][1:] or "".join(following[1:2])
+        return f"write it without blanks: {word}={value}"
+    run = next((each for each in ("ckpt", "resume") if each in paths), None)
+    if run and (word == "latest" or _is_there(word)):
+        return f"to name a run, write {run}={word}"
+    if typed := options.typed(word):
+        return f"did you mean {typed}?"
+    return "write settings as key=value, such as data=mnist"
+
+
 def refuse_address(word: str, value: str) -> None:
     """Refuse a web address where a path is meant. Raises UsageError."""
     if re.match(r"['\"\[]*\w+://", value):
         raise UsageError(f"{word}: this reads files, not web addresses; download it, and name the file")
-
-
-def is_plain(value: str) -> bool:
-    """Tell whether Hydra reads a value as this exact text without quotes."""
-    return _SAFE.fullmatch(value) is not None
 
 
 def quote(value: str) -> str:

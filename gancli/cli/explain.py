@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from gancli.cli import options
 from gancli.errors import UsageError, counted, did_you_mean
 
 _PLUGINS = {  # what Hydra itself does not have, by the package that brings it
@@ -110,6 +111,8 @@ def _of_hydra(error: Any) -> str | None:
     names, text = _names(error), str(error)
     if "OverrideParseException" in names:
         key = error.override.partition("=")[0]
+        if slip := _slip(error.override):
+            return f"{error.override!r} cannot be parsed: {slip}"
         reason = re.search(r"Unknown function '\w+'|Missing (?:quote|brace)", text)
         why = f" ({reason[0]})" if reason else ""
         return (
@@ -122,10 +125,26 @@ def _of_hydra(error: Any) -> str | None:
     return None
 
 
+def _slip(word: str) -> str | None:
+    """Return what is wrong with a setting that cannot be parsed, and what to do, for the usual slips."""
+    key, _, value = word.partition("=")
+    if re.search(r"\s[\w./@]+=", value) and not re.search(r"['\"]", value):
+        return "these are several settings in one word; quote each on its own"
+    if re.search(r"['\"]", value):
+        return None
+    for opening, closing in ("[]", "{}", "()"):
+        if value.count(opening) != value.count(closing):
+            more, fewer = sorted((opening, closing), key=value.count, reverse=True)
+            return f"it has a {more} without its {fewer}"
+    return f"it ends with a comma; write {key}={value.rstrip(',')}" if value.endswith(",") else None
+
+
 def _no_option(path: str, options: list[str]) -> str:
     from gancli.config.composition import conf_dir
 
     group, _, option = path.rpartition("/") if path.startswith(("hydra/", "internal/")) else path.partition("/")
+    if not option and path.endswith("/"):
+        return f"{group}= is empty; name one of its options: gancli help {group}"
     if not option:
         return f"no config named {path!r} in conf/"
     folder = conf_dir() / group
@@ -146,9 +165,11 @@ def _no_composition(text: str) -> str | None:
     if twice := re.match(r"Multiple values for ([\w@/]+)", text):
         return f"{twice[1]} is already chosen; write {twice[1]}=... without the +"
     if lost := re.match(r"Could not override '([^']*)'", text):
+        if about := options.first_line(lost[1]):
+            return f"{lost[1]}: no such key or group of this command; the group is: {about}"
         return f"{lost[1]}: no such key or group"
     if unresolved := re.match(r"Error resolving interpolation '([^']*)'", text):
-        return f"{unresolved[1]} cannot be resolved: one of its groups was removed"
+        return f"{unresolved[1]} cannot be resolved: each of its groups needs the name of one option, as in model=dcgan"
     return text.splitlines()[0]
 
 
@@ -164,6 +185,12 @@ def _optional(node: Any) -> set[str]:
     return {name for name, each in taken.items() if not each.required}
 
 
+def _within(root: Any, key: str) -> str | None:
+    """Return the dotted names of a key in the nodes of a config's root, such as ``optimizer.lr``; None: in none."""
+    nodes = {name: node for name, node in root.items_ex(resolve=False) if hasattr(node, "keys")} if root else {}
+    return " or ".join(f"{name}.{key}" for name, node in nodes.items() if name != "hydra" and key in node) or None
+
+
 def _of_omegaconf(error: Any) -> str | None:
     names, key = _names(error), getattr(error, "full_key", None)
     if "OmegaConfBaseException" not in names or not key or key == "_dummy_":
@@ -174,6 +201,10 @@ def _of_omegaconf(error: Any) -> str | None:
         known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
         if str(error.key) in _optional(parent):
             return f"{key} is not in the yaml of its option, so it is added, not set: write +{key}=..."
+        if not str(key).count(".") and (inner := _within(parent, str(error.key))):
+            return f"{key}: no such key; did you mean {inner}?"
+        if found := options.placed(str(key)):
+            return f"{key}: no such key; the keys of {key}={found[0]} are those of {found[1]}, such as {found[1]}.KEY=1"
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
         return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):

@@ -3,6 +3,7 @@
 The first line of a group's README.md says what the group is for, the first comment of a yaml what the option is.
 """
 
+import re
 from pathlib import Path
 from textwrap import fill
 
@@ -39,6 +40,26 @@ def explained(group: str) -> str:
     return "\n".join(filter(None, [fill(first_line(group), WIDTH), _table(stories)]))
 
 
+def typed(option: str) -> str | None:
+    """Return how an option is chosen, ``model=dcgan`` or ``experiment=lecture/dirac_gan``; None: there is none."""
+    for group in sorted(typed_groups(), key=lambda each: each.count("/")):
+        if option in _files(group):
+            root, _, within = group.partition("/")
+            return f"{root}={within}/{option}" if within else f"{root}={option}"
+    return None
+
+
+def placed(group: str) -> tuple[str, str] | None:
+    """Return an option of a group and the node that its keys go to, if that has another name than the group.
+
+    ``("dragan", "loss.penalties.dragan")`` for ``penalty``, as the ``@package`` of its yamls says.
+    """
+    for option, file in sorted(_files(group).items()):
+        if found := re.match(r"# @package (\w+\.[\w.]+)", file.read_text(encoding="utf-8")):
+            return option, found[1]
+    return None
+
+
 def first_line(group: str) -> str:
     """Return the first line of a group's README.md, the shipped one before the user's; empty: there is none."""
     for folder in _folders():
@@ -66,7 +87,7 @@ def _files(group: str) -> dict[str, Path]:
 
 
 def _story(file: Path) -> str:
-    """Return the first comment of a yaml, up to a command or the first key; empty if there is none."""
+    """Return the whole sentences of a yaml's first comment, up to a command or the first key; empty: there are none."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# @package"):
@@ -77,4 +98,5 @@ def _story(file: Path) -> str:
         lines.append(text)
         if command:
             break
-    return " ".join(lines).partition(" gancli train ")[0]
+    said = " ".join(lines).partition(" gancli train ")[0].strip()
+    return re.sub(r"(?<=[.!?]) [^.!?]*:$", "", said)  # what announces the command

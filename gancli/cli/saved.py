@@ -24,7 +24,7 @@ def read(path: Path) -> Any:
     """
     file = checkpoint.run_dir(path) / CONFIG
     if path.is_dir() and file.is_file():
-        found = config.from_yaml(file.read_text(encoding="utf-8"))
+        found = config.from_file(file)
         try:
             structure.check(config.plain(found), checkpoint.CONFIG, "config")
         except structure.Misshapen as error:

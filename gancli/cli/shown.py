@@ -25,9 +25,9 @@ class Shown(NamedTuple):
 
     def text(self, cfg: Any) -> str:
         """Return what Hydra's ``--cfg job`` prints. Raises UsageError if there is no such node."""
-        from gancli import config
+        from gancli.config import composition
 
-        return config.shown(cfg, self.package, resolve=self.resolve)
+        return composition.shown(cfg, self.package, resolve=self.resolve)
 
 
 def of_jobs(flags: Sequence[str]) -> Shown | None:

@@ -5,6 +5,7 @@ from dataclasses import fields
 from functools import partial
 from hashlib import sha1
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import hydra
@@ -121,18 +122,6 @@ def to_yaml(cfg: DictConfig) -> str:
     return plain_yaml.written(plain(cfg))
 
 
-def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
-    """Return a job's config, or one node of it, as Hydra shows it. Raises UsageError if there is no such node."""
-    node = cfg if package is None else OmegaConf.select(cfg, package)
-    if not OmegaConf.is_config(node):
-        if node is None:
-            raise UsageError(f"package {package!r} not found in config")
-        return str(node)
-    if resolve:
-        OmegaConf.resolve(node)
-    return ("" if package is None else f"# @package {package}\n") + OmegaConf.to_yaml(node).rstrip("\n")
-
-
 def from_yaml(text: str) -> DictConfig:
     """Return the config from the text that to_yaml() wrote.
 
@@ -153,6 +142,14 @@ def from_yaml(text: str) -> DictConfig:
         return OmegaConf.create(renewed(values))
     except (AttributeError, KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
         raise UsageError(f"a saved config cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def from_file(file: Path) -> DictConfig:
+    """Return the config of a run's ``config.yaml``. Raises UsageError, naming the file."""
+    try:
+        return from_yaml(file.read_text(encoding="utf-8"))
+    except (UsageError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {error}; restore it, or leave this run out") from error
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:

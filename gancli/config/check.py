@@ -85,7 +85,9 @@ def check_nodes(values: Mapping[str, Any]) -> None:
         if node is None:
             continue
         if not isinstance(node, dict) or "_target_" not in node:
-            raise UsageError(f"{group} has no _target_; choose one of the options in gancli train --help")
+            name = node if isinstance(node, str) else "..."
+            where = f"write experiment=lecture/{name}" if group == "lecture" else f"see gancli help {group}"
+            raise UsageError(f"{group} has no _target_; choose one of its options: {where}")
         _check_node(node, group, group, values.get("trust") or ())
 
 

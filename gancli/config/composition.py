@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -175,11 +176,14 @@ def _groups(verb: str) -> str:
                 continue
             group = f"{parent}/{name}".lstrip("/")
             if options := sorted(loader.get_group_options(group)):
-                yield f"{group}: " + (f"as {parent}" if name in INNER.get(parent, ()) else ", ".join(options))
+                said = f"as {parent}" if name in INNER.get(parent, ()) else ", ".join(options)
+                yield fill(f"{group}: {said}", 120, subsequent_indent="  ", break_on_hyphens=False)
             yield from walk(group)
 
     groups = "\n".join(walk(""))
-    return f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n" if groups else ""
+    return (
+        f"Groups, chosen by group=option; gancli help <group> explains the options:\n\n{groups}\n\n" if groups else ""
+    )
 
 
 def setup(verb: str) -> None:
@@ -225,6 +229,18 @@ def _store(name: str, node: Any, **where: str) -> None:
 def store_launcher(name: str, node: Mapping[str, Any]) -> None:
     """Make a launcher an option of ``hydra/launcher``."""
     _store(name, dict(node), group="hydra/launcher")
+
+
+def shown(cfg: DictConfig, package: str | None, *, resolve: bool) -> str:
+    """Return a job's config, or one node of it, as Hydra shows it. Raises UsageError if there is no such node."""
+    node = cfg if package is None else OmegaConf.select(cfg, package)
+    if node is None:
+        raise UsageError(f"package {package!r} not found in config")
+    if not OmegaConf.is_config(node):
+        return str(node)
+    if resolve:
+        OmegaConf.resolve(node)
+    return ("" if package is None else f"# @package {package}\n") + OmegaConf.to_yaml(node).rstrip("\n")
 
 
 def structured(root: type[Any]) -> DictConfig:

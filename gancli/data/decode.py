@@ -12,7 +12,7 @@ import numpy as np
 from gancli.data import cache
 from gancli.data.facts import Fact, Facts, skipped_words
 from gancli.data.files import Entry
-from gancli.data.headers import mean_bytes, quiet, shape_of
+from gancli.data.headers import mean_bytes, none_read, quiet, shape_of
 from gancli.data.pixels import Depth, depth_warning, parallel, threads
 from gancli.data.recipe import Otherwise, Recipe
 from gancli.data.untrusted import Unreadable, one_line
@@ -165,7 +165,7 @@ def _refuse(entries: Sequence[Entry], broken: list[tuple[int, str]], recipe: Rec
     many = counted(len(entries), "image")
     if len(broken) == len(entries):
         i, why = broken[0]
-        raise UsageError(f"{root}: none of its {many} can be read, e.g. {shown(entries[i].name)}: {why}")
+        raise none_read(root, len(entries), entries[i], why)
     if broken and not recipe.skip:
         first = "; ".join(f"{shown(entries[i].name)}: {why}" for i, why in broken[:3])
         first += "; ..." if len(broken) > 3 else ""

@@ -20,6 +20,12 @@ logger = logging.getLogger("gancli")
 _TOLD = 10_000  # files whose headers take long enough to be spoken of
 
 
+def none_read(root: Path, number: int, entry: Entry, why: str) -> UsageError:
+    """Return the error of pictures none of which can be read, with the reason of one of them."""
+    what = "its only image cannot" if number == 1 else f"none of its {number:,} images can"
+    return UsageError(f"{root}: {what} be read, e.g. {shown(entry.name)}: {why}")
+
+
 def shape_of(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int, int, int]:
     """Return the shape (C, H, W) of the decoded images, from the recipe or from the headers of the files.
 
@@ -52,9 +58,7 @@ def shape_of(entries: Sequence[Entry], recipe: Recipe, root: Path) -> tuple[int,
             if recipe.size and not grey:
                 break  # the shape is known
     if not sizes:
-        raise UsageError(
-            f"{root}: none of its {counted(len(entries), 'image')} can be read, e.g. {shown(entries[0].name)}: {why}"
-        )
+        raise none_read(root, len(entries), entries[0], why)
     if len(sizes) > 1:
         seen = ", ".join(f"{w}x{h} ({n})" for (w, h), n in sizes.most_common(3))
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""

@@ -47,8 +47,8 @@ def _idx(folder: str) -> tuple[str, ...]:
     return tuple(f"{folder}/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in kinds)
 
 
-_CIFAR10 = tuple(f"cifar-10-batches-py/{file}" for file in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"))
-_CIFAR10 = (*_CIFAR10, "cifar-10-batches-py/batches.meta")
+_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+_CIFAR10 = tuple(f"cifar-10-batches-py/{file}" for file in _BATCHES)
 _CIFAR100 = tuple(f"cifar-100-python/{file}" for file in ("train", "test", "meta"))
 _STL10 = tuple(f"stl10_binary/{file}.bin" for file in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y"))
 _CELEBA = ("celeba/list_eval_partition.txt", "celeba/img_align_celeba/")

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models import dcgan
-from gancli.models.base import NormalPrior
+from gancli.models.base import UniformClasses
 from gancli.nn.init import dcgan_
 from gancli.nn.labels import one_hot
 from gancli.ranges import Units
 
 
-class ACGAN(NormalPrior):
+class ACGAN(UniformClasses):
     """DCGAN's networks with a class-conditional generator and a classifying discriminator, for 8 to 128 pixels.
 
     Args:
@@ -36,7 +36,6 @@ class ACGAN(NormalPrior):
     """
 
     bf16_pays = True
-    conditional = True
 
     def __init__(self, spec: ImageSpec, latent_dim: Units = 100, width: Units = 64, hidden: int | None = 0) -> None:
         super().__init__(spec, latent_dim)
@@ -55,11 +54,6 @@ class ACGAN(NormalPrior):
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.judge(image)[0]
-
-    def target_labels(self, label: Tensor | None) -> Tensor:
-        """Sample classes uniformly, regardless of their frequencies in the data."""
-        assert label is not None  # the model is conditional
-        return torch.randint_like(label, self.spec.num_classes)
 
 
 class Generator(nn.Module):

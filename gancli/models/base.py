@@ -173,6 +173,11 @@ def straight(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(start.to(t.dtype), end.to(t.dtype), t)
 
 
+def between_normals(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """Return points between two standard normal latents, with their variance; on a line, it would fall to one half."""
+    return straight(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+
+
 class NormalPrior(Adversarial):
     """An adversarial model with standard normal latents.
 
@@ -203,5 +208,15 @@ class NormalPrior(Adversarial):
         return truncated_normal(n, self.latent_dim, threshold=self.truncation, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Interpolate at the prior's variance; halfway along a straight line, latents would have half of it."""
-        return straight(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+        return between_normals(start, end, t)
+
+
+class UniformClasses(NormalPrior):
+    """A conditional model that generates all classes alike in training, regardless of their frequencies in the data."""
+
+    conditional = True
+
+    def target_labels(self, label: Tensor | None) -> Tensor:
+        """Sample classes uniformly."""
+        assert label is not None  # the model is conditional
+        return torch.randint_like(label, self.spec.num_classes)

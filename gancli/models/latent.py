@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
-from gancli.models.base import Model, straight
+from gancli.models.base import Model, between_normals
 from gancli.models.bounds import chunks, said_by
 from gancli.models.held_out import HeldOut
 from gancli.nn import gaussian
@@ -254,8 +254,7 @@ class GaussianLatents(LatentVariable):
         return torch.randn(n, self.latent_dim, device=self.device, generator=generator)
 
     def interpolate(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """Interpolate between draws of the prior at its variance, as NormalPrior does."""
-        return straight(start, end, t) / ((1 - t) ** 2 + t**2).sqrt()
+        return between_normals(start, end, t)
 
     def _one_hot(self, label: Tensor | None, like: Tensor) -> Tensor | None:
         if not self.conditional:

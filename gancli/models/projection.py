@@ -14,12 +14,11 @@ Deviations: those of sngan_resnet; the paper's own experiments are on ImageNet a
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.models import sngan_resnet
-from gancli.models.base import NormalPrior
+from gancli.models.base import UniformClasses
 from gancli.models.dcgan import pyramid
 from gancli.nn.norm import ConditionalBatchNorm2d
 from gancli.nn.residual import Generator
@@ -27,18 +26,11 @@ from gancli.nn.spectral import spectral_
 from gancli.ranges import Units
 
 
-class Projected(NormalPrior):
+class Projected(UniformClasses):
     """A conditional model whose ``discriminator`` takes images and labels, and whose images have uniform classes."""
-
-    conditional = True
 
     def score(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         return self.discriminator(image, label)
-
-    def target_labels(self, label: Tensor | None) -> Tensor:
-        """Sample classes uniformly, regardless of their frequencies in the data."""
-        assert label is not None  # the model is conditional
-        return torch.randint_like(label, self.spec.num_classes)
 
 
 class Projection(Projected):

@@ -75,8 +75,9 @@ def _built(cfg: Any) -> Run:
         )
     torch.manual_seed(cfg.seed)
     kind = config.target_class(cfg.model, Model, trust=cfg.trust)
+    metrics = metrics_named(cfg.eval.metrics, cfg.trust)  # the default of gancli eval, too
     if cfg.eval.every:
-        choosing(cfg.eval.best, metrics_named(cfg.eval.metrics, cfg.trust), scoring_of(kind).better)
+        choosing(cfg.eval.best, metrics, scoring_of(kind).better)
     with ranks.first_goes_first():  # it downloads and decodes what is not there yet
         source, loader_options = config.build_data(cfg.data, trust=cfg.trust)
         images = source.split("train")

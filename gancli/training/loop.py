@@ -11,7 +11,7 @@ from typing import Any
 
 from gancli import config
 from gancli.console import RunProgress, setup_logging
-from gancli.errors import Interrupted, command, trusting
+from gancli.errors import Interrupted, TrainingDiverged, command, trusting
 from gancli.files import refuse_links
 from gancli.structure import read_rows
 from gancli.training import checkpoint, ranks
@@ -100,7 +100,7 @@ def _train(run: Run, run_dir: Path, stack: ExitStack) -> dict[str, float]:
     tracker.load_state_dict(run.pending, run.runtime.device)
     tracker.text("config", f"```yaml\n{config.to_yaml(cfg)}\n```")
     history = History(read_rows(tracker.path) if main else ())  # includes the earlier examinations of a resumed run
-    stack.callback(_summarise, history)
+    stack.push(partial(_summarise, history))
     _loop(run, run_dir, tracker, history)
     if run.runtime.world > 1:
         share, size = (tracker.last.get(f"runtime/all_reduce{end}", 0.0) for end in ("", "_mb"))
@@ -255,6 +255,7 @@ def _diagnose(history: History, tracker: Tracker) -> list[str]:
     return [alarm.title for alarm in history.lasting]
 
 
-def _summarise(history: History) -> None:
-    for line in history.summary():
+def _summarise(history: History, kind: type[BaseException] | None, *_: object) -> None:
+    """Log the doctor's alarms at the end, or that there was none, which a run that has diverged is not told."""
+    for line in history.summary() if history.alarms or kind is not TrainingDiverged else ():
         log.info("%s", line)

@@ -149,7 +149,7 @@ class Run:
         finite = [torch.stack([p.isfinite().all() for p in each]).all() for each in weights.values()]
         for name, good in zip(weights, torch.stack(finite).tolist() if finite else ()):  # one wait for the device
             if not good:
-                raise TrainingDiverged(f"weights of {name} are not finite at {self.images:,} images")
+                raise TrainingDiverged.at(self.images, f"weights of {name} are")
         if self.runtime.is_main:
             checkpoint.save(path, self.state())
 

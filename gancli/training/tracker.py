@@ -100,7 +100,7 @@ class Tracker:
         if bad:
             own = any(not series[key].isfinite().all() for key in bad)  # else it is another process's
             phase, _, term = _first_bad(series if own else {key: series[key] for key in bad}).partition("/")
-            raise TrainingDiverged(f"{term} of {phase} is not finite at {images:,} images")
+            raise TrainingDiverged.at(images, f"{term} of {phase} is")
         return means
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gancli.data.pixels import parallel
 from gancli.data.spec import ImageSpec
-from gancli.errors import UsageError
+from gancli.errors import UsageError, sized
 from gancli.files import all_inside, inside, replacing
 from gancli.views.base import SHOWN, SHOWN_POINTS, Batches, Picture
 from gancli.views.grids import png, save_png, to_pil
@@ -90,8 +90,8 @@ def check_amount(out: Path, key: str, n: int, spec: ImageSpec, kind: str) -> Non
     free = shutil.disk_usage(there).free
     if n * each > free:
         raise UsageError(
-            f"{key}: {kind} files of so many take up to {n * each / 2**30:,.1f} GiB, but {free / 2**30:,.1f} GiB are "
-            f"free in {there}; use a smaller {key.partition('=')[0]}, or another disk with out=..."
+            f"{key}: {kind} files of so many take up to {sized(n * each)}, but {sized(free)} are free in {there}; "
+            f"use a smaller {key.partition('=')[0]}, or another disk with out=..."
         )
 
 

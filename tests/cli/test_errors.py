@@ -69,7 +69,27 @@ WRONG = [
     ("train -m seed=range(1,", "'seed=range(1,' cannot be parsed"),
     ("train -m seed=foo(3)", "Unknown function 'foo'"),
     ("train data.root='/tmp/a", "cannot be parsed"),
-    ("train dcgan", "'dcgan' is not a setting; write settings as key=value"),
+    ("train dcgan", "'dcgan' is not a setting; did you mean model=dcgan?"),
+    ("train dirac_gan", "did you mean experiment=lecture/dirac_gan?"),
+    ("train vary", "'vary' is not a setting; write settings as key=value, such as data=mnist"),
+    ("train model = dcgan", "'model' is not a setting; write it without blanks: model=dcgan"),
+    ("train model =dcgan", "write it without blanks: model=dcgan"),
+    ("complete /tmp", "'/tmp' is not a setting; to name a run, write ckpt=/tmp"),
+    ("train latest", "to name a run, write resume=latest"),
+    ("sample ckpt=", "ckpt= is empty; name a path, or omit it"),
+    ("train data=folder data.root=", "data.root= is empty"),
+    ("train model=", "model= is empty; name one of its options: gancli help model"),
+    ("train model=DCGAN", "model=DCGAN: no such option; did you mean 'dcgan'?"),
+    ("train model=[dcgan]", "each of its groups needs the name of one option, as in model=dcgan"),
+    ("train penalty=[r1", "'penalty=[r1' cannot be parsed: it has a [ without its ]"),
+    ("train penalty=r1]", "it has a ] without its ["),
+    ("train -m model=dcgan,", "'model=dcgan,' cannot be parsed: it ends with a comma; write model=dcgan"),
+    ("train penalty.weight=3", "the keys of penalty=dragan are those of loss.penalties.dragan, such as"),
+    ("train view=grid", "view: no such key or group of this command; the group is: What sample draws"),
+    ("train lr=0.1", "lr: no such key; did you mean optimizer.lr?"),
+    ("train lecture=dirac_gan", "write experiment=lecture/dirac_gan"),
+    ("train eval.metrics=[fdi]", "no metric 'fdi'; did you mean 'fid'?"),
+    ("help lecture", "no group 'lecture'; did you mean 'experiment/lecture'?"),
     ("train =1", "'=1' is not a setting"),
     ("train --epochs 5", "unknown option --epochs; write settings as epochs=value, without dashes"),
     ("train --multrun", "did you mean '--multirun'?"),
@@ -118,6 +138,11 @@ def test_one_line(cli, tmp_path: Path, line: str, says: str) -> None:
     assert answer.out == ""
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
     assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_several_settings_in_one_word(cli) -> None:
+    told = cli("train", "model=dcgan data=digits").err
+    assert told.endswith("cannot be parsed: these are several settings in one word; quote each on its own\n")
 
 
 def test_conf_variable_that_names_no_folder(cli, monkeypatch: pytest.MonkeyPatch) -> None:

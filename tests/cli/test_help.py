@@ -72,6 +72,13 @@ def test_help_of_a_verb_lists_groups_and_all_root_keys(cli, name: str) -> None:
         assert re.search(rf"^{key}: ", answer.out, re.M), key
 
 
+def test_help_of_eval_names_every_metric(cli) -> None:
+    from gancli.metrics.registry import METRICS
+
+    listed = cli("eval", "--help").out.partition("available: ")[2].partition(";")[0]
+    assert sorted(word for word in listed.split() if word != "#") == sorted(METRICS)
+
+
 def test_help_of_a_verb_leaves_out_what_it_does_not_read(cli) -> None:
     assert not re.search(r"^(model|loss|penalty): ", cli("eval", "--help").out, re.M)
     assert "Groups" not in cli("report", "--help").out
@@ -92,6 +99,26 @@ def test_every_option_that_is_typed_is_explained() -> None:
     groups = folders.typed_groups()
     lines = [line for group in groups for line in options.explained(group).splitlines()]
     assert len(groups) > 10 and not [line for line in lines if re.fullmatch(r"  \S+ *", line)]
+
+
+def test_what_announces_a_command_is_left_out_with_it(tmp_path) -> None:
+    files = [file for group in folders.typed_groups() for file in options._files(group).values()]
+    assert not [file for file in files if options._story(file).endswith(":")]
+    file = tmp_path / "own.yaml"
+    for text, says in (
+        ("# A table. One\n# command makes it:\n# gancli train -m seed=1,2\n", "A table."),
+        ("# Two things: a and b.\nkey: 1\n", "Two things: a and b."),
+    ):
+        file.write_text(text)
+        assert options._story(file) == says
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_a_verb_has_no_long_lists_and_no_gaps(cli, name: str) -> None:
+    answer = cli(name, "--help").out
+    groups = answer.partition("Groups, chosen")[2].partition("Keys, set")[0]
+    assert max(map(len, groups.splitlines()), default=0) <= 120
+    assert "\n\n\n" not in answer.rstrip()
 
 
 def test_an_option_in_place_of_a_group_is_told_its_group(cli) -> None:

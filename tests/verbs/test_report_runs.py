@@ -147,3 +147,10 @@ def test_a_config_of_odd_structure_is_read_all_the_same(tmp_path, odd) -> None:
     (folder / "config.yaml").write_text(json.dumps(cfg), encoding="utf-8")
     found = runs.read(folder)
     assert (found.eval_split, found.eval_best) == ("", "")
+
+
+def test_a_config_that_cannot_be_read_is_named(sweep) -> None:
+    for damage in (b"{bad", b"\xff\xfe"):
+        (sweep / "03" / "config.yaml").write_bytes(damage)
+        with pytest.raises(UsageError, match=rf"^{sweep}/03/config.yaml: .*; restore it, or leave this run out$"):
+            reported(runs=sweep)

@@ -4,12 +4,16 @@ import re
 from statistics import fmean, stdev
 
 import pytest
+import yaml
 from PIL import Image
 from written_runs import MODELS, make_run, read, reported, score
 
+from gancli.config import options
 from gancli.errors import UsageError
 from gancli.verbs.report import grouping, runs, text
 from gancli.verbs.report.table import Score
+
+LIKE = "n=1000 features=classifier 'metrics=[fid,is]'"  # written_runs.PROTOCOL, which is not that of the runs
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -113,7 +117,7 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(sweep, capsys) -
     for words in (
         "last checkpoint was not evaluated on test: 00; 12\n",
         "best checkpoint was not evaluated on test: ",
-        f"\n\ngancli eval {sweep}\ngancli eval {sweep} which=best\n\n",
+        f"\n\ngancli eval {sweep} {LIKE}\ngancli eval {sweep} which=best {LIKE}\n\n",
         "not finished: 12 failed at 3k images",
         f"could not be read: {sweep / '02'}/eval/000000002000-classifier.json",
         "rows have different numbers of seeds",
@@ -122,6 +126,23 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(sweep, capsys) -
         assert words in printed
     row = read(sweep)[0]
     assert (row["fid_last_n"], row["fid_best_n"], row["fid_best_std"]) == ("2", "1", "")
+    first = next(line for line in printed.splitlines() if "| 2 of 3 |" in line)
+    assert f"| {float(row['fid_best_mean']):.1f} (n = 1) |" in first  # a part does not lead
+
+
+def test_the_command_for_what_is_missing_asks_for_the_protocol_of_what_is_there(tmp_path, capsys) -> None:
+    first, second = (make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    facts = {"seed": 3, "repeats": 2, "ema": False, "images_generated": 360, "sampling": {"truncation": 0.7}}
+    score(first, 3000, 9.0, **facts)
+    target = options("features")["classifier"]["_target_"]
+    for features, more in (({}, " features=classifier"), ({"_target_": target}, "")):
+        for run in (first, second):
+            cfg = yaml.safe_load((run / "config.yaml").read_text())
+            cfg |= {"features": features, "eval": cfg["eval"] | {"metrics": ["is", "fid"]}}
+            (run / "config.yaml").write_text(yaml.safe_dump(cfg))
+        reported(runs=tmp_path)
+        like = f"seed=3 repeats=2 ema=false sampling.truncation=0.7{more}"
+        assert f"\ngancli eval {tmp_path} {like}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -139,6 +160,13 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(sweep, capsys) -
 )
 def test_as_many_digits_as_mean_something(scores, places) -> None:
     assert text.decimals([Score(mean, std, 1) for mean, std in scores]) == places
+
+
+def test_numbers_that_ran_away_stay_short() -> None:
+    assert text.cell(Score(3.3e33, 4.7e33, 2), 0) == "3.30e+33 ± 4.70e+33"
+    assert (
+        text.cell(Score(-2e9, None, 1), 0) == "-2.00e+09" and text.cell(Score(123456.0, 0.5, 2), 1) == "123456.0 ± 0.5"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from gancli import config
 from gancli.errors import UsageError
-from gancli.verbs.report.runs import Card
+from gancli.verbs.report.runs import Card, Run
 
 SUBJECT = (
     "checkpoint_sha256",
@@ -109,6 +110,28 @@ def require_one(cards: Sequence[Card]) -> None:
         f"the evaluations are of different protocols and cannot be compared ({told}); choose one, such as "
         f"{quote(f'only.{key}={_whole(values[0])}')}, or show them side by side with protocols=mixed"
     )
+
+
+def settings(facts: Mapping[str, Any], cards: Iterable[Card], runs: Iterable[Run]) -> list[str]:
+    """Return the settings of ``gancli eval`` by which further evaluations are of the protocol of those that there are.
+
+    Args:
+        facts: what the protocols share, by dotted keys; empty without evaluations.
+        cards: the evaluations.
+        runs: their runs, whose own metrics and features are those that eval uses without being told.
+    """
+    usual = {"seed": 0, "repeats": 1, "ema": True, "images_generated": facts.get("images_reference")}
+    given = {key: facts[key] for key, value in usual.items() if facts.get(key) not in (None, value)}
+    given |= {key: value for key, value in facts.items() if key.startswith("sampling.")}
+    said = [f"{'n' if key == 'images_generated' else key}={_whole(value)}" for key, value in given.items()]
+    name, runs = facts.get("features.name"), list(runs)
+    known = config.options("features").get(name) if name else None
+    if known and {run.eval_features for run in runs} != {known["_target_"]}:
+        said.append(f"features={name}")
+    metrics = dict.fromkeys(metric for card in cards for metric in card.protocol.get("metrics", ()))
+    if any({*metrics} != {*run.eval_metrics} for run in runs if metrics):
+        said.append(f"metrics=[{','.join(metrics)}]")
+    return said
 
 
 def _whole(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Reports: one table of many runs with curves and samples, as Markdown, LaTeX, CSV and HTML.
 
-gancli report outputs/sweep/2026-11-20_13-50-00-000000
+gancli report outputs/sweep/model+seed-1a2b3c
 """
 
 from collections.abc import Sequence

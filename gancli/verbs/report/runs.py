@@ -16,7 +16,6 @@ from gancli.structure import read_json, read_rows
 from gancli.training import checkpoint
 from gancli.training.guard import told
 
-log = logging.getLogger("gancli")
 CONFIG, STATUS, MACHINE, HISTORY = "config.yaml", "status.json", "machine.json", "metrics.jsonl"
 FOLLOWING = ("runtime", "features", "internal", "local")  # groups that do not identify an experiment
 VALIDATION = "validation"
@@ -58,6 +57,8 @@ class Run:
     cards: tuple[Card, ...]
     eval_split: str  # split of the evaluations during training
     eval_best: str  # key of the value that chooses the best checkpoint
+    eval_metrics: tuple[str, ...]  # what gancli eval computes of it, unless others are named
+    eval_features: str  # class of the features, likewise
     wall: float | None  # wall time of the last command, in seconds
     job: int  # index in the sweep
     damaged: tuple[str, ...] = field(default=())  # files that could not be read
@@ -140,11 +141,10 @@ def below(path: Path) -> list[Path]:
 
 def read(folder: Path) -> Run:
     """Read a run folder. Score cards that cannot be read are left out and listed in ``damaged``. Raises UsageError."""
-    cfg = config.from_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+    cfg = config.from_file(folder / CONFIG)
     status = told(folder, read_json(folder / STATUS, structure.STATUS)) or {}
     machines = read_json(folder / MACHINE, structure.MACHINES) or []
-    evaluated = config.plain(cfg).get("eval")
-    evaluated = evaluated if isinstance(evaluated, dict) else {}
+    evaluated = _node(cfg, "eval")
     choices = renewed_choices(status.get("choices", {}))
     damaged: list[str] = []
     devices = list(dict.fromkeys(each["device"] for each in machines))
@@ -160,6 +160,8 @@ def read(folder: Path) -> Run:
         cards=tuple(_cards(folder / "eval", damaged)),
         eval_split=str(evaluated.get("split", "")),
         eval_best=str(evaluated.get("best", "")),
+        eval_metrics=tuple(map(str, evaluated.get("metrics") or ())),
+        eval_features=str(_node(cfg, "features").get("_target_", "")),
         wall=status.get("seconds") or None,
         job=status.get("job") or 0,
         damaged=tuple(damaged),
@@ -171,6 +173,11 @@ def read_all(named: str | Sequence[str]) -> list[Run]:
     found = [read(folder) for folder in find(named)]
     parents = list(dict.fromkeys(run.folder.parent for run in found))
     return sorted(found, key=lambda run: (parents.index(run.folder.parent), run.job))
+
+
+def _node(cfg: Any, key: str) -> dict[str, Any]:
+    node = config.plain(cfg).get(key)
+    return node if isinstance(node, dict) else {}
 
 
 def _word(choice: str) -> str:

@@ -9,8 +9,9 @@ from gancli.verbs.report import words
 from gancli.verbs.report.grouping import NONE, count
 from gancli.verbs.report.protocols import DIRECTION
 from gancli.verbs.report.runs import Run
-from gancli.verbs.report.table import Row, Score, Table
+from gancli.verbs.report.table import BEST, BEST_SEED, Row, Score, Table
 
+HUGE = 1e7  # numbers from here on, such as the losses of a run that runs away, are written as powers of ten
 COST = ("images", "seconds", "device")
 
 
@@ -38,14 +39,23 @@ def digits(table: Table) -> dict[str, int]:
 def cell(score: Score | None, places: int) -> str:
     if score is None:
         return NONE
-    return f"{score.mean:.{places}f}" + ("" if score.std is None else f" ± {score.std:.{places}f}")
+    mean, std = (None if value is None else _rounded(value, places) for value in (score.mean, score.std))
+    return f"{mean}" if std is None else f"{mean} ± {std}"
+
+
+def _rounded(value: float, places: int) -> str:
+    return f"{value:.{places}f}" if abs(value) < HUGE else f"{value:.2e}"
 
 
 def leaders(table: Table, key: str, kind: str, places: int) -> set[int]:
-    """Return the indices of the rows with the best printed value of a column; empty if there is nothing to compare."""
+    """Return the indices of the rows with the best printed value of a column; empty if there is nothing to compare.
+
+    A mean over a part of a row's seeds does not lead: the others could change it.
+    """
     higher = table.better.get(key)
     found = {i: score for i, row in enumerate(table.rows) if (score := row.score(key, kind, table.better))}
-    rounded = {i: round(score.mean, places) for i, score in found.items()}
+    whole = {i: s for i, s in found.items() if kind == BEST_SEED or s.n == len(table.rows[i].runs)}
+    rounded = {i: round(score.mean, places) for i, score in whole.items()}
     if higher is None or set(table.apart) - {DIRECTION}:
         return set()
     leading: set[int] = set()
@@ -65,7 +75,10 @@ def cells(table: Table, keys: Sequence[str], bold: Callable[[str], str]) -> list
     for i, row in enumerate(table.rows):
         line = []
         for key, kind in best:
-            shown = cell(row.score(key, kind, table.better), places[key])
+            score = row.score(key, kind, table.better)
+            shown = cell(score, places[key])
+            if score and kind == BEST and score.n < _scored(row):
+                shown += f" (n = {score.n})"
             line.append(bold(shown) if i in best[key, kind] else shown)
         found.append(line)
     return found
@@ -73,8 +86,12 @@ def cells(table: Table, keys: Sequence[str], bold: Callable[[str], str]) -> list
 
 def seeds(row: Row) -> str:
     """Return the number of seeds of a row, such as ``5``, or ``3 of 5`` if some were not evaluated."""
-    scored = sum(each.last is not None for each in row.runs)
-    return str(len(row.runs)) if scored == len(row.runs) else f"{scored} of {len(row.runs)}"
+    scored, every = _scored(row), len(row.runs)
+    return str(every) if scored == every else f"{scored} of {every}"
+
+
+def _scored(row: Row) -> int:
+    return sum(each.last is not None for each in row.runs)
 
 
 def cost(row: Row) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """The keys of gancli report.
 
-gancli report outputs/sweep/2026-11-20_13-50-00-000000
+gancli report outputs/sweep/model+seed-1a2b3c
 """
 
 from dataclasses import dataclass

@@ -134,13 +134,18 @@ def warnings(table: Table, runs: Sequence[Run]) -> list[str]:
 def commands(table: Table, named: str | Sequence[str]) -> list[str]:
     """Return the commands that score the last and the best checkpoints of the table which have no scores.
 
+    They ask for the protocol of the scores that are there, so that the new ones can stand beside them.
+
     Args:
         table: the table.
         named: the runs as they were named, which gancli eval takes as well; it skips what is scored already.
     """
     wanted: list[list[str]] = [[]] if any(not each.last for each in table.runs()) else []
     wanted += [["which=best"]] if table.keys and any(each.choice and not each.best for each in table.runs()) else []
-    return [scoring(named, table.split, *more) for more in wanted]
+    scored = table.runs()
+    cards = [card for each in scored for card in each.cards]
+    like = protocols.settings(table.protocol, cards, [each.run for each in scored])
+    return [scoring(named, table.split, *more, *like) for more in wanted]
 
 
 def scoring(named: str | Sequence[str], split: str, *more: str) -> str:

@@ -57,7 +57,7 @@ def test_what_is_no_number_is_said_once_for_each_measurement(caplog, monkeypatch
 
 
 @pytest.mark.parametrize("every", [16, 48])
-def test_a_run_that_diverges_says_so_at_the_next_examination(tmp_path, monkeypatch, cli, every):
+def test_a_run_that_diverges_says_so_at_the_next_examination(tmp_path, monkeypatch, cli, every, caplog):
     """log.every=5k does not delay it, and gancli doctor knows what was examined."""
     update = Step.compute
 
@@ -66,8 +66,10 @@ def test_a_run_that_diverges_says_so_at_the_next_examination(tmp_path, monkeypat
         return {key: value * (float("nan") if self.updates > 6 else 1.0) for key, value in values.items()}
 
     monkeypatch.setattr(Step, "compute", breaking)
-    with pytest.raises(TrainingDiverged, match="of discriminator is not finite at (64|96) images"):
+    monkeypatch.setattr("gancli.console.log.propagate", True)
+    with pytest.raises(TrainingDiverged, match="of discriminator is not finite at (64|96) images; try a smaller opt"):
         run(tmp_path, "images=4000", f"doctor.every={every}", "samples.every=0")
+    assert not [said for said in caplog.messages if "no alarm" in said or "nothing learned" in said]
     rows = list(read_rows(tmp_path / "metrics.jsonl"))
     assert [row["images"] for row in rows] == ([16, 32, 48, 64] if every == 16 else [48, 96])
     answer = cli("doctor", str(tmp_path))
