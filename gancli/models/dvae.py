@@ -61,8 +61,8 @@ class DVAE(DiscreteLatents):
         self.decoder = decoder(codes, width, blocks, residual, self.likelihood.channels(spec.channels))
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour."""
-        start = self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1)
+        """Start the decoder at the mean colour and the spread of the pixels."""
+        start = self.likelihood.begun(pixels)
         if start is not None:
             with torch.no_grad():
                 self.decoder[-1].bias.copy_(start)  # type: ignore[index]  # a Sequential, see above

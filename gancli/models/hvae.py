@@ -96,8 +96,8 @@ class HVAE(LatentVariable):
         self.decoder = Decoder(parameters, self.classes, sides, width, inner, latent_dim, coarse, fine)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour, if the likelihood knows parameters with a given mean."""
-        start = self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1)
+        """Start the decoder at the mean colour and the spread of the pixels, if the likelihood knows how."""
+        start = self.likelihood.begun(pixels)
         if start is not None:
             with torch.no_grad():
                 self.decoder.image.bias.copy_(start)  # type: ignore[union-attr]  # it has one

@@ -65,8 +65,8 @@ class VAE(GaussianLatents):
         self.decoder = perceptron(back, ACTIVATIONS[activation]).append(nn.Unflatten(1, parameters))
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean image, if the likelihood knows parameters with a given mean."""
-        start = self.likelihood.start(pixels.double().mean(0) / 127.5 - 1)
+        """Start the decoder at the mean image and the spread of the pixels, if the likelihood knows how."""
+        start = self.likelihood.begun(pixels, (0,))
         last = self.decoder[-2]  # type: ignore[index]  # a Sequential, see above
         if start is not None:
             with torch.no_grad():

@@ -64,8 +64,8 @@ class VAEConv(GaussianLatents):
         )  # fmt: skip
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour, if the likelihood knows parameters with a given mean."""
-        start = self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1)
+        """Start the decoder at the mean colour and the spread of the pixels, if the likelihood knows how."""
+        start = self.likelihood.begun(pixels)
         last = self.decoder[-1]  # type: ignore[index]  # a Sequential, see above
         if start is not None:
             with torch.no_grad():

@@ -7,8 +7,8 @@ part (``nn/quantisers.py``, ``nn/codebook.py``), and so is the prior; ``losses/v
 Deviations: finite scalar quantisation in place of a codebook in the small recipe; the layers next to the image have
 half the channels, and a 3x3 convolution comes before the encoder's blocks, as in the authors' code (Sonnet); the
 encoder starts with He's initialisation, so that its vectors differ enough to use several codes, and the decoder at the
-mean colour; the likelihood is normalised (Bernoulli, discretised logistics), where the authors' code has a squared
-error, so that the sum with the prior's nats is a bound.
+mean colour and spread; the likelihood is normalised (Bernoulli, discretised logistics), where the authors' code has a
+squared error, so that the sum with the prior's nats is a bound.
 
     gancli train model=vqvae data=mnist
     gancli train model=vqvae data=mnist quantiser@model.quantiser=vq prior@model.prior=pixelcnn
@@ -97,7 +97,7 @@ class VQVAE(Quantised):
         self.decoder = decoder(quantiser.dim, width, blocks, residual, self.likelihood.channels(spec.channels))
 
     def fit_data(self, pixels: Tensor) -> None:
-        self.begin(pixels, self.likelihood.start(pixels.double().mean((0, 2, 3)) / 127.5 - 1))
+        self.begin(pixels, self.likelihood.begun(pixels))
 
 
 def check_sides(spec: ImageSpec, name: str) -> None:

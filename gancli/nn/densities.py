@@ -49,8 +49,8 @@ class Gaussian(Likelihood):
         mean, log_std = _halves(params)
         return torch.cat([mean, log_std + math.log(temperature) / 2], 1)
 
-    def start(self, mean: Tensor) -> Tensor:
-        return torch.cat([mean, torch.zeros_like(mean)])
+    def start(self, mean: Tensor, std: Tensor) -> Tensor:
+        return torch.cat([mean, std.log()])
 
 
 class LogitLaplace(Likelihood):
@@ -100,8 +100,10 @@ class LogitLaplace(Likelihood):
         mu, log_b = _halves(params)
         return torch.cat([mu, log_b + math.log(temperature)], 1)
 
-    def start(self, mean: Tensor) -> Tensor:
-        return torch.cat([self._inside(mean).logit(), torch.zeros_like(mean)])
+    def start(self, mean: Tensor, std: Tensor) -> Tensor:
+        """Return the logits of the means, and scales to first order: d logit y = dy / (y (1 - y)), b = std / sqrt 2."""
+        y = self._inside(mean)
+        return torch.cat([y.logit(), (std * (0.5 - self.eps) / (y * (1 - y)) / math.sqrt(2)).log()])
 
     def _inside(self, image: Tensor) -> Tensor:
         """Map [-1, 1] to [eps, 1 - eps]."""

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -53,9 +54,35 @@ class Likelihood(ABC):
     def mean(self, params: Tensor, c: int) -> Tensor:
         """Return the expected image of c channels, (N, c, ...) in [-1, 1], which need not lie on the grid."""
 
-    def start(self, mean: Tensor) -> Tensor | None:
-        """Return parameters of pixels with these means, (c, ...) in [-1, 1] -> (channels(c), ...); None: unknown."""
+    def start(self, mean: Tensor, std: Tensor) -> Tensor | None:
+        """Return parameters of pixels with these means and standard deviations; None: unknown.
+
+        Args:
+            mean: (c, ...) in [-1, 1].
+            std: of values in [-1, 1], above 0, of the same shape; Bernoulli pixels have none of their own.
+
+        Returns:
+            (channels(c), ...)
+        """
         return None
+
+    def begun(self, pixels: Tensor, over: Sequence[int] = (0, 2, 3)) -> Tensor | None:
+        """Return parameters of a decoder's output that knows only the pixels' mean and spread; None: unknown.
+
+        A decoder that has to learn the spread of all pixels first does so by its latents, which then say nothing else:
+        codes of a VQ-VAE fell from 65 in use to 1 within 16 updates.
+
+        Args:
+            pixels: (N, C, H, W) levels from 0 to 255.
+            over: the dimensions that the mean is taken over; the spread is a channel's.
+
+        Returns:
+            (channels(C), ...), float64
+        """
+        wide = pixels.double()
+        mean, variance = wide.mean(tuple(over)) / 127.5 - 1, wide.var((0, 2, 3), correction=0) / 127.5**2
+        std = (variance + (2 / (self.levels - 1)) ** 2 / 12).sqrt()  # with the width of a bin
+        return self.start(mean, std.view(-1, *[1] * (mean.dim() - 1)).expand_as(mean))
 
     def tempered(self, params: Tensor, temperature: float) -> Tensor:
         """Return parameters of a distribution that is narrower for temperatures below 1, wider above: p^(1/T) here."""
@@ -99,7 +126,7 @@ class Bernoulli(Likelihood):
     def mean(self, params: Tensor, c: int) -> Tensor:
         return wide(params).sigmoid() * 2 - 1
 
-    def start(self, mean: Tensor) -> Tensor:
+    def start(self, mean: Tensor, std: Tensor) -> Tensor:
         """Return the logits of means that are clipped to [0.001, 0.999], as in the code of Burda et al. 2016."""
         return ((mean + 1) / 2).clamp(1e-3, 1 - 1e-3).logit()
 
@@ -161,6 +188,13 @@ class DiscretizedLogisticMixture(Likelihood):
 
     def channels(self, c: int) -> int:
         return self.components * (1 + 2 * c + c * (c - 1) // 2)
+
+    def start(self, mean: Tensor, std: Tensor) -> Tensor:
+        """Return components that are alike, with colours that do not depend on each other."""
+        log_scale = (std * (math.sqrt(3) / math.pi)).log()  # a logistic's variance is (pi s)^2 / 3
+        none = mean[:1].new_zeros(1, *mean.shape[1:])
+        coefficients = none.expand(len(mean) * (len(mean) - 1) // 2, *mean.shape[1:])
+        return torch.cat([none, mean, log_scale, coefficients]).repeat_interleave(self.components, 0)
 
     def groups(self, c: int) -> int:
         return 1  # the coefficients order the colours, so the network need not

@@ -8,7 +8,8 @@ import torch
 from helpers import NoHostSync, compose, options, overrides, run, tensors
 from torch import Tensor, nn
 
-from gancli.data.spec import ImageSpec
+from gancli.config import build_data
+from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.losses.elbo import ELBO
 from gancli.models.discrete import DiscreteLatents, UniformCodes
@@ -207,3 +208,14 @@ def test_what_a_codebook_follows_is_the_mean_over_processes(monkeypatch):
     parts.steps[0](parts.loader.next())
     assert messages == [len([*parts.model.encoder.parameters(), *parts.model.decoder.parameters()]), 3]
     assert torch.allclose(parts.model.quantiser.codebook, torch.tensor(10.0), rtol=1e-3)
+
+
+def test_codes_of_colours_stay_in_use_while_the_decoder_learns_what_all_pixels_share():
+    words = ["data=shapes", "data.n=256", "images=20k", "runtime.threads=1", "data.binarise=null", "runtime=cpu"]
+    colours = ["likelihood@model.likelihood=logistic_mixture", "model.likelihood.components=1"]
+    parts = build(compose("train", ["model=vqvae", *words, *colours]))
+    for _ in range(16):
+        run_turn(parts, Silent(), measure=False)
+    pixels = build_data(parts.cfg.data)[0].split("train").pixels[:64]
+    seen = parts.model.tokens(scaled(torch.from_numpy(pixels)))
+    assert seen.unique().numel() > 30  # of 240; a decoder that starts with one spread for all data leaves 1

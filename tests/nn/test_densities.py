@@ -59,7 +59,8 @@ def test_samples_follow_the_density_and_start_has_the_mean(likelihood):
         assert (drawn < threshold).double().mean().item() == pytest.approx(expected, abs=0.006)
     assert inside.double().mean() > 0.9
     mean = torch.tensor([-0.5, 0.9], dtype=torch.float64).view(2, 1, 1)
-    assert torch.allclose(likelihood.mean(likelihood.start(mean)[None], 2)[0], mean, atol=1e-12)
+    start = likelihood.start(mean, torch.full_like(mean, 0.3))
+    assert torch.allclose(likelihood.mean(start[None], 2)[0], mean, atol=1e-12)
     ends = likelihood.sample(given, torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1))
     assert ends.isfinite().all() and ends.abs().max() <= 1
 

@@ -8,6 +8,7 @@ import torch
 from pixel_models import chi_square_is_plausible
 
 from gancli.errors import UsageError
+from gancli.nn.densities import Gaussian, LogitLaplace
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
 
 BITS = range(2, 11)
@@ -191,3 +192,24 @@ def test_the_mean_of_coloured_mixtures_is_near_that_of_samples():
     noise = torch.rand(20000, 4, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     drawn = likelihood.sample(params.expand(20000, -1, -1, -1), noise)
     assert torch.allclose(likelihood.mean(params, 3)[0], drawn.mean(0), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [Bernoulli(2), DiscretizedLogisticMixture(256, 1), DiscretizedLogisticMixture(256, 4), Gaussian(256),
+     LogitLaplace(256)],
+    ids=repr,
+)  # fmt: skip
+def test_a_decoder_begins_at_the_mean_and_the_spread_of_the_pixels(likelihood):
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.tensor([100.0, 128, 160]).view(3, 1, 1) + 12 * torch.randn(500, 3, 4, 4, generator=generator)
+    pixels = levels.round().to(torch.uint8)
+    begun = likelihood.begun(pixels)
+    params = begun[None, :, None].expand(1, -1, 40_000)
+    noise = torch.rand(1, likelihood.noise_channels(3), 40_000, generator=generator, dtype=torch.float64)
+    drawn, known = likelihood.sample(params, noise)[0], pixels.double().transpose(0, 1).flatten(1) / 127.5 - 1
+    assert torch.allclose(drawn.mean(1), known.mean(1), atol=0.015)
+    if not isinstance(likelihood, Bernoulli):
+        assert torch.allclose(drawn.std(1), known.std(1), rtol=0.04)
+    each = likelihood.begun(pixels, (0,))  # a mean of every place, and one spread
+    assert each.shape == (likelihood.channels(3), 4, 4) and torch.allclose(each.mean((1, 2)), begun, atol=0.05)
