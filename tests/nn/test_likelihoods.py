@@ -198,7 +198,7 @@ def test_the_mean_of_coloured_mixtures_is_near_that_of_samples():
     "likelihood",
     [Bernoulli(2), DiscretizedLogisticMixture(256, 1), DiscretizedLogisticMixture(256, 4), Gaussian(256),
      LogitLaplace(256)],
-    ids=repr,
+    ids=["bernoulli", "one logistic", "four", "gaussian", "logit-laplace"],
 )  # fmt: skip
 def test_a_decoder_begins_at_the_mean_and_the_spread_of_the_pixels(likelihood):
     generator = torch.Generator().manual_seed(0)
