@@ -63,6 +63,11 @@ class Autoregressive(Explicit):
             raise UsageError(
                 f"{type(self).__name__} takes maps of codes with one channel, but these have {spec.channels}"
             )
+        if not self.likelihood.local:
+            raise UsageError(
+                f"likelihood {type(self.likelihood).__name__} has a scale that all pixels share, which tells of those "
+                "to come: use likelihood@model.likelihood=logistic_mixture"
+            )
         if spec.nominal and self.likelihood.ordered:
             raise UsageError(
                 f"likelihood {type(self.likelihood).__name__} treats levels as ordered, but this data consists of "

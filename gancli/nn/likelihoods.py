@@ -24,6 +24,7 @@ class Likelihood(ABC):
     """
 
     density: ClassVar[bool] = False  # whether nll() is that of a density rather than of a probability of levels
+    local: ClassVar[bool] = True  # whether a pixel's distribution depends on its own parameters alone
     ordered: ClassVar[bool] = False  # whether neighbouring levels are similar, unlike codes (ImageSpec.nominal)
     bound: ClassVar[bool] = False  # whether nll() is only an upper bound
 

@@ -16,6 +16,7 @@ from gancli.models.gated_pixelcnn import GatedPixelCNN
 from gancli.models.pixelcnn import PixelCNN
 from gancli.models.pixelcnn_pp import PixelCNNpp
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
+from gancli.nn.logistic import DiscretizedLogistic
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
 
 MIXTURE = partial(DiscretizedLogisticMixture, components=2)
@@ -240,6 +241,7 @@ def test_temperature_sharpens_what_is_drawn():
         (partial(GatedPixelCNN, conditional=True), ImageSpec(1, 4, 4, levels=2), Bernoulli, "has no classes"),
         (STRIDED, ImageSpec(1, 5, 4, levels=2), Bernoulli, "4x5 images are not divisible by 2"),
         (STRIDED, ImageSpec(3, 4, 4), Categorical, "use likelihood@model.likelihood=logistic_mixture"),
+        (NETWORKS["gated_pixelcnn"], ImageSpec(1, 4, 4), DiscretizedLogistic, "a scale that all pixels share"),
     ],
 )
 def test_impossible_settings_are_refused(network, spec, likelihood, says):

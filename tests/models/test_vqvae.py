@@ -212,7 +212,7 @@ def test_what_a_codebook_follows_is_the_mean_over_processes(monkeypatch):
 
 def test_codes_of_colours_stay_in_use_while_the_decoder_learns_what_all_pixels_share():
     words = ["data=shapes", "data.n=256", "images=20k", "runtime.threads=1", "data.binarise=null", "runtime=cpu"]
-    colours = ["likelihood@model.likelihood=logistic_mixture", "model.likelihood.components=1"]
+    colours = ["likelihood@model.likelihood=logistic_mixture", "model.likelihood.components=1"]  # the hardest
     parts = build(compose("train", ["model=vqvae", *words, *colours]))
     for _ in range(16):
         run_turn(parts, Silent(), measure=False)

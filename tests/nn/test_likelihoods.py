@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from pixel_models import chi_square_is_plausible
 from gancli.errors import UsageError
 from gancli.nn.densities import Gaussian, LogitLaplace
 from gancli.nn.likelihoods import Bernoulli, Categorical, DiscretizedLogisticMixture
+from gancli.nn.logistic import DiscretizedLogistic
 
 BITS = range(2, 11)
 
@@ -26,7 +28,7 @@ def random_params(likelihood, c: int, scale: float, seed: int = 0) -> torch.Tens
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("kind", [Categorical, DiscretizedLogisticMixture])
+@pytest.mark.parametrize("kind", [Categorical, DiscretizedLogistic, DiscretizedLogisticMixture])
 def test_probabilities_of_all_levels_sum_to_one(kind, bits):
     likelihood = kind(2**bits)
     x = every_image(likelihood, 1)
@@ -113,8 +115,9 @@ def test_extreme_parameters_have_finite_nats_and_gradients(likelihood):
         (Categorical(5), 1),
         (DiscretizedLogisticMixture(8, 3), 1),
         (DiscretizedLogisticMixture(4, 2), 3),
+        (DiscretizedLogistic(4), 3),
     ],
-    ids=["bernoulli", "categorical", "mixture", "rgb mixture"],
+    ids=["bernoulli", "categorical", "mixture", "rgb mixture", "rgb logistics"],
 )
 def test_samples_have_the_probabilities(likelihood, c):
     """Chi-square of 200,000 draws against all levels^c probabilities. A sampler that does not round fails it."""
@@ -169,7 +172,8 @@ def test_bernoulli_refuses_grey_levels():
 
 
 @pytest.mark.parametrize(
-    "kind, levels, c", [(Bernoulli, 2, 2), (Categorical, 5, 2), (DiscretizedLogisticMixture, 6, 1)]
+    "kind, levels, c",
+    [(Bernoulli, 2, 2), (Categorical, 5, 2), (DiscretizedLogisticMixture, 6, 1), (DiscretizedLogistic, 4, 3)],
 )
 def test_the_mean_is_that_of_all_images(kind, levels, c):
     """By enumeration: sum over all images of one pixel of p(x) x."""
@@ -194,11 +198,25 @@ def test_the_mean_of_coloured_mixtures_is_near_that_of_samples():
     assert torch.allclose(likelihood.mean(params, 3)[0], drawn.mean(0), atol=0.02)
 
 
+def test_the_scale_of_logistics_is_the_mean_over_an_images_pixels():
+    """As a mixture of one component with that scale everywhere and no coupling of colours; a temperature widens it."""
+    generator = torch.Generator().manual_seed(2)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    means, scales, likelihood = draw(2, 3, 4, 5), draw(2, 3, 4, 5) - 2, DiscretizedLogistic(256)
+    image = likelihood.snap((means + 0.1 * draw(2, 3, 4, 5)).clamp(-1, 1))
+    known, none = DiscretizedLogisticMixture(256, 1), torch.zeros(2, 3, 4, 5, dtype=torch.float64)
+    for temperature, wider in ((1.0, 0.0), (0.5, math.log(0.5))):
+        one = (scales.mean((2, 3), keepdim=True) + wider).expand_as(scales)
+        params = likelihood.tempered(torch.cat([means, scales], 1), temperature)
+        expected = known.nll(torch.cat([none[:, :1], means, one, none], 1), image)
+        assert torch.allclose(likelihood.nll(params, image), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "likelihood",
-    [Bernoulli(2), DiscretizedLogisticMixture(256, 1), DiscretizedLogisticMixture(256, 4), Gaussian(256),
-     LogitLaplace(256)],
-    ids=["bernoulli", "one logistic", "four", "gaussian", "logit-laplace"],
+    [Bernoulli(2), DiscretizedLogistic(256), DiscretizedLogisticMixture(256, 1), DiscretizedLogisticMixture(256, 4),
+     Gaussian(256), LogitLaplace(256)],
+    ids=["bernoulli", "logistics", "mixture of one", "of four", "gaussian", "logit-laplace"],
 )  # fmt: skip
 def test_a_decoder_begins_at_the_mean_and_the_spread_of_the_pixels(likelihood):
     generator = torch.Generator().manual_seed(0)
