@@ -42,6 +42,17 @@ def test_the_bounds_of_three_seeds_are_what_was_measured() -> None:
     assert f"k={wide['iwae_k']:.0f}`, seed 0 of the latter is bounded by {wide['iwae']:.2f}." in told
 
 
+def test_the_long_run_of_the_autoencoder_is_what_was_measured() -> None:
+    told = " ".join(section("Variational autoencoders").split())
+    rows = (RESULTS / "eval" / "mnist-vae_conv-15m.csv").read_text().splitlines()[1:]
+    curve = [float(row.split(",")[1]) for row in rows]  # after every million images
+    assert f"{curve[0]:.2f} nats after 1M images, {curve[4]:.2f} after 5M, {curve[9]:.2f} after 10M" in told
+    assert f"and {curve[14]:.2f} at the end" in told and len(curve) == 15
+    whole, codes = card("mnist-vae_conv-15m"), card("mnist-vae_conv-15m-iwae")
+    assert f"test images {whole['values']['elbo']:.2f}, and with 500 codes {codes['values']['iwae']:.2f}" in told
+    assert codes["values"]["iwae_k"] == 500 and whole["images_seen"] == codes["images_seen"] == 15_000_064
+
+
 def test_more_codes_in_training_give_a_tighter_bound() -> None:
     told = " ".join(section("Variational autoencoders").split())
     many, one = (card(f"mnist-iwae-300k-k{k}-0")["values"] for k in (50, 1))
