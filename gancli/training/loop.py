@@ -239,7 +239,7 @@ def _done(what: str, run: Run, run_dir: Path, tracker: Tracker, progress: RunPro
             pictures = (run_dir / "samples").glob("[0-9]*.png") if run.cfg.samples.every else ()
             for ending in {file.stem.lstrip("0123456789") for file in pictures}:
                 animate(run_dir / "samples", ending)
-        tracker.hparams(config.flat(run.cfg), _final(tracker))
+        tracker.hparams(config.flat(run.cfg))
 
 
 def _final(tracker: Tracker) -> dict[str, float]:

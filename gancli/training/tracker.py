@@ -138,14 +138,20 @@ class Tracker:
         if self.main:
             self.writer.add_text(name, text, images)
 
-    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Write the run's row of the HPARAMS tab: scalar settings and final metrics, into the run's own event file."""
+    def hparams(self, config: Mapping[str, Any]) -> None:
+        """Write the run's row of the HPARAMS tab, its scalar settings, into its own event file.
+
+        Its metrics are the run's scalars. There is no summary of an experiment, which add_hparams() writes: TensorBoard
+        would take the columns of one of the runs, in the order of the alphabet. Without, it has those of all runs, and
+        those come first in which the runs differ.
+        """
         if not self.main:
             return
         config = hyperparameters(config, read_json(self.path.parent / "status.json", structure.STATUS) or {})
         plain = {key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in config.items()}
         events: Any = self.writer.file_writer
-        for summary in hparams_summary(plain, dict(metrics)):
+        _, *session = hparams_summary(plain, {})
+        for summary in session:
             events.add_summary(summary)
 
     def flush(self) -> None:
@@ -160,16 +166,14 @@ class Tracker:
 
 
 def hyperparameters(settings: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are chosen on the command line: what a sweep varies first, then what else was typed.
+    """Return settings with the names of groups' options as they are chosen on the command line.
 
     Args:
         settings: the run's settings by dotted keys, with the name of the class for each group.
         status: the run's status.json, which has the chosen option of each group; may be empty.
     """
     choices = {key: each for key, each in renewed_choices(status.get("choices", {})).items() if _identifies(key)}
-    typed = [word.lstrip("+").partition("=")[0] for word in status.get("overrides", ())]
-    known = {**settings, **choices}
-    return {key: known[key] for key in dict.fromkeys([*status.get("swept", ()), *typed, *known]) if key in known}
+    return {**settings, **choices}
 
 
 def _identifies(group: str) -> bool:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 from helpers import overrides
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.backend_context import Context
 
 from gancli.cli import status
 from gancli.training import checkpoint
@@ -44,6 +48,14 @@ def cards(sweep: Path) -> list[Path]:
     return sorted(sweep.glob("*/eval/*.json"))
 
 
+def hparams(folder: Path) -> list:
+    """Return the columns of TensorBoard's HPARAMS tab, in its order."""
+    runs = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    context = Context(TBContext(multiplexer=runs, data_provider=MultiplexerDataProvider(runs, str(folder))))
+    tags = context.hparams_metadata(RequestContext(), "")
+    return list(context.experiment_from_metadata(RequestContext(), "", False, tags, []).hparam_infos)
+
+
 def test_what_is_swept_comes_first_in_folders_tables_and_hparams(trained, sweep: Path) -> None:
     lines = trained[1].splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("seed  model"))
@@ -54,9 +66,12 @@ def test_what_is_swept_comes_first_in_folders_tables_and_hparams(trained, sweep:
     assert next(csv.reader((sweep / "results.csv").open()))[:3] == ["seed", "model", "state"]
     (run,) = sweep.glob("seed-1+model-wgan")
     assert status.read(run)["swept"] == ["seed", "model"]
-    summary = EventAccumulator(str(run)).Reload().summary_metadata["_hparams_/session_start_info"]
-    text = summary.plugin_data.content
-    assert b"wgan" in text and b"WGAN" not in text
+    columns = hparams(sweep)
+    (model,) = [each for each in columns if each.name == "model"]
+    assert {each.string_value for each in model.domain_discrete.values} == {*MODELS}  # as chosen, not their classes
+    differ = [each.differs for each in columns]
+    assert differ == sorted(differ, reverse=True) and {"model", "seed"} <= {c.name for c in columns if c.differs}
+    assert "accumulate" in {each.name for each in columns if not each.differs}
 
 
 def test_eval_scores_a_sweep_skips_what_is_scored_and_goes_on_after_a_failure(cli, sweep: Path) -> None:

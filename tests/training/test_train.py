@@ -66,7 +66,7 @@ def test_a_run_writes_its_files(tmp_path):
     assert "64" in (tmp_path / "log.txt").read_text() and "model:" in (tmp_path / "config.yaml").read_text()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert wanted <= set(events.Tags()["scalars"]) and events.Tags()["images"] == ["samples"]
-    assert {"config/text_summary", "_hparams_/experiment"} <= set(events.summary_metadata)
+    assert {"config/text_summary", "_hparams_/session_start_info"} <= set(events.summary_metadata)
 
 
 def test_hparams_name_what_tells_runs_apart():
