@@ -61,11 +61,7 @@ class DVAE(DiscreteLatents):
         self.decoder = decoder(codes, width, blocks, residual, self.likelihood.channels(spec.channels))
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour and the spread of the pixels."""
-        start = self.likelihood.begun(pixels)
-        if start is not None:
-            with torch.no_grad():
-                self.decoder[-1].bias.copy_(start)  # type: ignore[index]  # a Sequential, see above
+        self.begin_at(pixels, self.decoder[-1])  # type: ignore[index]  # a Sequential, see above
 
     def logits(self, image: Tensor) -> Tensor:
         """Return the logits of q(z|x), (N, C, H, W) -> (N, K, h, w) float32 or wider."""

@@ -96,11 +96,7 @@ class HVAE(LatentVariable):
         self.decoder = Decoder(parameters, self.classes, sides, width, inner, latent_dim, coarse, fine)
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour and the spread of the pixels, if the likelihood knows how."""
-        start = self.likelihood.begun(pixels)
-        if start is not None:
-            with torch.no_grad():
-                self.decoder.image.bias.copy_(start)  # type: ignore[union-attr]  # it has one
+        self.begin_at(pixels, self.decoder.get_submodule("image"))
 
     def encode(
         self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None

@@ -6,7 +6,7 @@ trains the family; its scores are ``metrics=[elbo]`` and ``metrics=[iwae]``.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -79,6 +79,13 @@ class LatentVariable(Model):
         if likelihood is not None:
             self.likelihood = likelihood(levels=spec.levels)
             self._check_levels(spec)
+
+    @torch.no_grad()
+    def begin_at(self, pixels: Tensor, layer: nn.Module, over: Sequence[int] = (0, 2, 3)) -> None:
+        """Start the decoder's last layer at the mean and the spread of the pixels, see Likelihood.begun()."""
+        start = self.likelihood.begun(pixels, over)
+        if start is not None:
+            layer.get_parameter("bias").copy_(start.flatten())
 
     def _check_levels(self, spec: ImageSpec) -> None:
         name = type(self.likelihood).__name__

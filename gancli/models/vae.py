@@ -65,12 +65,7 @@ class VAE(GaussianLatents):
         self.decoder = perceptron(back, ACTIVATIONS[activation]).append(nn.Unflatten(1, parameters))
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean image and the spread of the pixels, if the likelihood knows how."""
-        start = self.likelihood.begun(pixels, (0,))
-        last = self.decoder[-2]  # type: ignore[index]  # a Sequential, see above
-        if start is not None:
-            with torch.no_grad():
-                last.bias.copy_(start.flatten())
+        self.begin_at(pixels, self.decoder[-2], over=(0,))  # type: ignore[index]  # a Sequential, see above
 
     def features(self, image: Tensor, code: Tensor | None) -> Tensor:
         x = (image.flatten(1) + 1) / 2  # black pixels are zero, as in the papers

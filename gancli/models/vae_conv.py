@@ -9,7 +9,6 @@ transposed convolutions. SiLU, no normalisation. The sizes are our own, for a CP
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
@@ -64,12 +63,7 @@ class VAEConv(GaussianLatents):
         )  # fmt: skip
 
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour and the spread of the pixels, if the likelihood knows how."""
-        start = self.likelihood.begun(pixels)
-        last = self.decoder[-1]  # type: ignore[index]  # a Sequential, see above
-        if start is not None:
-            with torch.no_grad():
-                last.bias.copy_(start)
+        self.begin_at(pixels, self.decoder[-1])  # type: ignore[index]  # a Sequential, see above
 
     def features(self, image: Tensor, code: Tensor | None) -> Tensor:
         return self.encoder(image if code is None else with_maps(image, code))

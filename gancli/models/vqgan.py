@@ -18,6 +18,7 @@ patches shrink with the image; ``losses/vqgan.py`` says what its features replac
 from collections.abc import Callable, Hashable
 from typing import Annotated, Literal
 
+import torch
 from torch import Tensor, nn
 
 from gancli.data.spec import ImageSpec
@@ -109,8 +110,11 @@ class VQGAN(Quantised):
         """
         super().set_sampling("mean", temperature, sampler)
 
+    @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
-        self.begin(pixels, pixels.double().mean((0, 2, 3)) / 127.5 - 1)  # the mean colour
+        mean = pixels.double().mean((0, 2, 3)) / 127.5 - 1
+        self.decoder[-1].bias.copy_(mean)  # type: ignore[index]  # a Sequential, see decoder()
+        self.fit_codes(pixels)
 
     def picture(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the pictures of codes, (N, C, H, W), cut to [-1, 1]; in training they are not."""

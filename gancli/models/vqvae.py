@@ -38,10 +38,8 @@ class Quantised(DiscreteLatents):
     decoder: nn.Module
 
     @torch.no_grad()
-    def begin(self, pixels: Tensor, bias: Tensor | None) -> None:
-        """Start the decoder at a colour, if one is given, and a codebook at vectors of the untrained encoder."""
-        if bias is not None:
-            self.decoder[-1].bias.copy_(bias)  # type: ignore[index]  # a Sequential, see decoder()
+    def fit_codes(self, pixels: Tensor) -> None:
+        """Start a codebook at vectors of the untrained encoder."""
         self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
 
     def quantisers(self) -> dict[str, Quantiser]:
@@ -97,7 +95,8 @@ class VQVAE(Quantised):
         self.decoder = decoder(quantiser.dim, width, blocks, residual, self.likelihood.channels(spec.channels))
 
     def fit_data(self, pixels: Tensor) -> None:
-        self.begin(pixels, self.likelihood.begun(pixels))
+        self.begin_at(pixels, self.decoder[-1])  # type: ignore[index]  # a Sequential, see decoder()
+        self.fit_codes(pixels)
 
 
 def check_sides(spec: ImageSpec, name: str) -> None:

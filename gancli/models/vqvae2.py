@@ -88,9 +88,7 @@ class VQVAE2(DiscreteLatents):
     @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
         """Start the decoder at the mean colour and spread, and codebooks at vectors of the untrained encoder."""
-        start = self.likelihood.begun(pixels)
-        if start is not None:
-            self.decoder[-1].bias.copy_(start)  # type: ignore[index]  # a Sequential, see decoder()
+        self.begin_at(pixels, self.decoder[-1])  # type: ignore[index]  # a Sequential, see decoder()
         features = self.encoder.features(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)]))
         top, bottom = self.quantisers().values()
         z = self.encoder.top(features)
