@@ -155,3 +155,6 @@ def test_sample_draws_from_every_run_of_a_sweep_into_a_folder_of_its_own(cli, sw
     checkpoints = [str(each) for each in sweep.glob("*/checkpoints/*.pt")]
     assert cli("sample", *checkpoints[:2], "n=2", "runtime=cpu").code == 0  # in samples/ of each run
     assert len([*sweep.glob("*/samples/*-n2*")]) == 2
+    assert cli("sample", *checkpoints[:2], "n=2", "runtime=cpu", "out=files").code == 0
+    assert {each.parent.stem for each in Path("files").rglob("*.png")} == {Path(checkpoints[0]).stem}
+    assert not [*Path("files").rglob("*.pt")]  # folders that look like checkpoints
