@@ -28,6 +28,7 @@ def test_speed_on_two_threads_and_the_quickstart_are_what_was_measured() -> None
     assert f"`dcgan` and {found['mlp_gan']['bf16 / textbook']:.2f} times for `mlp_gan`" in told
     fids = [card(f"digits-quickstart-{seed}")["values"]["fid"] for seed in range(3)]
     assert f"for any choice: {fmean(fids):.1f} ± {stdev(fids):.1f}, mean" in told
+    assert f"has {card('digits-textbook')['values']['fid']:.1f} after as long" in told
 
 
 def test_the_knee_of_speed_is_what_was_measured() -> None:
