@@ -31,17 +31,17 @@ def whole(tmp_path_factory):
 
 
 LAST = {
-    "before the pictures": ("write_samples", 4),
-    "before the scores": ("evaluate", 3),
-    "before the animation": ("animate", 1),
-    "after the scores": ("_final", 1),
+    "before the pictures": (loop, "write_samples", 4),
+    "before the scores": (loop, "evaluate", 3),
+    "before the animation": (loop, "animate", 1),
+    "after the scores": (loop.Tracker, "hparams", 1),
 }
 
 
 @pytest.mark.parametrize("moment", [*LAST, "before the last save", "after the last save", "while the best is saved"])
 def test_a_kill_between_the_last_save_and_the_end_is_made_up(whole, tmp_path, monkeypatch, moment):
     folder = tmp_path / "run"
-    name, call = LAST.get(moment, ("_save", 4) if moment.startswith("before") else ("prune", 99))
+    owner, name, call = LAST.get(moment, (loop, "_save", 4))
     calls = []
     if moment == "while the best is saved":
         original, target = loop.evaluate, "evaluate"
@@ -56,7 +56,7 @@ def test_a_kill_between_the_last_save_and_the_end_is_made_up(whole, tmp_path, mo
     elif moment == "after the last save":
         monkeypatch.setattr(loop, "log", _Log(loop.log))
     else:
-        function = getattr(loop, name)
+        function = getattr(owner, name)
 
         def killed(*args):
             calls.append(1)
@@ -64,7 +64,7 @@ def test_a_kill_between_the_last_save_and_the_end_is_made_up(whole, tmp_path, mo
                 raise Killed
             return function(*args)
 
-        monkeypatch.setattr(loop, name, killed)
+        monkeypatch.setattr(owner, name, killed)
     with pytest.raises(Killed):
         run(folder, *WHOLE, "images=96")
     assert checkpoint.load(folder).images == 96
