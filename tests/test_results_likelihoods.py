@@ -106,3 +106,15 @@ def test_the_codes_of_two_maps_are_what_was_measured() -> None:
     assert f"(two halves: {floor:.2f}), and {100 * right:.1f} % of the digits are" in told
     more = values["nll_bound"] - card("mnist-vqvae-400k")["values"]["nll_bound"]
     assert f"the one map above has {more:.2f} nats fewer." in told
+
+
+def test_the_likelihoods_of_colours_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bits = {}
+    for model, images in (("vae_conv", 50_048), ("hvae", 8_000)):
+        for likelihood in ("logistic", "logistic_mixture"):
+            found = card(f"shapes-{model}-{likelihood}")
+            assert found["images_seen"] == images and found["protocol"]["images_reference"] == 500
+            bits[model, likelihood] = f"{found['values']['bits_per_dim_bound']:.2f}"
+    assert f"{bits['vae_conv', 'logistic_mixture']} against {bits['vae_conv', 'logistic']} bits per dimension" in told
+    assert f"and {bits['hvae', 'logistic_mixture']} against {bits['hvae', 'logistic']} for `hvae`" in told

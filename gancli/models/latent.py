@@ -97,7 +97,7 @@ class LatentVariable(Model):
         if self.likelihood.density and not spec.dequantised:
             raise UsageError(
                 f"likelihood {name} is a density, which grows without bound at the levels of this data: add "
-                "data.dequantise=uniform data.binarise=null, or choose likelihood@model.likelihood=logistic_mixture"
+                "data.dequantise=uniform data.binarise=null, or choose likelihood@model.likelihood=logistic"
             )
 
     def set_sampling(self, draw: Literal["mean", "sample"] = "mean", k: Positive = 50) -> None:
