@@ -206,7 +206,8 @@ def _of_omegaconf(error: Any) -> str | None:
         if found := options.placed(str(key)):
             return f"{key}: no such key; the keys of {key}={found[0]} are those of {found[1]}, such as {found[1]}.KEY=1"
         known = [k for k in known if k not in ("_target_", "_partial_", "hydra")]
-        return f"{key}: no such key{did_you_mean(str(error.key), known)} (allowed: {', '.join(sorted(known))})"
+        listed = f"allowed: {', '.join(sorted(known))}" if known else "none are allowed"
+        return f"{key}: no such key{did_you_mean(str(error.key), known)} ({listed})"
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
         return f"{key}={converted[1]}: expected {_KINDS.get(converted[2], converted[2])}"
     if choice := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", reason):

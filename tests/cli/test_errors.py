@@ -21,6 +21,7 @@ WRONG = [
     ("train checkpoint.evry=5", "checkpoint.evry: no such key; did you mean 'every'?"),
     ("train +checkpoint.evry=5", "checkpoint.evry: no such key; did you mean 'every'?"),
     ("train +foo=1", "foo: no such key"),
+    ("train model=vqvae loss.samples=5", "loss.samples: no such key (none are allowed)"),
     ("train a.b.c=1", "a: no such key"),
     ("train ~seed", "~seed: seed cannot be removed"),
     ("train ~optimizer", "~optimizer: optimizer cannot be removed"),
