@@ -23,6 +23,11 @@ CARD = {
 }  # fmt: skip
 
 
+def is_spread(key: str) -> bool:
+    """Tell whether a measured value is the standard deviation or standard error of another one."""
+    return key.endswith(("_std", "_se"))
+
+
 class Misshapen(ValueError):
     """A value has another structure; the message says where, and what was expected."""
 
