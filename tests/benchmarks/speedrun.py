@@ -186,14 +186,16 @@ def figure(found: dict[float, Facts], told: Any) -> None:
     """Draw FID against minutes, a line per recipe with several budgets, with the spread of the seeds."""
     drawn, axes = figures.panels(size=(7, 4.5))
     names = sorted({name for facts in found.values() for name in facts}, key=lambda name: _last(found, name)["fid"])
-    for i, name in enumerate(names):
+    for i, name in enumerate(reversed(names)):  # in the order of the lines' ends
         points = [facts[name] for facts in found.values() if name in facts]
         if len(points) > 1 or len(found) == 1:
             minutes, means, spread = ([each[key] for each in points] for key in ("minutes", "fid", "fid_sd"))
             style = {"color": figures.COLOURS[i % 8], "linestyle": ("-", "--", ":")[i // 8 % 3]}
             axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name, **style)
     axes[0, 0].set(xscale="log", yscale="log")
-    figures.label(axes[0, 0], f"{told.data}: quality against time", "minutes of training", "FID, classifier features")
+    title, across, upwards = f"{told.data}: quality against time", "minutes of training", "FID, classifier features"
+    figures.label(axes[0, 0], title, across, upwards, legend=False)
+    drawn.legend(loc="outside right upper", fontsize=8, frameon=False)
     ticks = axes[0, 0].xaxis
     ticks.set_major_locator(FixedLocator(list(found)))
     ticks.set_major_formatter("{x:g}")
