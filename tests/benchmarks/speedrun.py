@@ -159,13 +159,17 @@ def rows(told: Any) -> dict[str, dict[float, list[dict[str, float]]]]:
 
 def table(found: dict[float, Facts]) -> str:
     """Return the Markdown table of all results: mean ± standard deviation of the seeds."""
-    names = sorted({name for facts in found.values() for name in facts}, key=lambda name: _last(found, name)["fid"])
     lines = ["| recipe | images/s | " + " | ".join(f"{m:g} min: FID, precision, recall" for m in found) + " |"]
     lines.append("|---|---|" + "---|" * len(found))
-    for name in names:
+    for name in _ranked(found):
         cells = [_cell(facts[name]) if name in facts else "-" for facts in found.values()]
         lines.append(f"| {name} | {_last(found, name)['images_per_s']:,.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ranked(found: dict[float, Facts]) -> list[str]:
+    """Return the recipes, the best after its longest budget first."""
+    return sorted({name for facts in found.values() for name in facts}, key=lambda name: _last(found, name)["fid"])
 
 
 def _last(found: dict[float, Facts], name: str) -> dict[str, float]:
@@ -185,13 +189,12 @@ def _cell(values: dict[str, float]) -> str:
 def figure(found: dict[float, Facts], told: Any) -> None:
     """Draw FID against minutes, a line per recipe with several budgets, with the spread of the seeds."""
     drawn, axes = figures.panels(size=(7, 4.5))
-    names = sorted({name for facts in found.values() for name in facts}, key=lambda name: _last(found, name)["fid"])
-    for i, name in enumerate(reversed(names)):  # in the order of the lines' ends
-        points = [facts[name] for facts in found.values() if name in facts]
-        if len(points) > 1 or len(found) == 1:
-            minutes, means, spread = ([each[key] for each in points] for key in ("minutes", "fid", "fid_sd"))
-            style = {"color": figures.COLOURS[i % 8], "linestyle": ("-", "--", ":")[i // 8 % 3]}
-            axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name, **style)
+    lines = {name: [facts[name] for facts in found.values() if name in facts] for name in _ranked(found)}
+    shown = [name for name, points in lines.items() if len(points) > 1 or len(found) == 1]
+    for i, name in enumerate(reversed(shown)):  # in the order of the lines' ends
+        minutes, means, spread = ([each[key] for each in lines[name]] for key in ("minutes", "fid", "fid_sd"))
+        style = {"color": figures.COLOURS[i % 8], "linestyle": ("-", "--", ":")[i // 8 % 3]}
+        axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name, **style)
     axes[0, 0].set(xscale="log", yscale="log")
     title, across, upwards = f"{told.data}: quality against time", "minutes of training", "FID, classifier features"
     figures.label(axes[0, 0], title, across, upwards, legend=False)
