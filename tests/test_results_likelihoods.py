@@ -100,3 +100,19 @@ def test_the_best_codes_are_what_was_measured() -> None:
         f"Seed 1 has {bound['nll_bound']:.2f} nats with {bound['codes_used']:.0f} of {bound['codes']:.0f} codes" in told
     )
     assert f"in use, FID {drawn['fid']:.2f}, and {100 * drawn['accuracy']:.1f} % of the digits" in told
+
+
+def test_the_codes_of_two_maps_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    bound, drawn = card("mnist-vqvae2-400k"), card("mnist-vqvae2-400k-classifier")
+    values, shares = bound["values"], drawn["values"]
+    assert bound["images_seen"] == drawn["images_seen"] == card("mnist-vqvae-400k")["images_seen"]
+    assert f"at most {values['nll_bound']:.2f} nats, reconstruction {values['reconstruction']:.2f} plus" in told
+    top, bottom = values["code_nats_top"], values["code_nats_bottom"]
+    assert f"plus {top:.2f} for the top and {bottom:.2f} for the bottom given the top;" in told
+    used = f"{values['codes_used_top']:.0f} and {values['codes_used_bottom']:.0f} of {values['codes_top']:.0f} codes"
+    assert used in told and f"; {values['psnr']:.2f} dB; FID {shares['fid']:.2f} (two halves:" in told
+    floor, right = drawn["floor"]["values"]["fid"], shares["accuracy"]
+    assert f"(two halves: {floor:.2f}), and {100 * right:.1f} % of the digits are" in told
+    more = values["nll_bound"] - card("mnist-vqvae-400k")["values"]["nll_bound"]
+    assert f"the one map above has {more:.2f} nats fewer." in told

@@ -60,6 +60,7 @@ class Parts(Sums):
     """Reconstruction, KL and their negative sum."""
 
     asks = "elbo"
+    asked_of = f"{Sums.asked_of}, with a likelihood of pixels"  # vae_gan and vqgan have none
 
     @staticmethod
     def columns(said: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class Weighted(Sums):
     """The importance-weighted bound."""
 
     asks = "iwae"
-    asked_of = f"{Sums.asked_of}, whose codes are drawn"
+    asked_of = f"{Parts.asked_of} and codes that are drawn"
 
     @staticmethod
     def columns(said: Tensor) -> Tensor:

@@ -166,7 +166,9 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     real = f"{facts['images_reference']:,}" if facts["images_reference"] else "the images"
     of = f"{real} of {facts['dataset']} {facts['split']}"
     if facts["images_generated"]:
-        print(f"{facts['images_generated']:,} images against {of}, features {facts['features']['name']}{drawn(facts)}")
+        kind = f" ({facts['pixels']} of the pixels)" if "pixels" in facts else ""
+        images = f"{facts['images_generated']:,} images{kind} against {of}"
+        print(f"{images}, features {facts['features']['name']}{drawn(facts)}")
     asked = [each.asks for name in facts["metrics"] if name in METRICS for each in METRICS[name].needs.get(MODEL, ())]
     if {"nats", "elbo", "iwae"} & {*asked}:
         kind = f" ({facts['likelihood']['kind']}: {facts['likelihood']['how']})" if "likelihood" in facts else ""

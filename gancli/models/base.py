@@ -77,6 +77,11 @@ class Model(nn.Module, ABC):
         """
         self.sample(n, label=label, generator=generator)
 
+    @property
+    def pixel_values(self) -> str | None:
+        """What the pixels of sample() are if they are not drawn, such as ``means``, for logs and score cards."""
+        return None
+
     def own_views(self) -> tuple[str, ...]:
         """Return the options of conf/view that training writes: ``views``, or ``points`` for a model of points."""
         return ("points",) if self.spec.points else self.views

@@ -109,6 +109,10 @@ class LatentVariable(Model):
         """
         self.draw, self.k = draw, k
 
+    @property
+    def pixel_values(self) -> str | None:
+        return "means" if self.bounded and self.draw == "mean" else None
+
     @abstractmethod
     def encode(
         self, image: Tensor, label: Tensor | None = None, k: int = 1, generator: Generator | None = None

@@ -4,7 +4,7 @@ Encoder: two 4x4 convolutions of stride 2, then a dense layer to mean and log va
 transposed convolutions. SiLU, no normalisation. The sizes are our own, for a CPU; no paper has these networks.
 
     gancli train model=vae_conv data=mnist
-    gancli train model=vae_conv data=cifar10 data.binarise=null likelihood@model.likelihood=logistic_mixture
+    gancli train model=vae_conv data=cifar10 data.binarise=null likelihood@model.likelihood=logistic
 """
 
 from collections.abc import Callable

@@ -20,6 +20,7 @@ GROUPS = [group for group in GROUPS if group.partition("/")[0] != "local"]  # th
 TYPED = [group for group in GROUPS if group.partition("/")[0] not in INTERNAL]
 CHOSEN = [group for group in GROUPS if group.startswith("internal/")] + ["hydra"]
 PENALISED = [p.stem for p in sorted((CONF / "model").glob("*.yaml")) if re.search(r"penalty: \[\w", p.read_text())]
+RECIPES = [p.stem.rpartition("_")[0] for p in sorted((CONF / "internal" / "recipe").glob("*.yaml"))]
 FIRST_LINE = re.compile(r"[A-Z].*\. Read by (?P<verbs>every verb|\w+|\w+(, \w+)* and \w+)\.")
 
 
@@ -139,3 +140,9 @@ def test_numbers_of_a_papers_penalty_leave_with_it(model: str) -> None:
         composed = compose("train", overrides(model, f"penalty=[{','.join(penalties)}]"))
         assert list(composed.loss.get("penalties") or {}) == penalties
         build(composed)
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_any_schedule_goes_with_any_recipe(model: str) -> None:
+    """A recipe with a key of its own schedule, which others lack, would refuse them by a key that nobody typed."""
+    assert set(compose("train", [f"model={model}", "schedule=constant"]).schedule) == {"_target_", "warmup"}

@@ -82,6 +82,18 @@ def test_training_and_eval_agree_and_the_card_says_that_it_is_a_bound(trained):
     assert examined[-1]["doctor/kl"] == pytest.approx(groups, rel=1e-5)
 
 
+def test_the_card_of_pictures_says_that_their_pixels_are_means(trained, capsys):
+    """Of draws of the pixels, and of a model that has no likelihood of them, it does not."""
+    plain = ["metrics=[sharpness]", "n=20", "floor=false", "split=validation"]
+    score(trained, *plain)
+    assert "20 images (means of the pixels) against" in capsys.readouterr().out
+    score(trained, *plain, "sampling.draw=sample")
+    assert "20 images against" in capsys.readouterr().out
+    found = [json.loads(file.read_text())["protocol"] for file in (trained / "eval").glob("*.json")]
+    assert {each["pixels"] for each in found if "sharpness" in each["metrics"] and "sampling" not in each} == {"means"}
+    assert not any("pixels" in each for each in found if each.get("sampling", {}).get("draw"))
+
+
 def test_k_is_an_option_of_sampling_and_a_list_of_it_is_a_curve(trained):
     one = score(trained, "metrics=[elbo,iwae]", "sampling.k=3")
     assert one["iwae_k"] == 3 and one["elbo"] < 0

@@ -69,6 +69,6 @@ def test_models_between_vaes_and_gans_are_scored_by_reconstructions_and_by_no_bo
     values = evaluate(compose("eval", [*words, f"metrics=[rsharpness,sharpness,rfid,psnr,{own}]"]))
     assert {"rsharpness", "sharpness", "rfid", "psnr", own} <= values.keys()
     assert not {"nll", "nll_bound", "elbo", "iwae"} & values.keys()
-    for name, says in (("nll", "needs a model with a likelihood"), ("elbo", "needs a latent-variable model")):
+    for name, says in (("nll", "needs a model with a likelihood"), ("elbo", "model=vae, with a likelihood of pixels")):
         with pytest.raises(UsageError, match=says):
             evaluate(compose("eval", [*words, f"metrics=[{name}]"]))

@@ -49,6 +49,15 @@ def test_conditional_models_are_compared_with_others_and_it_is_said(sweep, capsy
     assert "scored as sets" not in capsys.readouterr().out
 
 
+def test_means_of_pixels_are_compared_with_draws_and_it_is_said(sweep, capsys) -> None:
+    score(sweep / "03", 3000, 1.0, pixels="means")
+    reported(runs=sweep)
+    printed = capsys.readouterr().out
+    assert "Images of latent-variable models are means of their pixels" in printed and "do not compare" not in printed
+    reported("only.pixels=means", runs=sweep)
+    assert "means of their pixels" not in capsys.readouterr().out
+
+
 def test_mixed_protocols_get_columns_and_no_winner(sweep) -> None:
     for i in range(12):
         score(sweep / f"{i:02d}", 3000, 90 + i, name="-b", images_generated=50)

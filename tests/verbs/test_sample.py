@@ -44,6 +44,18 @@ def test_png_npz_and_grid_hold_the_same_images(trained, tmp_path):
     assert len(grids) == 1
 
 
+def test_means_of_pixels_are_said_to_be_means(trained, tmp_path, capsys):
+    run(tmp_path / "vae", "images=8", model="vae")
+    for folder, more, said in (
+        (trained, [], "12 images of"),
+        (tmp_path / "vae", [], "12 images (means of the pixels) of"),
+        (tmp_path / "vae", ["sampling.draw=sample"], "12 images of"),
+    ):
+        capsys.readouterr()
+        take(folder, tmp_path / f"{len(list(tmp_path.iterdir()))}", *more)
+        assert capsys.readouterr().err.startswith(said)
+
+
 def test_the_seed_decides(trained, tmp_path):
     for name, more in (("a", []), ("b", []), ("c", ["seed=1"]), ("raw", ["ema=false"])):
         take(trained, tmp_path / name, "format=npz", *more)

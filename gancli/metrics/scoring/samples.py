@@ -27,7 +27,8 @@ class Drawn(Subject):
     shared = True
 
     def about(self, model: Model) -> dict[str, Any]:
-        return self.facts | {"batch_norm": model.batch_norm}
+        pixels = {"pixels": model.pixel_values} if model.pixel_values else {}
+        return self.facts | {"batch_norm": model.batch_norm} | pixels
 
     def stream(self, model: Model, seed: int) -> Stream:
         labels, size = self._labels(model, seed), self.settings.batch_size

@@ -254,7 +254,7 @@ def dead_codes(history: Readings) -> Sign | None:
     return Sign(
         f"most codes are dead: {found[1]:.1%} occur at all, and their perplexity is {found[0]:.1%} of what it could be",
         {"codes_alive": found[0], "codes_used": found[1]},
-        "quantiser@model.quantiser=fsq, a smaller codebook, or model.quantiser.restart=0.1",
+        "more images, fewer codes, or, for a codebook, quantiser@model.quantiser=fsq or model.quantiser.restart=0.1",
     )
 
 

@@ -14,6 +14,7 @@ SUBJECT = (
     "images",
     "metrics",
     "labels",  # sets of images are compared, whatever was asked of a model; said below the table
+    "pixels",  # and whether they are means; said there, too
 )  # what is scored: expected to differ
 # These affect only digits that are not printed, and are mentioned in a note. Each model draws in the precision that it
 # was trained in, which runtime.precision=auto chooses by the model.
@@ -81,6 +82,11 @@ def noted(cards: Sequence[Card]) -> dict[str, list[Any]]:
 def with_labels(cards: Iterable[Card]) -> set[bool]:
     """Return whether the images were drawn with labels: both, if conditional and other models are compared."""
     return {card.protocol.get("labels") is not None for card in cards}
+
+
+def with_means(cards: Iterable[Card]) -> set[bool]:
+    """Return whether the images were means of their pixels: both, if latent-variable and other models are compared."""
+    return {card.protocol.get("pixels") == "means" for card in cards}
 
 
 def selected(cards: Iterable[Card], only: Mapping[str, Any]) -> list[Card]:

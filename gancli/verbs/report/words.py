@@ -66,6 +66,8 @@ def caption(table: Table) -> str:
             "Conditional models draw classes as frequent as in the split, the others draw without labels: both are "
             "scored as sets of images."
         )
+    if len(protocols.with_means(card for each in table.runs() for card in each.cards)) > 1:
+        parts.append("Images of latent-variable models are means of their pixels, those of the others are draws.")
     if protocols.DIRECTION in table.apart:
         parts.append("Each direction has its own images and features: do not compare directions with each other.")
     if others := [key for key in table.apart if key != protocols.DIRECTION]:

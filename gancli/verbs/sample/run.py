@@ -57,7 +57,8 @@ def sample(cfg: Any) -> dict[str, float]:
     pictures.check_names(out, drawn)
     with filling(out) as folder, runtime.autocast():  # most images are drawn as they are written
         count = pictures.write(folder, drawn, cfg.format)
-    log.info("%s of %s at %s images -> %s", counted(count, "image"), saved.path, f"{saved.images:,}", out)
+    kind = f" ({model.pixel_values} of the pixels)" if model.pixel_values else ""
+    log.info("%s%s of %s at %s images -> %s", counted(count, "image"), kind, saved.path, f"{saved.images:,}", out)
     return {"n": count}
 
 

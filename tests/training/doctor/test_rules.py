@@ -194,6 +194,13 @@ def test_what_is_advised_can_be_typed(name, changes):
     assert "lr=2.5e-05" in advice or "discriminator.lr" not in advice  # a quarter of 1e-4
 
 
+def test_what_only_helps_a_codebook_is_advised_for_one():
+    """FSQ, LFQ and the Gumbel-softmax have no vectors that could restart."""
+    advice = History(rows(10) + rows(5, 11, **TROUBLES["dead_codes"])).alarms[0].sign.advice
+    general, special = advice.split(", or, for a codebook, ")
+    assert general == "more images, fewer codes" and "restart" in special
+
+
 def test_reading_stops_at_a_torn_line(tmp_path):
     file = tmp_path / "metrics.jsonl"
     assert list(read_rows(file)) == []
