@@ -85,8 +85,11 @@ def inside(folder: Path, name: str) -> Path:
     path = folder / name
     try:
         leads = path.resolve()
-    except (OSError, RuntimeError):  # links in a circle
-        raise UsageError(f"{path} is a link to itself; remove it") from None
+        circle = any(each.is_symlink() for each in (leads, *leads.parents))  # from Python 3.13 on nothing is raised
+    except (OSError, RuntimeError):
+        circle = True
+    if circle:
+        raise UsageError(f"{path} is a link to itself; remove it")
     if not leads.is_relative_to(folder.resolve()):
         raise UsageError(f"{path} leads to {leads}, out of {folder}, and nothing is written there; remove that link")
     return path

@@ -11,7 +11,8 @@ class Real:
     """The shape of any number, nan and infinity among them."""
 
 
-# What gancli writes beside a run's checkpoints. Scores may be nan or infinite, so they are real numbers, not floats.
+# What gancli writes into a run folder. Scores may be nan or infinite, so they are real numbers, not floats.
+CONFIG = {"model": {"_target_": str}, "data": {"_target_": str}}  # of a run; what every one has
 STATUS = {
     "verb?": str, "overrides?": [str], "choices?": {str: str}, "job?": (int, None), "swept?": [str], "version?": str,
     "state": str, "config?": str, "metrics?": {str: Real}, "seconds?": float, "error?": (str, None),
@@ -21,6 +22,11 @@ CARD = {
     "values": {str: Real}, "spread?": {str: dict}, "floor?": {"images?": int, "values?": {str: Real}},
     "better?": {str: bool}, "images_seen?": (int, None), "protocol": dict,
 }  # fmt: skip
+
+
+def is_spread(key: str) -> bool:
+    """Tell whether a measured value is the standard deviation or standard error of another one."""
+    return key.endswith(("_std", "_se"))
 
 
 class Misshapen(ValueError):

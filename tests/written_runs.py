@@ -64,6 +64,7 @@ def make_run(
             "loss/generator": 1.0 / i,
             "eval/fid": value,
             "eval/is": i,
+            "eval/is_std": 0.1,
         }
         for i, value in ((1, fid + 30), (2, fid - 10), (3, fid))
     ]

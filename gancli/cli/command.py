@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -9,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gancli.cli import arguments
-from gancli.cli.job import Job, report
+from gancli.cli.job import Job, report, verdict
 from gancli.errors import UsageError
 from gancli.training import place
 from gancli.verbs import VERBS
@@ -35,20 +36,44 @@ def run(verb: str, argv: list[str]) -> int:
     named = several.each(VERBS[verb], settings, multirun="--multirun" in flags)
     if len(named) < 2:
         return once(Job(verb), flags, named[0][1] if named else settings)
-    ended, code = [], 0
+    _refuse_for_all(verb, flags, [own for _, own in named])
+    ended, code, told = [], 0, set[str | None]()
     for path, own in named:
         print(f"gancli: {path}", flush=True)
-        job = Job(verb)
+        job = Job(verb, quiet=True)
         try:
             code = once(job, flags, own)
         except (Exception, KeyboardInterrupt) as error:
-            code, job.error = report(error), error
+            code, job.error = verdict(error, job.config)[1], error
+        if job.error and ((line := verdict(job.error, job.config)[0]) is None or line not in told):
+            told.add(line)
+            report(job.error, job.config)
         ended.append(several.Ended(path, job.metrics, " ".join(str(job.error).split()) if job.error else None))
         if code > 128:
             break
     if "--cfg" not in flags and "--info" not in flags:
         print(several.table(ended))
     return code if code > 128 else 2 * any(each.error for each in ended)
+
+
+def _refuse_for_all(verb: str, flags: list[str], each: Sequence[list[str]]) -> None:
+    """Refuse settings that are wrong alike for every checkpoint, before the first. Raises UsageError."""
+    if not (first := _wrong(verb, flags, each[0])):
+        return
+    # What is allowed instead depends on the model.
+    said = lambda line: re.split(r"; did you mean| \(allowed: ", line or "")[0]  # noqa: E731
+    if all(said(_wrong(verb, flags, own)) == said(first) for own in each[1:]):
+        raise UsageError(first)
+
+
+def _wrong(verb: str, flags: list[str], settings: list[str]) -> str | None:
+    """Return what is wrong with the config of one command line, in one line; None: nothing that is known yet."""
+    job = Job(verb, quiet=True, only_config=True)
+    try:
+        once(job, arguments.without_config(flags), settings)
+    except Exception as error:  # of composing
+        job.error = error
+    return verdict(job.error, None)[0] if job.error else None
 
 
 def _one_of_several(verb: str, own: place.Group, flags: list[str], settings: list[str]) -> int:

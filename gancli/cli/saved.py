@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gancli import config, structure
+from gancli import config
 from gancli.cli import short, status
 from gancli.cli.arguments import is_sweep, replaced, value_of
 from gancli.config import composition
@@ -24,12 +24,7 @@ def read(path: Path) -> Any:
     """
     file = checkpoint.run_dir(path) / CONFIG
     if path.is_dir() and file.is_file():
-        found = config.from_file(file)
-        try:
-            structure.check(config.plain(found), checkpoint.CONFIG, "config")
-        except structure.Misshapen as error:
-            raise UsageError(f"{file} is not as gancli writes a config: {error}") from error
-        return found
+        return config.from_file(file)
     return config.from_yaml(checkpoint.load_config(path))
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gancli.cli.arguments import replaced, value_of
 from gancli.config import composition
 from gancli.errors import UsageError
+from gancli.structure import is_spread
 from gancli.training import checkpoint
 from gancli.verbs.base import Verb
 from gancli.verbs.report import runs
@@ -99,7 +100,7 @@ def _run(path: Path) -> Path:
 def table(ended: Sequence[Ended]) -> str:
     """Return a table with a line per checkpoint: what tells their runs apart, their values, and what failed."""
     names, cells = _settings([each.path for each in ended])
-    keys = list(dict.fromkeys(key for each in ended for key in each.values if not key.endswith(("_std", "_se"))))
+    keys = list(dict.fromkeys(key for each in ended for key in each.values if not is_spread(key)))
     lines = [[*names, *keys, "checkpoint"]]
     for each, own in zip(ended, cells):
         values = [f"{each.values[key]:.4g}" if key in each.values else "-" for key in keys]

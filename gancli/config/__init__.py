@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from gancli import structure
 from gancli.config import composition, kinds, plain_yaml, reading, schema, targets
 from gancli.config.annotations import anneals
 from gancli.config.check import check_keys, check_nodes, check_target, check_used
@@ -32,6 +33,7 @@ HOUSEKEEPING = (
     *(f"runtime.{each.name}" for each in fields(Runtime) if each.name != "precision"),
 )  # fmt: skip
 
+RESTORE = "; restore it, or leave this run out"
 T = TypeVar("T")
 
 __all__ = ["check_sampling", "check_used", "conf_dir", "offering", "options", "parse_count"]  # re-exported
@@ -145,11 +147,13 @@ def from_yaml(text: str) -> DictConfig:
 
 
 def from_file(file: Path) -> DictConfig:
-    """Return the config of a run's ``config.yaml``. Raises UsageError, naming the file."""
+    """Return the config of a run's ``config.yaml``. Raises UsageError, naming the file and ending with RESTORE."""
     try:
-        return from_yaml(file.read_text(encoding="utf-8"))
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: {error}; restore it, or leave this run out") from error
+        found = from_yaml(file.read_text(encoding="utf-8"))
+        structure.check(plain(found), structure.CONFIG, "config")
+    except (OSError, UsageError, ValueError) as error:  # also no text, or no config of gancli's
+        raise UsageError(f"{file}: {getattr(error, 'strerror', error)}{RESTORE}") from error
+    return found
 
 
 def replaced(cfg: Mapping[str, Any], nodes: Mapping[str, Any]) -> DictConfig:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from gancli.config import kinds, schema, targets
@@ -80,6 +81,7 @@ def check_nodes(values: Mapping[str, Any]) -> None:
     Raises:
         UsageError: one line with the key, its value, what is allowed and the closest existing key.
     """
+    _check_packages(values.get("trust") or ())
     for group in GROUPS:
         node = values.get(group)
         if node is None:
@@ -89,6 +91,23 @@ def check_nodes(values: Mapping[str, Any]) -> None:
             where = f"write experiment=lecture/{name}" if group == "lecture" else f"see gancli help {group}"
             raise UsageError(f"{group} has no _target_; choose one of its options: {where}")
         _check_node(node, group, group, values.get("trust") or ())
+
+
+def _check_packages(trust: Sequence[str]) -> None:
+    """Refuse a name of which there is no module, such as that of a distribution; nothing is imported."""
+    for name in trust:
+        first = name.partition(".")[0]  # to look for what is in it would import it
+        if not _is_there(first):
+            other = first.replace("-", "_")
+            tip = f"did you mean {other!r}?" if _is_there(other) else "install it, or put its folder on PYTHONPATH"
+            raise UsageError(f"trust: no module {first!r}; {tip}")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ValueError, ImportError):  # no name of a module, or one without a file, such as __main__
+        return False
 
 
 def _count(value: Any, path: str) -> int:

@@ -38,16 +38,18 @@ def of_job(words: Sequence[str], swept: Sequence[str]) -> str:
 
     Args:
         words: the overrides of the job.
-        swept: the keys that the sweep varies; if there are none, all of its overrides name the job.
+        swept: the keys that the sweep varies; if there are none, as of a sweeper that has them from elsewhere, all of
+            its overrides name the job, as far as they fit into LONGEST characters.
     """
     given = {key_of(word): word.partition("=")[2] for word in words}
-    keys = [key for key in swept if key in given] or sorted(given)
+    varied = [key for key in swept if key in given]
+    keys = varied or sorted(given)
     shown = dict(zip(keys, short(keys)))
     parts = {key: f"{name}-{_safe(given[key])}" for key, name in shown.items()}
     exact = all(_safe(given[key]) == given[key] for key in keys)
     name = PART.join(parts.values()) or "default"
     text = name if exact else ",".join(f"{key}={given[key]}" for key in keys)
-    return _distinct(name, text, WHOLE)
+    return _distinct(name, text, WHOLE if varied else LONGEST)
 
 
 def of_sweep(verb: str, words: Sequence[str], swept: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ FORMATS = {
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    **({"AVIF": (".avif",)} if features.check("avif") else {}),
+    **({"AVIF": (".avif",)} if "avif" in features.get_supported_modules() else {}),
 }
 GIB = 2**30
 _BYTES = 8  # of a pixel while it is converted: four channels and a copy, or one int64

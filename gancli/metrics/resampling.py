@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from gancli.metrics.base import GENERATED, Batch, Metric, SetInfo, Statistics
+from gancli.structure import is_spread
 
 SEED = 0
 CHUNK = 1000  # images per call of Statistic.add()
@@ -52,5 +53,5 @@ def deviations(
         for metric in metrics:
             for key, value in metric({**others, GENERATED: statistics}).items():
                 found.setdefault(key, []).append(value)
-    shown = {key for key in found if key not in COUNTS and not key.endswith(("_std", "_se"))}
+    shown = {key for key in found if key not in COUNTS and not is_spread(key)}
     return {key: stdev(values) for key, values in found.items() if key in shown and np.isfinite(values).all()}

@@ -23,7 +23,7 @@ from gancli.metrics.base import MODEL
 from gancli.metrics.features import Images
 from gancli.metrics.registry import METRICS
 from gancli.metrics.scorer import Scorer
-from gancli.structure import read_json
+from gancli.structure import is_spread, read_json
 
 log = logging.getLogger("gancli")
 
@@ -156,7 +156,7 @@ def show(result: Mapping[str, Any], facts: Mapping[str, Any], file: Path) -> Non
     floor, spread = result["floor"]["values"] if result["floor"] else {}, result["spread"]
     table = Table("score", "value", *(["real against real"] if floor else []))
     for key, value in result["values"].items():
-        if key.endswith(("_std", "_se")):
+        if is_spread(key):
             continue
         own = result["values"].get(f"{key}_std", result["values"].get(f"{key}_se"))
         std = spread.get(key, {}).get("std", own)

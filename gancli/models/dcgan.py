@@ -26,6 +26,7 @@ from torch import Generator, Tensor, nn
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.models.base import Adversarial
+from gancli.nn.flatten import Flatten
 from gancli.nn.init import dcgan_
 from gancli.nn.minibatch_std import spread
 from gancli.ranges import Units
@@ -171,6 +172,6 @@ def discriminator(
     inputs, flat = widths[-1] + len(told), nn.Flatten(0 if outputs == 1 else 1)
     if not hidden:
         return nn.Sequential(*layers, nn.Conv2d(inputs, outputs, seed), flat)
-    layers += [nn.Flatten(), nn.Linear(inputs * math.prod(seed), hidden, bias=not norm)]
+    layers += [Flatten(), nn.Linear(inputs * math.prod(seed), hidden, bias=not norm)]
     layers += [nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Linear(hidden, outputs), flat)

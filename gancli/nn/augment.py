@@ -10,7 +10,9 @@ from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid
+
+from gancli.nn.sampled import sampled
 
 P = ParamSpec("P")
 
@@ -71,7 +73,7 @@ def moved(image: Tensor, matrix: Tensor) -> Tensor:
     unit = max(width - 1, 1) / 2, max(height - 1, 1) / 2, 1.0
     rows = [torch.stack([matrix[:, i, j] * (unit[j] / unit[i]) for j in range(3)], -1) for i in range(2)]
     grid = affine_grid(torch.stack(rows, -2), list(image.shape), align_corners=True)
-    return grid_sample(image, grid, padding_mode="reflection", align_corners=True)
+    return sampled(image, grid)
 
 
 def recoloured(image: Tensor, matrix: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+_OLD = "_cuda_endAllocateCurrentStreamToPool"  # the name in torch 2.6
+ENDS = (_OLD if hasattr(torch._C, _OLD) else "_cuda_endAllocateToPool", "_cuda_releasePool")  # end the use of a pool
+
 
 class Graph(Protocol):
     """Records operations on a device, and repeats them on the same memory."""
@@ -103,7 +106,7 @@ class CudaGraph:
         try:
             self.graph.pool()  # exists once the recording was ended
         except RuntimeError:
-            for end in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            for end in ENDS:
                 with suppress(RuntimeError, AttributeError):
                     getattr(torch._C, end)(device, pool)
         for each in (torch.cuda.default_generators[device], *self.generators):

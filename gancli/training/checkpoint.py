@@ -26,7 +26,6 @@ FORMAT = "gancli-3"
 # Formats that can be read. gancli-1 lacks share, reached, turn and ema_images; for gancli-2 see older.py.
 READ = (FORMAT, "gancli-2", "gancli-1")
 FOLDER = "checkpoints"
-CONFIG = {"model": {"_target_": str}, "data": {"_target_": str}}  # what every saved config has, see structure.check()
 BEST = "best.pt"
 LATEST = "latest"  # names the run with the newest checkpoint wherever a run or a checkpoint is named
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError)  # raised by bad bytes
@@ -174,7 +173,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> Checkpoint:
         check_state(state)
         config = from_yaml(state["config"])
         config.trust = []  # a file cannot vouch for itself
-        structure.check(plain(config), CONFIG, "config")
+        structure.check(plain(config), structure.CONFIG, "config")
         return Checkpoint(file, config, ImageSpec(**state["spec"]), state["images"], state)
     except (Misshapen, UsageError) as error:
         raise UsageError(f"{file} is not as gancli writes a checkpoint: {error}") from error

@@ -5,6 +5,7 @@ torchrun --nproc-per-node=2 -m gancli train
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -193,7 +194,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self.device, self.begun = device, time.monotonic()
         self.seconds, self.bytes, self.messages = 0.0, 0, 0
-        self.events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self.events: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()  # not added to the seconds yet
 
     @contextmanager
     def measured(self, flat: torch.Tensor) -> Iterator[None]:
@@ -206,6 +207,8 @@ class Meter:
             yield
             events[1].record()
             self.events.append(events)
+            while self.events[0][1].query() and len(self.events) > 1:  # without a tick they would pile up
+                self._add()
             return
         start = time.monotonic()
         yield
@@ -214,9 +217,14 @@ class Meter:
     def read(self) -> dict[str, float]:
         """Return the share of the time since the last call, and MB per message; empty if nothing was sent."""
         now = time.monotonic()
-        spent = self.seconds + sum(start.elapsed_time(end) for start, end in self.events) / 1000
-        share = spent / max(now - self.begun, 1e-9)
+        while self.events:
+            self._add()
+        share = self.seconds / max(now - self.begun, 1e-9)
         found = {"runtime/all_reduce": share, "runtime/all_reduce_mb": self.bytes / max(self.messages, 1) / 1e6}
         sent, self.begun = self.messages, now
-        self.seconds, self.bytes, self.messages, self.events = 0.0, 0, 0, []
+        self.seconds, self.bytes, self.messages = 0.0, 0, 0
         return found if sent else {}
+
+    def _add(self) -> None:
+        start, end = self.events.popleft()
+        self.seconds += start.elapsed_time(end) / 1000

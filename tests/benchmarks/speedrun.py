@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.ticker import FixedLocator, NullLocator
 
 import gancli
 from gancli.config import compose
@@ -48,6 +49,7 @@ RECIPES: dict[str, list[str]] = {
     **{name: [f"model={name}"] for name in ("lapgan", "progan", "stylegan", "stylegan2", "biggan", "r3gan")},
 }
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
+Facts = dict[str, dict[str, float]]  # of recipes, after a budget: images, mean scores of the seeds and their spread
 METRICS = ["fid", "precision_recall"]
 ROUNDS, SECONDS = 5, 3.0
 SHOWN = 14  # samples of a recipe in the picture
@@ -155,39 +157,52 @@ def rows(told: Any) -> dict[str, dict[float, list[dict[str, float]]]]:
     return found
 
 
-def table(told: Any) -> str:
+def table(found: dict[float, Facts]) -> str:
     """Return the Markdown table of all results: mean ± standard deviation of the seeds."""
-    speed, found = _kept(told), rows(told)
-    minutes = sorted({each for values in found.values() for each in values})
-    lines = ["| recipe | images/s | " + " | ".join(f"{m:g} min: FID, precision, recall" for m in minutes) + " |"]
-    lines.append("|---|---|" + "---|" * len(minutes))
-    for name, values in sorted(found.items(), key=lambda item: _mean(item[1][max(item[1])], "fid")):
-        cells = [_cell(values.get(m, [])) for m in minutes]
-        lines.append(f"| {name} | {speed.get(name, float('nan')):,.0f} | {' | '.join(cells)} |")
+    lines = ["| recipe | images/s | " + " | ".join(f"{m:g} min: FID, precision, recall" for m in found) + " |"]
+    lines.append("|---|---|" + "---|" * len(found))
+    for name in _ranked(found):
+        cells = [_cell(facts[name]) if name in facts else "-" for facts in found.values()]
+        lines.append(f"| {name} | {_last(found, name)['images_per_s']:,.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ranked(found: dict[float, Facts]) -> list[str]:
+    """Return the recipes, the best after its longest budget first."""
+    return sorted({name for facts in found.values() for name in facts}, key=lambda name: _last(found, name)["fid"])
+
+
+def _last(found: dict[float, Facts], name: str) -> dict[str, float]:
+    """Return what is known of a recipe after its longest budget."""
+    return [facts[name] for facts in found.values() if name in facts][-1]
 
 
 def _mean(values: list[dict[str, float]], key: str) -> float:
     return statistics.fmean(each[key] for each in values)
 
 
-def _cell(values: list[dict[str, float]]) -> str:
-    if not values:
-        return "-"
-    spread = f" ± {statistics.stdev(each['fid'] for each in values):.2f}" if len(values) > 1 else ""
-    return f"{_mean(values, 'fid'):.2f}{spread}, {_mean(values, 'precision'):.2f}, {_mean(values, 'recall'):.2f}"
+def _cell(values: dict[str, float]) -> str:
+    spread = f" ± {values['fid_sd']:.2f}" if values["seeds"] > 1 else ""
+    return f"{values['fid']:.2f}{spread}, {values['precision']:.2f}, {values['recall']:.2f}"
 
 
-def figure(told: Any) -> None:
-    """Draw FID against minutes, a line per recipe, with the spread of the seeds."""
+def figure(found: dict[float, Facts], told: Any) -> None:
+    """Draw FID against minutes, a line per recipe with several budgets, with the spread of the seeds."""
     drawn, axes = figures.panels(size=(7, 4.5))
-    for name, values in rows(told).items():
-        minutes = sorted(values)
-        means = [_mean(values[m], "fid") for m in minutes]
-        spread = [statistics.stdev([v["fid"] for v in values[m]]) if len(values[m]) > 1 else 0.0 for m in minutes]
-        axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name)
+    lines = {name: [facts[name] for facts in found.values() if name in facts] for name in _ranked(found)}
+    shown = [name for name, points in lines.items() if len(points) > 1 or len(found) == 1]
+    for i, name in enumerate(reversed(shown)):  # in the order of the lines' ends
+        minutes, means, spread = ([each[key] for each in lines[name]] for key in ("minutes", "fid", "fid_sd"))
+        style = {"color": figures.COLOURS[i % 8], "linestyle": ("-", "--", ":")[i // 8 % 3]}
+        axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name, **style)
     axes[0, 0].set(xscale="log", yscale="log")
-    figures.label(axes[0, 0], f"{told.data}: quality against time", "minutes of training", "FID, classifier features")
+    title, across, upwards = f"{told.data}: quality against time", "minutes of training", "FID, classifier features"
+    figures.label(axes[0, 0], title, across, upwards, legend=False)
+    drawn.legend(loc="outside right upper", fontsize=8, frameon=False)
+    ticks = axes[0, 0].xaxis
+    ticks.set_major_locator(FixedLocator(list(found)))
+    ticks.set_major_formatter("{x:g}")
+    ticks.set_minor_locator(NullLocator())
     figures.save(drawn, told.out / "speedrun.png")
 
 
@@ -217,16 +232,21 @@ def samples(told: Any) -> None:
     figures.save(drawn, told.out / "samples.png")
 
 
-def facts(told: Any) -> dict[str, dict[str, float]]:
-    """Return the mean of the seeds of each recipe after the shortest budget, their spread, images and speed."""
+def facts(told: Any) -> dict[float, Facts]:
+    """Return what is known of each budget: of the runs that are there, or else what an earlier call has written."""
     speed, found = _kept(told), {}
+    for path in told.out.glob("facts-*min.json"):
+        found[float(path.stem.removeprefix("facts-").removesuffix("min"))] = json.loads(path.read_text())
     for name, budgets in rows(told).items():
-        minutes, values = min(budgets), budgets[min(budgets)]
-        fids = [each["fid"] for each in values]
-        found[name] = {"images_per_s": speed[name], "images": round(speed[name] * 60 * minutes), "minutes": minutes}
-        found[name] |= {key: _mean(values, key) for key in values[0]}
-        found[name] |= {"seeds": len(values), "fid_sd": statistics.stdev(fids) if len(fids) > 1 else 0.0}
-    return found
+        for minutes, values in budgets.items():
+            fids = [each["fid"] for each in values]
+            known = {"images_per_s": speed[name], "images": round(speed[name] * 60 * minutes), "minutes": minutes}
+            known |= {key: _mean(values, key) for key in values[0]}
+            known |= {"seeds": len(values), "fid_sd": statistics.stdev(fids) if len(fids) > 1 else 0.0}
+            found.setdefault(minutes, {})[name] = known
+    for minutes, each in found.items():
+        (told.out / f"facts-{minutes:g}min.json").write_text(json.dumps(each, indent=1))
+    return dict(sorted(found.items()))
 
 
 def _kept(told: Any) -> dict[str, float]:
@@ -258,10 +278,10 @@ def main() -> None:
                     if not (folder / "score.json").is_file():
                         folder.mkdir(parents=True, exist_ok=True)
                         one(name, round(_kept(told)[name] * 60 * minutes), seed, folder, told)
-    print(table(told))
-    (told.out / "facts.json").write_text(json.dumps(facts(told), indent=1))
-    figure(told)
-    samples(told)
+    print(table(found := facts(told)))
+    figure(found, told)
+    if rows(told):
+        samples(told)
 
 
 if __name__ == "__main__":

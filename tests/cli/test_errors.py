@@ -63,6 +63,8 @@ WRONG = [
     ("train model._target_=gancli.models.dcgan.DCGEN", "no class 'DCGEN' in 'gancli.models.dcgan'; did you mean"),
     ("train model._target_=mypkg.Net", "model._target_=mypkg.Net is refused"),
     ("train model._target_=mypkg.Net trust=[mypkg]", "no module 'mypkg'"),
+    ("train trust=[nowhere.nets]", "trust: no module 'nowhere'; install it, or put its folder on PYTHONPATH"),
+    ("eval images=. data=fake trust=[torch-fidelity]", "trust: no module 'torch-fidelity'; did you mean"),
     ("train model._target_=os.system", "model._target_=os.system is refused"),
     ("train seed=1,2", "several values; add -m to run each"),
     ("train seed=${nope}", "seed: Interpolation key 'nope' not found"),

@@ -11,7 +11,7 @@ from gancli.errors import UsageError
     "verb, word, key, value",
     [
         ("train", "eval.metrics=kid", "eval.metrics", ["kid"]),
-        ("train", "trust=mypackage", "trust", ["mypackage"]),
+        ("train", "trust=yaml", "trust", ["yaml"]),
         ("train", "samples.views=grid", "samples.views", ["grid"]),
         ("train", "samples.views=null", "samples.views", None),
         ("eval", "metrics=[fid,kid]", "metrics", ["fid", "kid"]),

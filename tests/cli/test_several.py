@@ -146,6 +146,23 @@ def test_names_that_hold_no_run(cli, sweep: Path) -> None:
     assert all("outputs/sweep/s/seed-1" in line for line in answer.out.splitlines()[-2:])
 
 
+def test_what_is_wrong_for_all_is_told_once_before_the_first(cli, sweep: Path) -> None:
+    for verb, word, said in (("eval", "n=abc", "n: expected a number"), ("sample", "nn=3", "nn: no such key")):
+        answer = cli(verb, "outputs/sweep/s", word)
+        assert answer.code == 2 and answer.out == "" and answer.err.count(said) == 1
+        assert len(answer.err.splitlines()) == 1
+    answer = cli("eval", "outputs/sweep/s", "metrics=[fidd]", "runtime=cpu")  # known when torch has been imported
+    assert answer.code == 2 and answer.err.count("no metric 'fidd'") == 1
+    assert answer.out.count("failed: metrics: no metric 'fidd'") == 4
+
+
+def test_what_is_wrong_for_one_does_not_stop_the_others(cli, sweep: Path) -> None:
+    (next(sweep.glob("seed-0+model-dcgan")) / "config.yaml").write_text("model: 3\n")
+    answer = cli("sample", *map(str, sorted(sweep.glob("seed-*"))), "n=1", "runtime=cpu")
+    assert answer.code == 2 and answer.err.count("config.model: expected a mapping") == 1
+    assert answer.out.count("failed: ") == 1 and len([*sweep.glob("*/samples/*-n1")]) == 3
+
+
 def test_sample_draws_from_every_run_of_a_sweep_into_a_folder_of_its_own(cli, sweep: Path) -> None:
     found = cli("sample", "outputs/sweep/s", "n=2", "runtime=cpu", "out=pictures")
     assert found.code == 0 and found.out.splitlines()[-5].split() == ["model", "seed", "n", "checkpoint"]

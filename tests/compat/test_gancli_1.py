@@ -1,10 +1,10 @@
 """Runs of gancli 0.1.0 (checkpoint format gancli-1) resume and evaluate as that release resumed and evaluated them.
 
 The fixtures are made by `make.py`, with the old release. On the processor and with the torch version that made them
-(both stand in machine.json), the resumed states must be equal bit for bit, and so must the scores. Elsewhere kernels
-round differently, and dropout has other masks since format gancli-3: there, the norms of the averaged model's tensors
-and the scores must agree within rtol=1e-3, or 1e-5 of zero (1e-3 with other masks): Adam divides by gradients' sizes,
-so that the roundings of the smallest weights grow.
+(both stand in machine.json), the resumed states must be equal bit for bit, and so must the scores, but for roundings
+where translations are drawn in other batches. Elsewhere kernels round differently, and dropout has other masks since
+format gancli-3: there, the norms of the averaged model's tensors and the scores must agree within rtol=1e-3, or 1e-5 of
+zero (1e-3 with other masks): Adam divides by gradients' sizes, so that the roundings of the smallest weights grow.
 """
 
 import json
@@ -20,6 +20,7 @@ from helpers import compose
 from gancli.training.runtime import Runtime
 
 REDRAWN = {"mlp_gan", "cgan"}  # with dropout
+REBATCHED = {"cyclegan", "stargan"}  # translations are scored more at a time than that release did
 KNOWN = json.loads(EXPECTED.read_text(encoding="utf-8"))
 
 
@@ -58,8 +59,10 @@ def test_resumes_and_evaluates_as_before(name: str, runs: Path, tmp_path: Path, 
     found, known = observed(run), KNOWN[name]
     assert found["images"] == known["images"]
     assert list(found["scores"]) == list(known["scores"])
-    if exact:
+    if exact and name not in REBATCHED:
         assert found == known
+    if exact:
+        assert found["norms"] == known["norms"]
     assert found["norms"] == pytest.approx(known["norms"], rel=1e-3, abs=1e-3 if name in REDRAWN else 1e-5)
     for card, values in known["scores"].items():
-        assert found["scores"][card] == pytest.approx(values, rel=1e-3), card
+        assert found["scores"][card] == pytest.approx(values, rel=1e-6 if exact else 1e-3), card

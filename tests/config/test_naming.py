@@ -22,6 +22,13 @@ def test_jobs_are_named_by_what_varies(words, swept, name) -> None:
     assert naming.of_job(words, swept) == name
 
 
+def test_names_are_short_where_nothing_is_known_to_vary() -> None:
+    """As of hydra.sweeper.params, or of -m with single values."""
+    jobs = [[*(f"model.number_{i}=0.125" for i in range(20)), f"seed={seed}"] for seed in range(3)]
+    names = {naming.of_job(words, []) for words in jobs}
+    assert len(names) == 3 and all(len(name) < naming.LONGEST + 8 for name in names)
+
+
 def test_different_jobs_have_different_names_that_need_no_quotes() -> None:
     values = [
         "[]",

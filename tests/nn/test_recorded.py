@@ -44,8 +44,9 @@ class Cuda:
         monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(self, "current", stream))
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr(torch.cuda, "default_generators", (self.default,))
-        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
-            monkeypatch.setattr(torch._C, name, lambda device, pool, name=name: self.ended.append((name, pool)))
+        for name in recorded.ENDS:
+            end = lambda device, pool, name=name: self.ended.append((name, pool))  # noqa: E731
+            monkeypatch.setattr(torch._C, name, end, raising=False)  # torch without CUDA has none
         monkeypatch.setattr(torch, "rand", self.rand)
         for name, value in (("_stream", None), ("_pool", None)):
             monkeypatch.setattr(CudaGraph, name, value)
@@ -115,7 +116,7 @@ def test_what_cannot_be_recorded_leaves_stream_pool_and_generators_as_they_were(
         CudaGraph([own]).capture(syncs)
     assert recorded.reason(error.value) == "CUDA error: operation not permitted when stream is capturing"
     assert cuda.current == "default"
-    assert cuda.ended == [("_cuda_endAllocateToPool", 1), ("_cuda_releasePool", 1)]
+    assert cuda.ended == [(end, 1) for end in recorded.ENDS]
     assert not own.stuck and not cuda.default.stuck and own.place == cuda.default.place == 7
     CudaGraph([]).capture(lambda: None)
     assert cuda.pools == [1, 1, 2]

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
 from gancli.training.build import build
 from gancli.training.loop import train
+from gancli.training.ranks import Meter
 from gancli.training.runtime import Runtime
 
 
@@ -60,6 +62,35 @@ def test_one_rank_is_the_trivial_case():
     before = tensor.clone()
     runtime.all_reduce([tensor])
     assert torch.equal(tensor, before) and runtime.is_main and (runtime.rank, runtime.world) == (0, 1)
+
+
+def test_the_events_of_a_gpu_are_read_once_they_are_over_and_do_not_pile_up(monkeypatch):
+    """The stand-in's clock counts recorded events; a pair is over three messages later."""
+    clock = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            clock.append(1)
+            self.at = len(clock)
+
+        def query(self):
+            return len(clock) >= self.at + 6
+
+        def elapsed_time(self, end):
+            return 1000.0 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    meter = Meter(torch.device("cuda"))
+    for _ in range(100):
+        with meter.measured(torch.zeros(250)):
+            pass
+        assert len(meter.events) <= 4
+    meter.begun = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: 400.0)
+    assert meter.read() == {"runtime/all_reduce": 100 / 400, "runtime/all_reduce_mb": 1e-3} and not meter.events
 
 
 def test_all_reduce_takes_means_in_one_message_for_each_type(monkeypatch):

@@ -67,6 +67,7 @@ def test_the_page_of_a_sweep_without_scores_shows_losses_samples_costs_and_what_
     assert f"<pre>gancli eval {sweep}</pre>" in html
     assert "<details open><summary>Losses" in html
     assert html.count('alt="samples of') > 3 and 'alt="fid over images"' in html
+    assert 'alt="is over images"' in html and "is_std over images" not in html  # a spread is no score
     assert (sweep / "report" / "samples.png").is_file()
     assert {"loss/generator", "images"} <= set(next(csv.reader((sweep / "report" / "table.csv").open())))
     other = cli("report", str(sweep / "00"), f"{sweep}/0[12]", "split=validation", "out=o")  # partly, and elsewhere

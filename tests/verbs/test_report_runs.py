@@ -143,14 +143,32 @@ def test_what_holds_no_run_is_skipped_and_counted(sweep, tmp_path, caplog) -> No
 @pytest.mark.parametrize("odd", ["a word", 3, [1], None])
 def test_a_config_of_odd_structure_is_read_all_the_same(tmp_path, odd) -> None:
     folder = make_run(tmp_path / "run", model="dcgan", seed=0)
-    cfg = json.loads(json.dumps({"eval": odd, "model": {"_target_": "gancli.models.dcgan.DCGAN"}, "data": odd}))
+    whole = {"model": {"_target_": "gancli.models.dcgan.DCGAN"}, "data": {"_target_": "gancli.data.Digits"}}
+    cfg = json.loads(json.dumps({"eval": odd, "loss": odd, **whole}))
     (folder / "config.yaml").write_text(json.dumps(cfg), encoding="utf-8")
     found = runs.read(folder)
     assert (found.eval_split, found.eval_best) == ("", "")
 
 
 def test_a_config_that_cannot_be_read_is_named(sweep) -> None:
-    for damage in (b"{bad", b"\xff\xfe"):
+    for damage in (b"{bad", b"\xff\xfe", b"", b"model: 3"):
         (sweep / "03" / "config.yaml").write_bytes(damage)
         with pytest.raises(UsageError, match=rf"^{sweep}/03/config.yaml: .*; restore it, or leave this run out$"):
-            reported(runs=sweep)
+            reported(runs=sweep / "03")
+
+
+def test_runs_that_cannot_be_read_are_left_out_in_one_line(sweep, caplog) -> None:
+    whole = len(runs.read_all(str(sweep)))
+    for name in ("02", "03"):
+        (sweep / name / "config.yaml").write_text("{bad")
+    found = runs.read_all(str(sweep))
+    assert len(found) == whole - 2 and not {run.folder.name for run in found} & {"02", "03"}
+    (line,) = caplog.messages
+    assert line.startswith(f"left out 2 of {whole} runs that cannot be read: {sweep}/02/config.yaml: ")
+    assert f"; {sweep}/03/config.yaml: " in line and "restore it" not in line
+    reported(runs=sweep)
+    assert len({row["model"] for row in read(sweep)}) == 2
+    for each in sweep.glob("*/config.yaml"):
+        each.write_text("{bad")
+    with pytest.raises(UsageError, match=r"^\S+/config.yaml: "):
+        runs.read_all(str(sweep))

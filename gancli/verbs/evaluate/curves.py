@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gancli.metrics.scorecard import Point, drawn, named
+from gancli.structure import is_spread
 from gancli.views import figures
 
 COLUMNS = 3  # panels side by side
@@ -31,7 +32,7 @@ def draw(
     bare = [each for each in points if each.at is None]
     points = sorted((each for each in points if each.at is not None), key=lambda each: each.at)
     shown = points or bare
-    keys = dict.fromkeys(key for each in shown for key in each.values if not key.endswith(("_std", "_se")))
+    keys = dict.fromkeys(key for each in shown for key in each.values if not is_spread(key))
     columns = min(COLUMNS, len(keys))
     figure, axes = figures.panels(-(-len(keys) // columns), columns, size=(4.2, 3.2))
     for axis, key in zip(axes.flat, keys):

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from gancli.structure import is_spread
 from gancli.verbs.report import words
 from gancli.verbs.report.table import Row, Table
 from gancli.views import figures
@@ -18,7 +19,8 @@ TRUETYPE = {"pdf.fonttype": 42}  # conferences reject Type 3 fonts, matplotlib's
 def scores(table: Table) -> dict[str, Figure]:
     """Return a figure for each value of the table that was measured during training; without values, for each."""
     rows = [row for each in table.runs() for row in each.run.history] if not table.keys else []
-    keys = table.keys or dict.fromkeys(key.removeprefix("eval/") for r in rows for key in r if key.startswith("eval/"))
+    known = dict.fromkeys(key.removeprefix("eval/") for row in rows for key in row if key.startswith("eval/"))
+    keys = table.keys or [key for key in known if not is_spread(key)]
     return {key: figure for key in keys if (figure := _figure(table, f"eval/{key}", words.title(table, key)))}
 
 

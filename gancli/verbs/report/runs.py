@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gancli import config, structure
 from gancli.config.legacy import renewed_choices, renewed_protocol
-from gancli.errors import UsageError
+from gancli.errors import UsageError, counted
 from gancli.structure import read_json, read_rows
 from gancli.training import checkpoint
 from gancli.training.guard import told
@@ -169,8 +169,25 @@ def read(folder: Path) -> Run:
 
 
 def read_all(named: str | Sequence[str]) -> list[Run]:
-    """Read the runs that ``find`` returns; runs of one sweep are in the order of its jobs. Raises UsageError."""
-    found = [read(folder) for folder in find(named)]
+    """Read the runs that ``find`` returns; runs of one sweep are in the order of its jobs.
+
+    A run that cannot be read is left out, with one warning for all of them, unless there is no other.
+
+    Raises:
+        UsageError: see find(), or no run can be read.
+    """
+    folders = find(named)
+    found, wrong = [], dict[Path, UsageError]()
+    for folder in folders:
+        try:
+            found.append(read(folder))
+        except UsageError as error:
+            wrong[folder] = error
+    if not found:
+        raise next(iter(wrong.values()))
+    if wrong:
+        told = "; ".join(str(error).removesuffix(config.RESTORE) for error in wrong.values())
+        log.warning("left out %d of %s that cannot be read: %s", len(wrong), counted(len(folders), "run"), told)
     parents = list(dict.fromkeys(run.folder.parent for run in found))
     return sorted(found, key=lambda run: (parents.index(run.folder.parent), run.job))
 

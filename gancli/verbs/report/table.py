@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from gancli.errors import UsageError, counted, did_you_mean
+from gancli.structure import is_spread
 from gancli.verbs.report import protocols
 from gancli.verbs.report.grouping import columns, labels, text
 from gancli.verbs.report.runs import VALIDATION, Card, Choice, Run, chosen
@@ -202,7 +203,7 @@ def build(
 def measured(cards: Sequence[Card]) -> list[str]:
     """Return the keys of the measured values, without standard deviations and errors."""
     keys = dict.fromkeys(key for card in cards for key in card.values)
-    return [key for key in keys if not key.endswith(("_std", "_se"))]
+    return [key for key in keys if not is_spread(key)]
 
 
 def _parts(cards: Sequence[Card], apart: Mapping[str, Any]) -> list[tuple[tuple[str, ...], list[Card]]]:
