@@ -1,5 +1,7 @@
 """StyleGAN2: the sizes of the paper's configuration, shapes, labels, residual blocks, lazy R1."""
 
+from functools import partial
+
 import pytest
 import torch
 from helpers import compose, overrides
@@ -33,10 +35,12 @@ def test_images_and_scores_have_their_shapes_and_follow_the_label(residual, cond
     net = StyleGAN2(spec, 6, 4, 2, residual=residual, conditional=conditional).eval()
     z, label = net.latent(1).expand(4, -1), torch.tensor([0, 1, 0, 1])
     images = net.generate(z, label)
-    assert images.shape == (4, 3, 28, 28) and len(images.unique(dim=0)) == 1 + conditional
+    alike = partial(torch.allclose, rtol=1e-4, atol=1e-5)  # on some chips kernels round each image in their own way
+    assert images.shape == (4, 3, 28, 28) and alike(images[0], images[2]) and alike(images[1], images[3])
+    assert alike(images[0], images[1]) != conditional
     score = net.score(images[:1].expand(4, -1, -1, -1), label)
-    assert score.shape == (4,) and torch.equal(score[0], score[2])
-    assert torch.equal(score[0], score[1]) != conditional
+    assert score.shape == (4,) and alike(score[0], score[2])
+    assert alike(score[0], score[1]) != conditional
 
 
 def test_a_residual_block_keeps_the_variance_and_passes_the_image_by():
