@@ -24,6 +24,8 @@ from gancli.models.vqvae import check_sides, decoder, encoder
 from gancli.nn.likelihoods import Likelihood, wide
 from gancli.ranges import Extra, Units
 
+LAST = 1 / 16  # the temperature at which training ends, see conf/loss/dvae.yaml
+
 
 class DVAE(DiscreteLatents):
     """Convolutional networks with one of K codes per 4x4 pixels.
@@ -69,6 +71,10 @@ class DVAE(DiscreteLatents):
 
     def tokens(self, image: Tensor) -> Tensor:
         return self.logits(image).argmax(1)
+
+    def relaxed_code(self, image: Tensor, generator: Generator) -> Tensor:
+        """Return a draw at the last temperature of training, (N, K, h, w)."""
+        return relaxed(self.logits(image), LAST, generator)
 
     def embed(self, index: Tensor) -> Tensor:
         codes = torch.arange(self.levels, device=index.device).view(-1, 1, 1)

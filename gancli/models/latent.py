@@ -138,6 +138,10 @@ class LatentVariable(Model):
     def code(self, image: Tensor, label: Tensor | None = None) -> Any:
         """Return the most likely code of each image, (N, ...), without noise: that of its reconstruction."""
 
+    def relaxed_code(self, image: Tensor, generator: Generator) -> Any:
+        """Return a draw of continuous codes that stand for discrete ones in training; None: there are none."""
+        return None
+
     def picture(self, z: Any, label: Tensor | None = None) -> Tensor:
         """Return the means of p(x|z), or the pictures that are decoded without one: (N, C, H, W) in [-1, 1]."""
         decoded = self.decode(z, label)

@@ -31,7 +31,7 @@ COLUMNS = 10  # images in a row
 
 class Reconstruction(View):
     """A column per image of the data: the image, the mean of p(x|z) at the posterior's mean, and their difference, grey
-    where there is none and white where the reconstruction is brighter.
+    where there is none and white where the reconstruction is brighter. Of a dVAE, the mean at relaxed codes, too.
 
     With ``source``, every picture there is reconstructed; files keep their sub-folders and names, except for the
     suffix. A model of fewer levels sees the nearest ones.
@@ -71,7 +71,8 @@ class Reconstruction(View):
         rows = range(min(n, len(data.split(self.split or data.held_out))))
         image, label = real_images(model, data, rows, self.split, self.label)
         means = torch.cat([reconstructed(model, *part) for part in parts(batch_size, image, label)])
-        return {"": Picture(panel(image, means), quantise(means).cpu(), None if label is None else label.cpu())}
+        shown = panel(image, means, _relaxed(model, image[:SHOWN], None if label is None else label[:SHOWN], seed))
+        return {"": Picture(shown, quantise(means).cpu(), None if label is None else label.cpu())}
 
 
 def reconstructed(model: LatentVariable, image: Tensor, label: Tensor | None) -> Tensor:
@@ -79,15 +80,22 @@ def reconstructed(model: LatentVariable, image: Tensor, label: Tensor | None) ->
     return model.picture(model.code(image, label), label)
 
 
-def panel(image: Tensor, means: Tensor) -> np.ndarray:
-    """Return a picture with three rows for every COLUMNS images: image, mean, difference."""
+def _relaxed(model: LatentVariable, image: Tensor, label: Tensor | None, seed: int) -> Tensor | None:
+    """Return the means of p(x|z) at relaxed codes, as training decodes them, of a model that has such codes."""
+    z = model.relaxed_code(image, torch.Generator(image.device).manual_seed(seed))
+    return None if z is None else model.picture(z, label)
+
+
+def panel(image: Tensor, means: Tensor, relaxed: Tensor | None = None) -> np.ndarray:
+    """Return a picture with rows for every COLUMNS images: image, mean, difference, and the relaxed mean if given."""
+    also = [] if relaxed is None else [relaxed]
     blocks: list[Tensor] = []
     names: list[str] = []
-    for rows in zip(image[:SHOWN].split(COLUMNS), means[:SHOWN].split(COLUMNS)):
-        missing = COLUMNS - len(rows[0]) if blocks else 0  # an incomplete block below another is filled up
-        for row in (*rows, (rows[1] - rows[0]) / 2):
+    for first, mean, *more in zip(*(each[:SHOWN].split(COLUMNS) for each in (image, means, *also))):
+        missing = COLUMNS - len(first) if blocks else 0  # an incomplete block below another is filled up
+        for row in (first, mean, (mean - first) / 2, *more):
             blocks += [row, row.new_ones(missing, *row.shape[1:])]
-        names += ["image", "mean", "difference"]
+        names += ["image", "mean", "difference", *(["relaxed"] if more else [])]
     columns = min(COLUMNS, len(image))
     return make_grid(quantise(torch.cat(blocks)), columns, names=names)
 
