@@ -37,7 +37,7 @@ class Cuda:
 
     def __init__(self, monkeypatch):
         self.current, self.pools, self.ended, self.handles = "default", [], [], 0
-        self.default = Generator()
+        self.default, self.registered = Generator(), []
         for name in ("CUDAGraph", "graph", "Stream", "graph_pool_handle"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: self.current)
@@ -66,6 +66,7 @@ class Cuda:
 
     def CUDAGraph(self):
         def register(generator):
+            self.registered.append(generator)
             warnings.warn("register_generator_state() is deprecated", FutureWarning, stacklevel=2)
 
         def pool():
@@ -141,6 +142,8 @@ def test_work_that_fails_by_itself_is_told_as_it_is(cuda):
 
 
 def test_a_call_that_torch_no_longer_needs_is_made_without_its_warning(cuda):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        CudaGraph([Generator()]).capture(lambda: None)
+    own = Generator()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        CudaGraph([own]).capture(lambda: None)
+    assert cuda.registered == [own] and not told
