@@ -6,9 +6,9 @@ part (``nn/quantisers.py``, ``nn/codebook.py``), and so is the prior; ``losses/v
 
 Deviations: finite scalar quantisation in place of a codebook in the small recipe; the layers next to the image have
 half the channels, and a 3x3 convolution comes before the encoder's blocks, as in the authors' code (Sonnet); the
-encoder starts with He's initialisation, so that its vectors differ enough to use several codes, and the decoder at the
-mean colour and spread; the likelihood is normalised (Bernoulli, discretised logistics), where the authors' code has a
-squared error, so that the sum with the prior's nats is a bound.
+encoder starts with He's initialisation, then its vectors and the codes are brought together (``Quantiser.fit``), so
+that every code is used; the decoder starts at the mean colour and spread; the likelihood is normalised (Bernoulli,
+discretised logistics), where the authors' code has a squared error, so that the sum with the prior's nats is a bound.
 
     gancli train model=vqvae data=mnist
     gancli train model=vqvae data=mnist quantiser@model.quantiser=vq prior@model.prior=pixelcnn
@@ -27,7 +27,7 @@ from gancli.nn.likelihoods import Likelihood
 from gancli.nn.quantisers import Quantiser
 from gancli.ranges import Extra, Units
 
-FIT_IMAGES = 2048  # whose vectors the codebook starts at
+FIT_IMAGES = 2048  # whose vectors and the codes are brought together
 
 
 class Quantised(DiscreteLatents):
@@ -39,8 +39,9 @@ class Quantised(DiscreteLatents):
 
     @torch.no_grad()
     def fit_codes(self, pixels: Tensor) -> None:
-        """Start a codebook at vectors of the untrained encoder."""
-        self.quantiser.fit(self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)])))
+        """Bring codes and vectors of the untrained encoder together, see Quantiser.fit()."""
+        z = self.encoder(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)]))
+        self.quantiser.fit(z, self.encoder[-1])  # type: ignore[index]  # a Sequential, see encoder()
 
     def quantisers(self) -> dict[str, Quantiser]:
         return {"": self.quantiser}

@@ -87,13 +87,13 @@ class VQVAE2(DiscreteLatents):
 
     @torch.no_grad()
     def fit_data(self, pixels: Tensor) -> None:
-        """Start the decoder at the mean colour and spread, and codebooks at vectors of the untrained encoder."""
+        """Start the decoder at the mean colour and spread; bring codes and vectors of both levels together."""
         self.begin_at(pixels, self.decoder[-1])  # type: ignore[index]  # a Sequential, see decoder()
         features = self.encoder.features(scaled(pixels[:: -(-len(pixels) // FIT_IMAGES)]))
         top, bottom = self.quantisers().values()
-        z = self.encoder.top(features)
-        top.fit(z)
-        bottom.fit(self.encoder.bottom(features, top(z).value))
+        top.fit(self.encoder.top(features), self.encoder.top[-1])  # type: ignore[arg-type]  # both end in a convolution
+        above = top(self.encoder.top(features)).value
+        bottom.fit(self.encoder.bottom(features, above), self.encoder.details[-1])  # type: ignore[arg-type]
 
     def quantise(self, image: Tensor) -> dict[str, tuple[Tensor, Quantised]]:
         """Return vectors (N, D, h, w) of images and the codes that replace them, of the top and of the bottom."""

@@ -77,7 +77,8 @@ class VQ(Quantiser):
             self.register_buffer(name, torch.zeros(shape), persistent=False)  # of one update
 
     @torch.no_grad()
-    def fit(self, z: Tensor) -> None:
+    def fit(self, z: Tensor, last: nn.Conv2d | None = None) -> None:
+        """Start the codebook at vectors of the untrained encoder."""
         rows = _rows(z)
         chosen = rows[torch.randperm(len(rows))[: self.levels]]
         missing = self.levels - len(chosen)

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from gancli.nn.norm import ConditionalBatchNorm2d
+
+FLAT = 1e-6  # share of the largest variance, below which there is only rounding
 
 
 def uniform_(module: nn.Module, irange: float) -> None:
@@ -56,3 +59,22 @@ def weights_(module: nn.Module, fill: Callable[[Tensor], object]) -> None:
             fill(layer.weight)
             if not isinstance(layer, nn.Embedding) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def whiten_(layer: nn.Conv2d, outputs: Tensor) -> None:
+    """Change weights and biases such that the channels have mean 0, variance 1 and no correlations on some data.
+
+    Of all matrices that do so, the symmetric one changes the outputs least. Directions without variance stay.
+
+    Args:
+        layer: a convolution with a bias.
+        outputs: what it makes of the data, (N, C, h, w).
+    """
+    rows = outputs.movedim(1, -1).flatten(0, -2).double()
+    mean = rows.mean(0)
+    variance, directions = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+    scale = torch.where(variance > FLAT * variance[-1], variance, 1).rsqrt()
+    matrix = directions * scale @ directions.T
+    layer.weight.copy_((matrix @ layer.weight.double().flatten(1)).view_as(layer.weight))
+    layer.bias.copy_(matrix @ (layer.bias.double() - mean))  # type: ignore[union-attr]  # it has one

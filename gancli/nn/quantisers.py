@@ -19,6 +19,7 @@ from torch.nn.functional import logsigmoid
 
 from gancli.errors import UsageError
 from gancli.nn import ranks
+from gancli.nn.init import whiten_
 from gancli.nn.likelihoods import wide
 
 MOST_CODES = 2**16
@@ -72,8 +73,18 @@ class Quantiser(nn.Module, ABC):
         """Return what is added to the loss, by name: nats or squared distances, summed over positions, per image."""
         return {}
 
-    def fit(self, z: Tensor) -> None:
-        """Start at vectors of the untrained encoder, (N, D, h, w), once and on the CPU."""
+    def fit(self, z: Tensor, last: nn.Conv2d) -> None:
+        """Bring codes and vectors of the untrained encoder together, once and on the CPU.
+
+        Here the vectors move: levels that are the same for all data are used alike by vectors whose dimensions have
+        mean 0, variance 1 and nothing in common. With those of He's initialisation, half of the codes and more may
+        stay unused for the whole run.
+
+        Args:
+            z: vectors, (N, D, h, w).
+            last: 1x1 convolution that they come from.
+        """
+        whiten_(last, z)
 
     def observe(self, z: Tensor, found: Quantised) -> None:
         """Remember the statistics of a batch until update()."""

@@ -48,6 +48,7 @@ RECIPES: dict[str, list[str]] = {
     "projection": ["model=projection", SMALL, "model.discriminator_width=32"],
     **{name: [f"model={name}"] for name in ("lapgan", "progan", "stylegan", "stylegan2", "biggan", "r3gan")},
 }
+PHOTOGRAPHS = {"best-colour": ["experiment=best_cifar10"]}  # which are mirrored, and so no digits
 TEXTBOOK = {"textbook-0-workers": 0, "textbook-2-workers": 2}
 Facts = dict[str, dict[str, float]]  # of recipes, after a budget: images, mean scores of the seeds and their spread
 METRICS = ["fid", "precision_recall"]
@@ -58,7 +59,7 @@ PARTS = 10  # of a run of a model that grows, each as fast as its stage
 
 def overrides(name: str, told: Any) -> list[str]:
     """Return the settings of a recipe on the data of this benchmark."""
-    return [*RECIPES[name], f"data={told.data}", *told.settings]
+    return [*(RECIPES | PHOTOGRAPHS)[name], f"data={told.data}", *told.settings]
 
 
 def rates(names: list[str], told: Any) -> dict[str, float]:
@@ -271,7 +272,10 @@ def main() -> None:
         missing = [name for name in told.only if name not in _kept(told)]
         if missing:
             (told.out / "rates.json").write_text(json.dumps(_kept(told) | rates(missing, told), indent=1))
-        for minutes in told.minutes if not told.rates else ():
+        if told.rates:
+            print(json.dumps(_kept(told), indent=1))
+            return
+        for minutes in told.minutes:
             for seed in range(told.seeds):
                 for name in told.only:
                     folder = told.out / name / f"{minutes:g}min" / f"seed{seed}"

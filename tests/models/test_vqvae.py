@@ -192,6 +192,19 @@ def test_a_codebook_and_the_decoder_start_at_the_data():
     assert torch.cdist(model.quantiser.codebook, z).amin(1).min() < 1e-5
 
 
+LOOKUP_FREE = [*WORDS, "quantiser@model.quantiser=lfq", "model.quantiser.bits=3"]
+
+
+@pytest.mark.parametrize("words", [overrides("vqvae"), LOOKUP_FREE], ids=["fsq", "lfq"])
+def test_fixed_levels_are_met_by_white_vectors_of_the_untrained_encoder(words):
+    model = build(compose("train", words)).model
+    pixels = (torch.rand(300, 1, 8, 8) * 256).to(torch.uint8)
+    model.fit_data(pixels)
+    z = model.encoder(scaled(pixels)).movedim(1, 3).flatten(0, 2)
+    assert torch.allclose(torch.cov(z.T), torch.eye(z.shape[1]), atol=0.02) and z.mean(0).abs().max() < 0.01
+    assert len(model.tokens(scaled(pixels)).unique()) == model.levels
+
+
 def test_what_a_codebook_follows_is_the_mean_over_processes(monkeypatch):
     """A stand-in for the others makes every statistic that of vectors at ten."""
     parts, messages = (

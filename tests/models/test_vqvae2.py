@@ -8,7 +8,7 @@ import torch
 from helpers import NoHostSync, compose, overrides, tensors
 from torch import Tensor, nn
 
-from gancli.data.spec import Batch, ImageSpec
+from gancli.data.spec import Batch, ImageSpec, scaled
 from gancli.errors import UsageError
 from gancli.losses.vqvae2 import VQVAE2Loss
 from gancli.models.discrete import UniformCodes
@@ -159,6 +159,15 @@ def test_samples_are_decoded_from_bottoms_of_their_tops_and_every_sampler_draws_
     model.set_sampling(temperature=0.1)
     assert not torch.equal(model.sample(12, label=label, generator=seed()), drawn)
     assert not torch.equal(model.sample(12, label=label.flip(0), generator=seed()), drawn)
+
+
+def test_fixed_levels_are_met_by_white_vectors_of_both_levels():
+    model = vqvae2(quantiser=FSQ([4, 3]))
+    pixels = (torch.rand(400, 1, 28, 12) * 255).to(torch.uint8)
+    model.fit_data(pixels)
+    for z, found in model.quantise(scaled(pixels)).values():
+        assert torch.allclose(torch.cov(z.movedim(1, 3).flatten(0, 2).T), torch.eye(2), atol=0.02)
+        assert len(found.number.unique()) == 12
 
 
 def test_codebooks_start_at_the_data_and_follow_their_own_vectors():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import NoHostSync
+from torch import nn
 
 from gancli.errors import UsageError
 from gancli.nn.codebook import VQ
@@ -122,7 +123,7 @@ def test_numbers_and_vectors_of_codes_belong_together(name):
 def test_quantising_changes_nothing_and_nothing_waits_for_the_device(name):
     quantiser = EVERY[name]()
     z = torch.randn(7, quantiser.dim, 3, 4, requires_grad=True)
-    quantiser.fit(z)
+    quantiser.fit(z, nn.Conv2d(2, quantiser.dim, 1))
     before = {key: value.clone() for key, value in quantiser.state_dict().items()}
     with NoHostSync():
         found = quantiser(z)
