@@ -126,6 +126,32 @@ def test_batch_norm_is_in_the_coarsest_generator_alone():
     assert first is not second
 
 
+def test_the_discriminators_of_a_dcgan_have_the_sizes_of_its_layers_counted_by_hand():
+    """Maps of 7 pixels stay 7 and become 3 at the coarsest level; those of 28 become 14 and 7."""
+    sizes = {"discriminators": "dcgan", "smallest": 7, "discriminator_width": 6, "discriminator_hidden": 10}
+    model = lapgan(ImageSpec(1, 28, 28), **sizes)
+    dense = lambda inputs: (inputs + 1) * 10 + 11 + 2 * (12 + 10)  # noqa: E731  # with both batch norms
+    middle = (6 * 16 + 1) * 12
+    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in model.discriminator.items()}
+    coarsest, fine = (9 + 1) * 6 + middle, (16 + 1) * 6 + middle
+    assert counts == {
+        "7": coarsest + dense(12 * 3 * 3), "14": fine + dense(12 * 3 * 3), "28": fine + dense(12 * 7 * 7)
+    }  # fmt: skip
+    plain = lapgan(ImageSpec(1, 28, 28), **sizes, discriminator_norm="none").train()
+    image = torch.rand(4, 1, 28, 28).double()
+    assert torch.allclose(plain.score(image)[:2], plain.score(image[:2]))  # no image depends on others
+    assert not torch.allclose(model.train().score(image)[:2], model.score(image[:2]))
+    assert image.shape[0] == len(model.score(image)) == 4
+
+
+def test_classes_enter_the_discriminators_of_a_dcgan():
+    model = lapgan(ImageSpec(3, 16, 16, num_classes=3), conditional=True, discriminators="dcgan")
+    image, label = torch.rand(2, 3, 16, 16).double(), torch.tensor([0, 2])
+    for level, each in enumerate(model.pyramid(image)):
+        scores = [model.score_level(level, each, given) for given in (label, label.flip(0))]
+        assert scores[0].shape == (2,) and not torch.equal(*scores)
+
+
 @pytest.mark.parametrize("height, width", [(8, 8), (25, 25), (27, 28), (1, 1)])
 def test_images_that_make_no_pyramid_are_refused(height, width):
     with pytest.raises(UsageError, match="data.size=32") as error:
