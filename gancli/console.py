@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,22 @@ class RunProgress:
         total: number of images of the whole run.
         images: images already seen.
         shown: whether this process shows it.
+        stage: returns the stage after a share of the run; until the last one, the time left is said to be at the
+            speed of this stage.
     """
 
     REDRAW = 0.5  # seconds between updates of the bar
 
-    def __init__(self, total: int, images: int = 0, *, shown: bool = True) -> None:
+    def __init__(
+        self,
+        total: int,
+        images: int = 0,
+        *,
+        shown: bool = True,
+        stage: Callable[[float], Hashable] = lambda share: None,
+    ) -> None:
         self.total, self.text, self.score, self.alarms, self.drawn = total, "", "", "", 0.0
+        self.stage = stage
         self.mark = time.monotonic(), images
         self.bar = None
         if console.is_terminal and shown:
@@ -98,7 +108,8 @@ class RunProgress:
     def tick(self, images: int, rate: float, means: Mapping[str, float]) -> None:
         """Show the state of the run after a tick."""
         losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in means.items() if k.startswith("loss/"))
-        self.text = f"{rate:,.0f} img/s  {losses}"
+        later = self.stage(images / self.total) != self.stage(1.0)
+        self.text = f"{'at the speed of this stage, ' if later else ''}{rate:,.0f} img/s  {losses}"
         if self.bar is not None:
             self.bar.update(self.task, completed=images, text=self._said())
         elif rate:

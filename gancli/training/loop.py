@@ -123,7 +123,7 @@ def _loop(run: Run, run_dir: Path, tracker: Tracker, history: History) -> None:
         run.owed = ["samples"] if cfg.samples.every else []
     fresh = bool(cfg.resume) or run.images == 0  # nothing was done since: these images are logged and examined
     with ExitStack() as stack:
-        progress = RunProgress(run.total, run.images, shown=run.runtime.is_main)
+        progress = RunProgress(run.total, run.images, shown=run.runtime.is_main, stage=run.model.stage)
         stack.callback(progress.close)
         stop, signals = stack.enter_context(StopSignal()), ranks.Signals()
         while True:

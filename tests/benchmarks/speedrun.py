@@ -197,7 +197,7 @@ def figure(found: dict[float, Facts], told: Any) -> None:
         style = {"color": figures.COLOURS[i % 8], "linestyle": ("-", "--", ":")[i // 8 % 3]}
         axes[0, 0].errorbar(minutes, means, yerr=spread, marker="o", capsize=3, label=name, **style)
     axes[0, 0].set(xscale="log", yscale="log")
-    title, across, upwards = f"{told.data}: quality against time", "minutes of training", "FID, classifier features"
+    title, across, upwards = f"{told.title}: quality against time", "minutes of training", "FID, classifier features"
     figures.label(axes[0, 0], title, across, upwards, legend=False)
     drawn.legend(loc="outside right upper", fontsize=8, frameon=False)
     ticks = axes[0, 0].xaxis
@@ -229,7 +229,7 @@ def samples(told: Any) -> None:
         axis.grid(False)
         axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7)
     longest = max(max(values) for values in found.values())
-    drawn.suptitle(f"{told.data}: after {longest:g} minutes of training, and FID of classifier features", fontsize=9)
+    drawn.suptitle(f"{told.title}: after {longest:g} minutes of training, and FID of classifier features", fontsize=9)
     figures.save(drawn, told.out / "samples.png")
 
 
@@ -258,6 +258,7 @@ def _kept(told: Any) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist")
+    parser.add_argument("--title", help="of the figures: what the data is; default: --data")
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 30])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[*RECIPES, *TEXTBOOK], help="recipes by name")
@@ -266,6 +267,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table, draw the figure and stop")
     parser.add_argument("settings", nargs="*", help="further settings of all runs, such as data.root=...")
     told = parser.parse_args()
+    told.title = told.title or told.data
     told.out = (told.out or Path("outputs/speedrun") / told.data).resolve()
     told.out.mkdir(parents=True, exist_ok=True)
     if not told.table:

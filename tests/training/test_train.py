@@ -235,6 +235,17 @@ def test_progress_in_plain_lines(caplog, monkeypatch):
     assert "generator 0.500" in caplog.text and "fid 3.2" in caplog.text
 
 
+def test_the_time_left_is_said_to_be_that_of_a_stage_until_the_last_one(caplog, monkeypatch):
+    monkeypatch.setattr("gancli.console.log.propagate", True)
+    caplog.set_level("INFO")
+    progress = RunProgress(1000, stage=lambda share: share >= 0.4)
+    progress.tick(399, 50.0, {})
+    progress.tick(400, 50.0, {})
+    first, second = dict.fromkeys(caplog.messages)
+    assert "00:00:12 left  at the speed of this stage, 50 img/s" in first
+    assert "00:00:12 left  50 img/s" in second
+
+
 def test_an_evaluation_does_not_count_as_training_time(monkeypatch):
     clock = iter([0.0, 10.0, 100.0, 110.0])  # made, paused from 10 to 100, read at 110: 20 seconds of training
     monkeypatch.setattr("gancli.console.time.monotonic", lambda: next(clock))
