@@ -192,6 +192,23 @@ def test_a_codebook_and_the_decoder_start_at_the_data():
     assert torch.cdist(model.quantiser.codebook, z).amin(1).min() < 1e-5
 
 
+@pytest.mark.parametrize("model", ["vqvae", "vqvae2", "vqgan", "dvae"])
+def test_the_rate_of_each_stage_falls_at_its_end(model):
+    """The autoencoder's by a cosine over its share of the run; the prior's is constant in the first 70 % of the run."""
+    parts = build(compose("train", overrides(model)))
+    begins = parts.model.autoencoder
+
+    def at(step: int, network: str, share: float) -> float:
+        factor = parts.schedule(round(1000 * share), 1000).lr
+        return parts.steps[step].planned(share, factor)[f"lr/{network}"]
+
+    first = [at(0, "encoder", share) for share in (0.0, begins / 2, begins)]
+    prior = [at(-1, "prior_network", share) for share in (begins, 0.7, 0.85, 1.0)]
+    top = first[0]
+    assert first == pytest.approx([top, (top + first[-1]) / 2, first[-1]]) and first[-1] < top / 19
+    assert prior == pytest.approx([prior[0], prior[0], prior[0] / 2, 0.0]) and prior[0] > 0
+
+
 LOOKUP_FREE = [*WORDS, "quantiser@model.quantiser=lfq", "model.quantiser.bits=3"]
 
 
