@@ -8,7 +8,7 @@ Deviation: the coarse images under generated residuals are those of the real ima
 code they are drawn independently for the real half, the generated half and the generator. Samples of the chain, whose
 coarse images are generated, are never seen in training, as in the paper.
 
-    gancli train model=lapgan data=mnist loss/adversarial=hinge penalty=r1
+    gancli train model=lapgan data=mnist loss/adversarial=hinge penalty=r1 model.discriminator_norm=none
 """
 
 from collections.abc import Iterator, Mapping
