@@ -60,7 +60,7 @@ def test_the_two_gans_are_what_was_measured() -> None:
 @pytest.mark.parametrize("minutes", [2, 10])
 def test_quality_per_minute_is_what_was_measured(minutes) -> None:
     found = card(f"mnist-speedrun-{minutes}min")
-    told = section("Quality per minute").split("### Ten minutes")[minutes == 10]
+    told = section("Quality per minute").split("\n### ")[minutes == 10]
     lines = re.findall(r"^\| (.*) \|$", told, re.MULTILINE)[1:]
     expected = [
         [
@@ -73,6 +73,17 @@ def test_quality_per_minute_is_what_was_measured(minutes) -> None:
     assert [line.split(" | ")[1:] for line in lines] == expected
     assert f"an FID of {found['lapgan']['refined_fid']:.2f} (`refined_fid`)" in " ".join(told.split())
     assert {each["minutes"] for each in found.values()} == {minutes}
+
+
+def test_quality_per_minute_of_photographs_is_what_was_measured() -> None:
+    two, ten = (card(f"photographs-speedrun-{minutes}min") for minutes in (2, 10))
+    told = section("Quality per minute").split("\n### Photographs")[1]
+    lines = re.findall(r"^\| (.*) \|$", told, re.MULTILINE)[1:]
+    order = sorted(two, key=lambda name: (name not in ten, ten.get(name, two[name])["fid"]))
+    shown = lambda v: f"{v['fid']:.2f} | {v['precision']:.2f} | {v['recall']:.2f}" if v else "- | - | -"  # noqa: E731
+    expected = [f"{two[name]['images_per_s']:.0f} | {shown(two[name])} | {shown(ten.get(name))}" for name in order]
+    assert [line.split(" | ", 1)[1] for line in lines] == expected
+    assert {each["seeds"] for each in (*two.values(), *ten.values())} == {1}
 
 
 @pytest.mark.parametrize("name, after", [("200k", " after 200k images"), ("wide-400k", ", precision")])

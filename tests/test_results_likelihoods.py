@@ -118,6 +118,19 @@ def test_the_codes_of_two_maps_are_what_was_measured() -> None:
     assert f"the one map above has {more:.2f} nats fewer." in told
 
 
+def test_sharper_reconstructions_are_what_was_measured() -> None:
+    told = " ".join(section("Discrete codes").split())
+    found = {model: [card(f"mnist-{model}-60k-{seed}")["values"] for seed in range(3)] for model in ("vqgan", "vqvae")}
+    for key, digits in (("rfid", 1), ("rsharpness", 3)):
+        of = {model: [each[key] for each in values] for model, values in found.items()}
+        first, second = (f"{fmean(each):.{digits}f} ± {stdev(each):.{digits}f}" for each in of.values())
+        assert f"{first} against {second}" in told
+    first, second = (f"{fmean(each['psnr'] for each in values):.1f}" for values in found.values())
+    assert f"at {first} against {second} dB" in told
+    fewest = min(each["codes_used"] for each in found["vqgan"])
+    assert f"{fewest:.0f} to 240 of 240 codes are in use" in told
+
+
 def test_the_likelihoods_of_colours_are_what_was_measured() -> None:
     told = " ".join(section("Discrete codes").split())
     bits = {}

@@ -208,27 +208,23 @@ def figure(found: dict[float, Facts], told: Any) -> None:
 
 
 def samples(told: Any) -> None:
-    """Draw the first samples of the first seed of every recipe after the longest budget, the best recipe on top."""
+    """Draw the first samples of the first seed of every recipe that has the longest budget, the best recipe on top."""
     found, shown = rows(told), []
-    for name, values in sorted(found.items(), key=lambda item: _mean(item[1][max(item[1])], "fid")):
-        folder = told.out / name / f"{max(values):g}min" / "seed0"
+    longest = max(max(values) for values in found.values())
+    fids = {name: _mean(values[longest], "fid") for name, values in found.items() if longest in values}
+    for name, fid in sorted(fids.items(), key=lambda item: item[1]):
+        folder = told.out / name / f"{longest:g}min" / "seed0"
         if name in TEXTBOOK:
             images = np.load(folder / "samples.npz")["images"][:SHOWN]
         else:
             images = gancli.load(folder / "run").sample(SHOWN, seed=0).permute(0, 2, 3, 1).numpy()
-        shown.append(
-            (
-                f"{name.removesuffix('-workers')}, {_mean(values[max(values)], 'fid'):.1f}",
-                np.concatenate(list(images), 1),
-            )
-        )
+        shown.append((f"{name.removesuffix('-workers')}, {fid:.1f}", np.concatenate(list(images), 1)))
     drawn, axes = figures.panels(len(shown), size=(6, 0.42))
     for axis, (title, strip) in zip(axes[:, 0], shown, strict=True):
         axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
         axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7)
-    longest = max(max(values) for values in found.values())
     drawn.suptitle(f"{told.title}: after {longest:g} minutes of training, and FID of classifier features", fontsize=9)
     figures.save(drawn, told.out / "samples.png")
 
