@@ -6,6 +6,8 @@ from statistics import fmean, stdev
 import pytest
 from results_page import PAGE, RESULTS, card, section
 
+KINDS = "", "-classifier", "-cooler"  # cards of a run of codes: the bound, its samples, those at temperature .9
+
 
 def test_the_likelihoods_are_what_was_measured() -> None:
     """The sentence on pixelcnn against the CSV and the JSON, the others against their JSONs."""
@@ -85,21 +87,27 @@ def test_the_codes_are_what_was_measured() -> None:
     assert f"{values['psnr']:.2f} dB" in told
     assert f"FID {shares['fid']:.2f} (two halves of the test images: {drawn['floor']['values']['fid']:.2f})" in told
     assert f"{100 * shares['accuracy']:.1f} % of the digits" in told
+    bound, drawn = card("mnist-vqvae-400k-1")["values"], card("mnist-vqvae-400k-1-classifier")["values"]
+    assert f"Seed 1 has {bound['nll_bound']:.2f} nats, {bound['codes_used']:.0f} codes in use, and" in told
+    assert f"in use, and {100 * drawn['accuracy']:.1f} %" in told
 
 
 def test_the_best_codes_are_what_was_measured() -> None:
     told = " ".join(section("Discrete codes").split())
-    bound, drawn = card("mnist-best-vqvae"), card("mnist-best-vqvae-classifier")
-    values, shares = bound["values"], drawn["values"]
-    assert f"at most {values['nll_bound']:.2f} nats (reconstruction {values['reconstruction']:.2f}" in told
-    assert f"plus {values['kl']:.2f}), {values['codes_used']:.0f} of {values['codes']:.0f} codes in use" in told
-    assert f"perplexity {values['perplexity']:.1f}, {values['psnr']:.2f} dB, FID {shares['fid']:.2f}" in told
-    assert f"halves: {drawn['floor']['values']['fid']:.2f}), and {100 * shares['accuracy']:.1f} % of the digits" in told
-    bound, drawn = card("mnist-best-vqvae-1")["values"], card("mnist-best-vqvae-1-classifier")["values"]
-    assert (
-        f"Seed 1 has {bound['nll_bound']:.2f} nats with {bound['codes_used']:.0f} of {bound['codes']:.0f} codes" in told
+    cards = [[card(f"mnist-best-vqvae{seed}{kind}") for seed in ("", "-1", "-2")] for kind in KINDS]
+    bounds, drawn, cooler = ([each["values"] for each in found] for found in cards)
+    spread = lambda of, key, digits, factor=1: (  # noqa: E731
+        f"{fmean(factor * v[key] for v in of):.{digits}f} ± {stdev(factor * v[key] for v in of):.{digits}f}"
     )
-    assert f"in use, FID {drawn['fid']:.2f}, and {100 * drawn['accuracy']:.1f} % of the digits" in told
+    assert f"at most {spread(bounds, 'nll_bound', 2)} nats" in told
+    parts = spread(bounds, "reconstruction", 2), spread(bounds, "kl", 2)
+    assert "(reconstruction {} plus {}), all 125 codes in use".format(*parts) in told
+    assert all(each["codes_used"] == each["codes"] == 125 for each in bounds)
+    halves = cards[1][0]["floor"]["values"]["fid"]
+    right = spread(drawn, "accuracy", 1, 100)
+    assert f"FID {spread(drawn, 'fid', 2)} (two halves: {halves:.2f}), and {right} %" in told
+    assert {each["protocol"]["sampling"]["temperature"] for each in cards[2]} == {0.9}
+    assert f"FID {spread(cooler, 'fid', 2)} and {spread(cooler, 'accuracy', 1, 100)} %" in told
 
 
 def test_the_codes_of_two_maps_are_what_was_measured() -> None:
