@@ -83,7 +83,7 @@ class SlopePenalty(Penalty):
             return None
         return (
             f"{type(self).__name__} on a critic with batch norm: its slopes then depend on the whole batch; "
-            f"{self.paper} leave it out (model.discriminator_norm=none with model=dcgan)"
+            f"{self.paper} leave it out (model.discriminator_norm=none, which dcgan, lapgan, vae_gan and vqgan have)"
         )
 
 
