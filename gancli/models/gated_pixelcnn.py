@@ -13,8 +13,7 @@ section 2.3). The horizontal stack is residual except for its first layer.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from gancli.data.spec import ImageSpec
 from gancli.errors import UsageError
@@ -22,8 +21,12 @@ from gancli.models.autoregressive import Autoregressive
 from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
+from gancli.nn.pixelwise import biased, gated_tanh
 from gancli.nn.window import WindowConv2d
 from gancli.ranges import Extra, Units
+
+for _name in ("biased", "gated_tanh"):
+    fx.wrap(_name)
 
 
 class GatedPixelCNN(Autoregressive):
@@ -119,7 +122,7 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int, groups: int, given: Given, *, image: bool = False) -> None:
         super().__init__()
-        self.width, half = width, kernel // 2
+        half = kernel // 2
         own = not image or groups > 1  # the image's own pixel shows only its earlier colours, if any
         self.vertical = WindowConv2d(inputs, 2 * width, (half + 1, kernel), half, half)  # shifted one row down
         self.horizontal = WindowConv2d(
@@ -134,13 +137,10 @@ class Layer(nn.Module):
         label: Any = given if self.place is None else given.label  # type: ignore[union-attr]  # then it is Located
         below, across = self.vertical(v), self.horizontal(h)
         if self.bias is not None:
-            bias = self.bias(label)[:, :, None, None]
-            below, across = below + bias[:, : 2 * self.width], across + bias[:, 2 * self.width :]
+            bias = self.bias(label)[:, :, None, None].chunk(2, 1)
+            below, across = biased(below, bias[0]), biased(across, bias[1])
         if self.place is not None:
-            bias = self.place(given.context)  # type: ignore[union-attr]
-            below, across = below + bias[:, : 2 * self.width], across + bias[:, 2 * self.width :]
+            bias = self.place(given.context).chunk(2, 1)  # type: ignore[union-attr]
+            below, across = biased(below, bias[0]), biased(across, bias[1])
         across = across + self.link(below)
-        return self._gate(below), self.out(self._gate(across))
-
-    def _gate(self, x: Tensor) -> Tensor:  # (N, 2p, ...) -> (N, p, ...)
-        return torch.tanh(x[:, : self.width]) * torch.sigmoid(x[:, self.width :])
+        return gated_tanh(below), self.out(gated_tanh(across))

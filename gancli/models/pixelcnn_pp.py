@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import elu
+from torch.nn.functional import elu, glu
 
 from gancli.data.spec import ImageSpec, scaled
 from gancli.errors import UsageError
@@ -24,11 +24,12 @@ from gancli.nn.dropout import Dropout
 from gancli.nn.labels import Condition
 from gancli.nn.levels import LevelEmbedding
 from gancli.nn.likelihoods import Likelihood
-from gancli.nn.pixelwise import concat_elu
+from gancli.nn.pixelwise import biased, concat_elu
 from gancli.nn.window import WindowConv2d, WindowTransposed2d
 from gancli.ranges import Depth, Drop, Units
 
-fx.wrap("concat_elu")
+for _name in ("biased", "concat_elu"):
+    fx.wrap(_name)
 
 INIT_IMAGES = 16  # for the data-dependent initialisation, as in the authors' code
 
@@ -211,7 +212,6 @@ class Resnet(nn.Module):
 
     def __init__(self, width: int, kernel: tuple[int, int], side: int, drop: float, classes: int) -> None:
         super().__init__()
-        self.width = width
         self.first = Normed(2 * width, width, kernel, 1, 1)
         self.side = Normed(2 * side, width) if side else None
         self.drop = Dropout(drop)
@@ -227,5 +227,5 @@ class Resnet(nn.Module):
             y = y + self.side(concat_elu(side))
         y = self.second(self.drop(concat_elu(y)))
         if self.bias is not None:
-            y = y + self.bias(label)[:, :, None, None]
-        return x + y[:, : self.width] * torch.sigmoid(y[:, self.width :])
+            y = biased(y, self.bias(label)[:, :, None, None])
+        return x + glu(y, 1)

@@ -40,7 +40,8 @@ class LocallyMaskedConv2d(nn.Conv2d, Local):
         k, border = self.kernel_size[0], self.border
         taps = self.weight.permute(2, 3, 0, 1).reshape(-1, self.in_channels, 1, 1)  # (k^2 * outputs, inputs, 1, 1)
         products = conv2d(pad(x, (border,) * 4), taps).unflatten(1, (k * k, -1))
-        return _ShiftedSum.apply(products, self.mask.to(products.dtype), self.dilation[0]) + self.bias[:, None, None]
+        summed = _ShiftedSum.apply(products, self.mask.to(products.dtype), self.dilation[0])
+        return summed + self.bias[:, None, None].to(summed.dtype)
 
     def _by_lattice(self, x: Tensor, lattices: "list[Lattice]") -> Tensor:
         (height, width), dilation = x.shape[2:], self.dilation[0]

@@ -32,7 +32,7 @@ class ConditionalBatchNorm2d(nn.Module):
         nn.init.zeros_(self.shift.weight)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:  # (N, C, H, W), (N,) -> (N, C, H, W)
-        scale, shift = (table(label)[:, :, None, None] for table in (self.scale, self.shift))
+        scale, shift = (table(label)[:, :, None, None].to(x.dtype) for table in (self.scale, self.shift))
         return scale * self.norm(x) + shift
 
 

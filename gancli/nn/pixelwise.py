@@ -25,3 +25,14 @@ def gated(x: Tensor, both: Tensor) -> Tensor:
     """Add to x the normalised first half of the channels of ``both``, gated by the sigmoid of the second half."""
     value, gate = both.chunk(2, 1)
     return torch.addcmul(x, normalise(value), gate.sigmoid())
+
+
+def biased(x: Tensor, bias: Tensor) -> Tensor:
+    """Add a bias in the type of x, or else what follows would be in float32 where x is in bfloat16."""
+    return x + bias.to(x.dtype)
+
+
+def gated_tanh(x: Tensor) -> Tensor:
+    """Return the hyperbolic tangent of the first half of the channels, times the sigmoid of the second half."""
+    feature, gate = x.chunk(2, 1)  # the gradients of slices would be padded with zeros and added
+    return torch.tanh(feature) * torch.sigmoid(gate)

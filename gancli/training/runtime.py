@@ -57,6 +57,7 @@ class Runtime:
         device = _device(cfg.device, group)
         if device.type == "cpu":
             pages.keep()
+            chip.wake()
         if cfg.gpus and device.type != "cuda":
             raise UsageError(
                 f"runtime.gpus={cfg.gpus}, but this torch sees no CUDA device; use runtime.gpus=null "

@@ -40,6 +40,15 @@ def settings(**changes):
     return SimpleNamespace(**plain | changes)
 
 
+def test_a_cpu_is_woken_before_it_trains(monkeypatch) -> None:
+    woken, before = [], torch.get_rng_state()
+    monkeypatch.setattr(chip, "gelu", lambda x, approximate: woken.append((x.numel(), approximate)))
+    Runtime.from_config(settings())
+    ((size, how),) = woken
+    assert how == "tanh" and size >= 32_768 * 32  # at::internal::GRAIN_SIZE of each of 32 threads
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_asked_for_and_absent():
     with pytest.raises(UsageError, match="runtime=cpu"):
