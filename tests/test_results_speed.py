@@ -2,9 +2,21 @@
 
 import csv
 import json
+import re
 from statistics import fmean, stdev
 
 from results_page import BENCHMARKS, RESULTS, card, section
+
+
+def test_memory_formats_on_the_page_are_the_measured_ones():
+    found = json.loads((BENCHMARKS / "formats-cpu-amd-epyc.json").read_text(encoding="utf-8"))["recipes"]
+    ratios = {name: each["ratios"]["channels last / channels first"] for name, each in found.items()}
+    told = " ".join(section("Speed").split("Memory formats:")[1].split("`make train`")[0].split())
+    for name, ratio in re.findall(r"`(\w+)` \(?(\d\.\d\d)", told):
+        assert f"{ratios.pop(name):.2f}" == ratio
+    low, high = re.search(r"between (\S+) and (\S+),", told).groups()
+    assert f"{min(ratios.values()):.2f}" == low
+    assert f"{max(ratios.values()):.2f}" == high
 
 
 def test_the_ratios_of_speed_are_what_was_measured() -> None:

@@ -33,7 +33,7 @@ class Model(nn.Module, ABC):
     translates: ClassVar[bool] = False  # whether the model learns from data of two domains
     points: ClassVar[bool] = False  # whether the model can also generate points
     bf16_pays: ClassVar[bool] = False  # whether it trains faster in bfloat16, by a tenth at least (measured on a CPU)
-    channels_last_pays: ClassVar[bool] = False  # whether a CPU trains it faster in channels_last (measured)
+    channels_last_pays: ClassVar[bool] = False  # whether it trains faster so, by a tenth at least (measured on a CPU)
     nondeterministic: ClassVar[str | None] = None  # its operation that has no deterministic kernel on a GPU
     graphs: type[Graph] | None = None  # records the steps of sample() where it has many, see Runtime.place()
     resets: ClassVar[bool] = False  # whether the optimizers are reset when a stage() begins

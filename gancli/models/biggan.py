@@ -70,6 +70,7 @@ class BigGAN(Projected):
     """
 
     bf16_pays = True
+    channels_last_pays = True
     _trained: dict[str, Tensor] | None = None  # batch-norm statistics while standing ones are in their place
 
     def __init__(

@@ -50,6 +50,7 @@ class GatedPixelCNN(Autoregressive):
     """
 
     bf16_pays = True
+    channels_last_pays = True
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class LAPGAN(Adversarial):
     """
 
     bf16_pays = True
+    channels_last_pays = True
     views = ("grid", "pyramid")
     generator: nn.ModuleDict
     discriminator: nn.ModuleDict

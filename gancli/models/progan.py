@@ -55,6 +55,7 @@ class ProGAN(GrowingGAN, NormalPrior):
     """
 
     bf16_pays = True
+    channels_last_pays = True
 
     def __init__(
         self,

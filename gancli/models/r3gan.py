@@ -52,6 +52,8 @@ class R3GAN(NormalPrior):
         ValueError: ``width`` is above ``max_width``, or a group does not divide the channels inside a block.
     """
 
+    channels_last_pays = True
+
     def __init__(
         self,
         spec: ImageSpec,

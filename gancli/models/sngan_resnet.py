@@ -38,6 +38,7 @@ class SNGANResNet(NormalPrior):
     """
 
     bf16_pays = True
+    channels_last_pays = True
 
     def __init__(
         self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 256, discriminator_width: Units = 128

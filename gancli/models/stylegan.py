@@ -51,6 +51,7 @@ class StyleGAN(GrowingGAN, StyleBased):
     """
 
     bf16_pays = True
+    channels_last_pays = True
 
     def __init__(
         self,

@@ -57,6 +57,7 @@ class StyleGAN2(StyleBased):
     """
 
     bf16_pays = True
+    channels_last_pays = True
 
     def __init__(
         self,

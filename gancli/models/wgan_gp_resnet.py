@@ -35,6 +35,8 @@ class WGANGPResNet(NormalPrior):
         ValueError: ``width`` is below 1.
     """
 
+    channels_last_pays = True
+
     def __init__(self, spec: ImageSpec, latent_dim: Units = 128, width: Units = 128) -> None:
         super().__init__(spec, latent_dim)
         widths, seed = pyramid(spec, width)

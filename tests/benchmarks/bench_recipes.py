@@ -8,7 +8,8 @@ wait for each other, it is the clock on the wall, and the machine should be idle
 recipes of two players without classes, loads its images in the same process or in two others (whose CPU time is not
 counted), and the faster of the two is what others are compared with. ``bf16`` also has runtime.channels_last=auto.
 Written to results/recipes-<chip>.json or 2-threads-<chip>.json, which name the date, the chip and the load; with
-``--only``, the other recipes stay in that file.
+``--only``, the other recipes stay in that file. ``--formats`` compares runtime.channels_last=true with false instead,
+in the precision that each recipe has by default, and writes results/formats-<chip>.json.
 """
 
 import argparse
@@ -48,39 +49,51 @@ RECIPES = {  # of every model that is trained in steps
 FP32, BF16 = "fp32", "bf16"
 WAYS = {FP32: ["runtime.precision=fp32", "runtime.channels_last=false"],
         BF16: ["runtime.precision=bf16", "runtime.channels_last=auto"]}  # fmt: skip
+FIRST, LAST = "channels first", "channels last"
+FORMATS = {FIRST: ["runtime.precision=auto", "runtime.channels_last=false"],
+           LAST: ["runtime.precision=auto", "runtime.channels_last=true"]}  # fmt: skip
 PLAYERS = ("dcgan", "mlp_gan")  # what the textbook's loop can train
 WORKERS = (0, 2)  # of the textbook's loader
 WARM = 2
 RATES = ("images_per_cpu_s", "images_per_s")  # of one thread, of several
 
 
-def measured(name: str, rounds: int, seconds: float, threads: int) -> dict:
+def measured(name: str, told: argparse.Namespace) -> dict:
     """Return the images per CPU second (several threads: per second) of every way and round, and medians of ratios."""
+    threads, plain = told.threads, next(iter(told.ways))
+    players = PLAYERS if told.ways is WAYS else ()
     folder = Path(tempfile.mkdtemp())
     words = [f"model={name}", *RECIPES[name], "runtime=cpu", f"runtime.threads={threads}"]
-    cfgs = {way: quiet(compose("bench", [*words, *own_words])) for way, own_words in WAYS.items()}
+    cfgs = {way: quiet(compose("bench", [*words, *own_words])) for way, own_words in told.ways.items()}
     runs = {way: build(cfg) for way, cfg in cfgs.items()}
     ways = {way: own(run, Tracker(folder, main=False)) for way, run in runs.items()}
-    if name in PLAYERS:
-        ways |= rivals([TEXTBOOK], cfgs[FP32], runs[FP32], folder, WORKERS)
+    if name in players:
+        ways |= rivals([TEXTBOOK], cfgs[plain], runs[plain], folder, WORKERS)
     for step in ways.values():
         for _ in range(WARM):
             step()
     clock = time.process_time if threads == 1 else time.perf_counter
-    found = interleaved(ways, rounds=rounds, seconds=seconds, wait=lambda: None, clock=clock)
-    if name in PLAYERS:
+    found = interleaved(ways, rounds=told.rounds, seconds=told.seconds, wait=lambda: None, clock=clock)
+    if name in players:
         found[TEXTBOOK] = max((found.pop(f"{TEXTBOOK}, {n} workers") for n in WORKERS), key=statistics.median)
-    pairs = {f"{way} / {other}": (way, other) for way in WAYS for other in (FP32, TEXTBOOK) if other in found}
+    pairs = {f"{way} / {rival}": (way, rival) for way in told.ways for rival in (plain, TEXTBOOK) if rival in found}
     ratios = {pair: statistics.median(a / b for a, b in zip(found[way], found[other]))
               for pair, (way, other) in pairs.items() if way != other}  # fmt: skip
-    return {"batch_size": cfgs[FP32].batch_size, RATES[threads > 1]: found, "ratios": ratios}
+    return {"batch_size": cfgs[plain].batch_size, RATES[threads > 1]: found, "ratios": ratios}
 
 
-def row(name: str, found: dict) -> str:
+def row(name: str, found: dict, told: argparse.Namespace) -> str:
     rates = {way: statistics.median(each) for way, each in next(found[key] for key in RATES if key in found).items()}
-    cells = [f"{found['ratios'][pair]:.2f}" if pair in found["ratios"] else "-"
-             for pair in ("fp32 / textbook", "bf16 / textbook", "bf16 / fp32")]  # fmt: skip
-    return f"{name:16} {found['batch_size']:5} {rates[FP32]:12,.1f} " + " ".join(f"{cell:>15}" for cell in cells)
+    cells = [f"{found['ratios'][pair]:.2f}" if pair in found["ratios"] else "-" for pair in pairs(told)]
+    return f"{name:16} {found['batch_size']:5} {rates[next(iter(told.ways))]:12,.1f} " + " ".join(
+        f"{cell:>30}" for cell in cells
+    )
+
+
+def pairs(told: argparse.Namespace) -> list[str]:
+    """Return the names of the ratios."""
+    plain, other = told.ways
+    return [f"{plain} / {TEXTBOOK}", f"{other} / {TEXTBOOK}", f"{other} / {plain}"]
 
 
 def main() -> None:
@@ -89,23 +102,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of the process, per way and round, at least")
     parser.add_argument("--only", default="", help="recipes, with commas between; the others stay in the file")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--formats", action="store_true", help="compare memory formats instead of precisions")
     parser.add_argument("--out", type=Path, default=RESULTS)
     told = parser.parse_args()
+    told.ways = FORMATS if told.formats else WAYS
     torch.set_num_threads(told.threads)
     words = ["model=toy_gan", "data=ring8", "runtime=cpu", f"runtime.threads={told.threads}"]
     machine = build(compose("train", words)).runtime
     about = {"date": str(date.today()), **machine.machine(), "cores": len(os.sched_getaffinity(0)),
              "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
     chip = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-    file = told.out / f"{'recipes' if told.threads == 1 else f'{told.threads}-threads'}-{chip}.json"
+    kind = "formats" if told.formats else "recipes" if told.threads == 1 else f"{told.threads}-threads"
+    file = told.out / f"{kind}-{chip}.json"
     known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}
     table = {name: known[name] for name in RECIPES if name in known}
     where = f"{about['device']}, {told.threads} threads, torch {about['torch']}"
-    print(f"{'recipe':16} {'batch':>5} {'fp32 img/s':>12} {'fp32 / textbook':>15} {'bf16 / textbook':>15} "
-          f"{'bf16 / fp32':>15}   {where}", flush=True)  # fmt: skip
+    print(
+        f"{'recipe':16} {'batch':>5} {'images/s':>12} " + " ".join(f"{pair:>30}" for pair in pairs(told)),
+        where,
+        flush=True,
+    )
     for name in RECIPES if not told.only else told.only.split(","):
-        table[name] = measured(name, told.rounds, told.seconds, told.threads) | {"load": os.getloadavg()[0]}
-        print(row(name, table[name]), flush=True)
+        table[name] = measured(name, told) | {"load": os.getloadavg()[0]}
+        print(row(name, table[name], told), flush=True)
         told.out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"about": about, "recipes": table}, indent=1) + "\n", encoding="utf-8")
     print(f"-> {file}", file=sys.stderr)
