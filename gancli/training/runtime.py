@@ -171,7 +171,8 @@ class Runtime:
         """Return a description of the machine as plain values, with the settings that were chosen on it.
 
         They are the name of the device, CPU threads, precision and version of torch; the memory format of a model; on a
-        GPU also which float32 operations may compute in TF32.
+        CPU the instructions that torch computes with, for chips of one name differ; on a GPU which float32 operations
+        may compute in TF32.
         """
         cuda = self.device.type == "cuda"
         described: dict[str, Any] = {
@@ -182,7 +183,9 @@ class Runtime:
             described |= {"processes": self.world, "sync_bn": self.sync_bn}
         if model is not None:
             described["channels_last"] = self._channels_last(model)
-        if cuda:
+        if not cuda:
+            described["instructions"] = torch.backends.cpu.get_cpu_capability()
+        else:
             allowed = {
                 "convolutions": torch.backends.cudnn.allow_tf32, "matmuls": torch.backends.cuda.matmul.allow_tf32
             }  # fmt: skip
