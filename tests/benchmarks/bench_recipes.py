@@ -76,24 +76,22 @@ def measured(name: str, told: argparse.Namespace) -> dict:
     found = interleaved(ways, rounds=told.rounds, seconds=told.seconds, wait=lambda: None, clock=clock)
     if name in players:
         found[TEXTBOOK] = max((found.pop(f"{TEXTBOOK}, {n} workers") for n in WORKERS), key=statistics.median)
-    pairs = {f"{way} / {rival}": (way, rival) for way in told.ways for rival in (plain, TEXTBOOK) if rival in found}
-    ratios = {pair: statistics.median(a / b for a, b in zip(found[way], found[other]))
-              for pair, (way, other) in pairs.items() if way != other}  # fmt: skip
+    ratios = {name: statistics.median(a / b for a, b in zip(found[way], found[rival]))
+              for name, (way, rival) in pairs(told).items() if rival in found}  # fmt: skip
     return {"batch_size": cfgs[plain].batch_size, RATES[threads > 1]: found, "ratios": ratios}
 
 
 def row(name: str, found: dict, told: argparse.Namespace) -> str:
-    rates = {way: statistics.median(each) for way, each in next(found[key] for key in RATES if key in found).items()}
+    rates = next(found[key] for key in RATES if key in found)[next(iter(told.ways))]
     cells = [f"{found['ratios'][pair]:.2f}" if pair in found["ratios"] else "-" for pair in pairs(told)]
-    return f"{name:16} {found['batch_size']:5} {rates[next(iter(told.ways))]:12,.1f} " + " ".join(
-        f"{cell:>30}" for cell in cells
-    )
+    start = f"{name:16} {found['batch_size']:5} {statistics.median(rates):12,.1f} "
+    return start + " ".join(f"{cell:>30}" for cell in cells)
 
 
-def pairs(told: argparse.Namespace) -> list[str]:
-    """Return the names of the ratios."""
+def pairs(told: argparse.Namespace) -> dict[str, tuple[str, str]]:
+    """Return which ways are compared, by the names of their ratios."""
     plain, other = told.ways
-    return [f"{plain} / {TEXTBOOK}", f"{other} / {TEXTBOOK}", f"{other} / {plain}"]
+    return {f"{way} / {rival}": (way, rival) for way, rival in ((plain, TEXTBOOK), (other, TEXTBOOK), (other, plain))}
 
 
 def main() -> None:
