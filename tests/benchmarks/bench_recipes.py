@@ -109,7 +109,8 @@ def main() -> None:
     machine = build(compose("train", words)).runtime
     about = {"date": str(date.today()), **machine.machine(), "cores": len(os.sched_getaffinity(0)),
              "rounds": told.rounds, "seconds": told.seconds}  # fmt: skip
-    chip = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
+    named = f"{about['device']} {about['instructions']}".lower()  # chips of one name differ in their instructions
+    chip = re.sub(r"[^a-z0-9]+", "-", named)
     kind = "formats" if told.formats else "recipes" if told.threads == 1 else f"{told.threads}-threads"
     file = told.out / f"{kind}-{chip}.json"
     known = json.loads(file.read_text(encoding="utf-8"))["recipes"] if told.only and file.exists() else {}

@@ -66,7 +66,7 @@ def ring(size: float, gpus: int, speed: float) -> float:
 
 def on_cpu() -> dict[str, float]:
     """Return the measured CPU seconds of a turn of some recipes, fp32, one thread."""
-    (file,) = RESULTS.glob("recipes-*.json")
+    (file,) = RESULTS.glob("recipes-cpu-intel-*.json")
     found = json.loads(file.read_text(encoding="utf-8"))["recipes"]
     rates = {name: statistics.median(each["images_per_cpu_s"]["fp32"]) for name, each in found.items()}
     return {name: found[name]["batch_size"] / rate for name, rate in rates.items()}
