@@ -25,8 +25,9 @@ train: $(STAMP)  ## train a DCGAN on the embedded digits, write a sample grid an
 	$(BIN)/gancli eval ckpt=latest features=classifier
 
 # Compiled tests are kept, whatever the user says of byte code elsewhere: compiling is two fifths of collecting them.
+# Files run in the order of their names: sorted by their number of tests, a file of few long ones would be the last.
 test: lint  ## run the linters and every test that needs no GPU
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)  ## measure the loop against bare PyTorch, and the rest of tests/benchmarks
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -11,10 +11,12 @@ Adam with learning rate 1e-3 and betas (0, .99).
 
 Deviations: seeds of 4 to 7 pixels, as many levels as DCGAN has stages; one batch size for all levels; samples are drawn
 with a constant noise; truncation computes the mean style instead of tracking it (models/style.py); a batch mixes its
-styles or does not as one.
+styles or does not as one. For short runs the small recipe begins with a constant of noise and mixes no styles.
 
     gancli train model=stylegan data=mnist
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ from gancli.nn.adain import Blur, Epilogue
 from gancli.nn.equalized import SQRT2, EqualizedConv2d
 from gancli.nn.mapping import Mapping
 from gancli.ranges import Depth, Share, Units
+
+Constant = Literal["ones", "normal"]  # what it is before training
 
 
 class StyleGAN(GrowingGAN, StyleBased):
@@ -44,6 +48,7 @@ class StyleGAN(GrowingGAN, StyleBased):
         grown: share of the run after which the networks are complete; 0: they are from the start, and have no layers
             for smaller images.
         start: pixels of the shorter side of the level that growth begins with, at least.
+        constant: what the learned constant is at first: ones, as in the release, or normal noise, as in StyleGAN2.
 
     Raises:
         UsageError: the image's size has no 4- to 7-pixel seed, or it is smaller than the level to start with.
@@ -63,7 +68,8 @@ class StyleGAN(GrowingGAN, StyleBased):
         mixing: Share = 0.9,
         minibatch_std: int = 4,
         grown: Share = 0.096,
-        start: Units = 7,
+        start: Units = 8,
+        constant: Constant = "ones",
     ) -> None:
         super().__init__(spec, latent_dim, mixing)
         widths, seed = level_widths(spec, width, max_width)
@@ -75,7 +81,7 @@ class StyleGAN(GrowingGAN, StyleBased):
             )
         self.growth = Growth(len(widths), grown, small)
         first = self.growth.first
-        synthesis = Synthesis(spec.channels, latent_dim, widths, seed, first)
+        synthesis = Synthesis(spec.channels, latent_dim, widths, seed, first, constant=constant)
         mapped = Mapping(latent_dim, latent_dim, mapping)
         self.generator = StyleGenerator(mapped, synthesis, 2 * len(widths))
         self.discriminator = ProGANDiscriminator(
@@ -105,11 +111,23 @@ class Synthesis(GrowingGenerator):
         widths: channels of each level, from the smallest.
         seed: height and width of the smallest level.
         first: the level that training begins with.
+        constant: see StyleGAN.
     """
 
-    def __init__(self, channels: int, style_dim: int, widths: list[int], seed: tuple[int, int], first: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        style_dim: int,
+        widths: list[int],
+        seed: tuple[int, int],
+        first: int = 0,
+        *,
+        constant: Constant = "ones",
+    ) -> None:
         super().__init__(channels, widths, first)
-        self.constant = nn.Parameter(torch.ones(widths[0], *seed))
+        # Instance norm divides ones by their deviation, which is none: the features of the first layer then turn as a
+        # whole with each update, until the constant has moved by far more than an update moves it.
+        self.constant = nn.Parameter((torch.ones if constant == "ones" else torch.randn)(widths[0], *seed))
         self.blocks = nn.ModuleList(
             Level(widths[max(i - 1, 0)], outer, style_dim, (seed[0] << i, seed[1] << i), up=i > 0)
             for i, outer in enumerate(widths)

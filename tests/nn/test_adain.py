@@ -156,11 +156,28 @@ def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
     model.enter(begins)
     assert model.styles == 4 and model.style(model.latent(2)).shape == (2, 4, 8)
     assert [each.shape[-1] for each in model.images_by_level(model.latent(2))] == [8]
-    at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4)
-    assert at_28.stage(0.0).level == 0
+    for start, first in ((7, 0), (8, 1)):  # 7, 14 and 28 pixels
+        at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4, start=start)
+        assert at_28.stage(0.0).level == first
     assert sorted(StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, grown=0.0).grower.to_image) == ["2"]
     with pytest.raises(UsageError, match="start=64: .* 28 pixels; use start=7"):
         StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, start=64)
+
+
+@pytest.mark.parametrize(("constant", "alike"), [("ones", 0.0), ("normal", 0.99)])
+def test_one_update_replaces_the_features_of_a_constant_of_ones_and_keeps_those_of_noise(constant, alike):
+    """Instance norm divides by the deviation over the pixels: of equal ones, any update becomes all there is."""
+    torch.manual_seed(0)
+    net = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, constant=constant)
+    value = net.generator.synthesis.constant
+    before = instance_norm(value[None]).detach()
+    assert bool((value == 1).all()) == (constant == "ones")
+    optimizer = torch.optim.Adam([value], lr=8e-3, betas=(0.0, 0.99))
+    value.grad = torch.randn_like(value)
+    optimizer.step()
+    after = instance_norm(value[None]).detach()
+    assert after.square().mean().item() == pytest.approx(1, abs=0.01)
+    assert (before * after).mean().item() == pytest.approx(alike, abs=0.01)
 
 
 @torch.no_grad()
