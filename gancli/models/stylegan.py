@@ -11,7 +11,8 @@ Adam with learning rate 1e-3 and betas (0, .99).
 
 Deviations: seeds of 4 to 7 pixels, as many levels as DCGAN has stages; one batch size for all levels; samples are drawn
 with a constant noise; truncation computes the mean style instead of tracking it (models/style.py); a batch mixes its
-styles or does not as one. For short runs the small recipe begins with a constant of noise and mixes no styles.
+styles or does not as one. For short runs the small recipe begins with a constant of noise, mixes no styles
+and learns at eight times the rate.
 
     gancli train model=stylegan data=mnist
 """
