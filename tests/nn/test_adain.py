@@ -156,8 +156,8 @@ def test_stylegan_begins_at_8_pixels_and_mixes_the_styles_of_levels_in_use():
     model.enter(begins)
     assert model.styles == 4 and model.style(model.latent(2)).shape == (2, 4, 8)
     assert [each.shape[-1] for each in model.images_by_level(model.latent(2))] == [8]
-    for start, first in ((7, 0), (8, 1)):  # 7, 14 and 28 pixels
-        at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4, start=start)
+    for more, first in (({"start": 7}, 0), ({}, 1)):  # 7, 14 and 28 pixels
+        at_28 = StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, max_width=8, mapping=2, grown=0.4, **more)
         assert at_28.stage(0.0).level == first
     assert sorted(StyleGAN(ImageSpec(1, 28, 28), latent_dim=8, width=4, mapping=2, grown=0.0).grower.to_image) == ["2"]
     with pytest.raises(UsageError, match="start=64: .* 28 pixels; use start=7"):
