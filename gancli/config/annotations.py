@@ -1,19 +1,18 @@
-"""Checking plain config values against type annotations, which are read as syntax so that nothing is imported."""
+"""Checking plain config values against type annotations, which are read as syntax so that nothing is imported.
+
+They have no aliases: modules.expanded() has replaced them.
+"""
 
 import ast
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
-
-from gancli import ranges
+from typing import Any
 
 _PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "None": (type(None),), "Path": (str,)}
 _LISTS = ("list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset")
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping")
 _ANNEALED = {"from", "to"}, {"from", "to", "shape", "start", "until"}  # required keys, and all keys
-# Types with a range, by name: ``Units`` stands for ``Annotated[int, ">= 1", "<= 65536"]``.
-_RANGED = {name: get_args(each) for name, each in vars(ranges).items() if get_origin(each) is Annotated}
 _COMPARED = {
     ">=": (operator.ge, "{} or more"),
     ">": (operator.gt, "above {}"),
@@ -27,7 +26,7 @@ _OBJECTS = ("Tensor", "Module", "Generator", "device", "dtype")  # types that a 
 def fits(value: Any, annotation: ast.expr | None) -> bool:
     """Tell whether a value of plain types, lists and dicts fits an annotation.
 
-    An unknown name (a class, an alias) accepts every value, since only the constructor can tell.
+    An unknown name (of a class) accepts every value, since only the constructor can tell.
     """
     verdicts = [_fits(value, part) for part in _parts(annotation)]
     return any(verdicts) or all(v is None for v in verdicts)
@@ -85,7 +84,7 @@ def out_of_range(value: Any, annotation: ast.expr | None, default: tuple[str, ..
 
     Args:
         value: a value that fits the annotation.
-        annotation: it has ranges as ``Annotated[int, ">= 1", "< 9"]``, or by a name of gancli.ranges.
+        annotation: it has ranges as ``Annotated[int, ">= 1", "< 9"]``.
         default: the range where it has none: ``(">= 0",)``.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -140,9 +139,6 @@ def _limited(node: ast.expr | None, limits: tuple[str, ...] = ()) -> Iterator[tu
         first, *notes = _elements(node)
         inner = [first]
         limits = tuple(str(each.value) for each in notes if isinstance(each, ast.Constant)) or limits
-    elif _name(node) in _RANGED:
-        kind, *own = _RANGED[_name(node)]
-        inner, limits = [ast.Name(kind.__name__)], tuple(own)
     else:
         yield node, limits
     for each in inner:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import cache
 
 from gancli.config import targets
-from gancli.config.targets import Module, NotFound, Parameter
+from gancli.config.modules import Module, NotFound, resolve
+from gancli.config.targets import Parameter
 from gancli.errors import UsageError
 
 Found = tuple[Module, ast.ClassDef]
@@ -80,7 +81,7 @@ def _names(annotation: ast.expr | None) -> list[ast.expr]:
 @cache
 def _class_of(module: Module, name: ast.expr) -> Found | None:
     try:
-        where, node = targets.resolve(module, name)
+        where, node = resolve(module, name)
     except NotFound:  # a builtin
         return None
     return (where, node) if isinstance(node, ast.ClassDef) else None

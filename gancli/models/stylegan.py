@@ -32,7 +32,7 @@ from gancli.nn.equalized import SQRT2, EqualizedConv2d
 from gancli.nn.mapping import Mapping
 from gancli.ranges import Depth, Share, Units
 
-Constant = Literal["ones", "normal"]  # what it is before training
+Constant = Literal["ones", "normal"]  # what the learned input of the synthesis network is before training
 
 
 class StyleGAN(GrowingGAN, StyleBased):

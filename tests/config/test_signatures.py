@@ -194,6 +194,46 @@ def test_an_int_beyond_floats_is_refused_in_one_line() -> None:
     assert len(str(error.value)) < 120
 
 
+ALIASES = """
+from typing import Annotated, Literal, TypeAlias
+Way = Literal["up", "down"]
+Often: TypeAlias = Annotated[int, ">= 1"]
+Both = Way | Often | None
+class Kind: ...
+"""
+
+
+def test_aliases_are_checked_as_what_they_stand_for(cli, package) -> None:
+    """Those of the module, of others by either import, aliases of aliases, and inside lists."""
+    source = (
+        "from . import other\nfrom .other import Both, Kind, Often, Way as How\nOwn = list[How]\n"
+        "class C:\n  def __init__(self, a: How, b: Both, c: Own, d: other.Often, e: Kind): ..."
+    )
+    canary = package("aliased", module=source, other=ALIASES)
+    found = {key: each.annotation for key, each in signature("aliased.module.C").parameters.items()}
+    texts = [ast.unparse(each) for each in found.values()]
+    way, often = "Literal['up', 'down']", "Annotated[int, '>= 1']"
+    assert texts == [way, f"{way} | {often} | None", f"list[{way}]", often, "Kind"]
+    assert fits("up", found["a"]) and not fits("left", found["a"])
+    assert fits(["up"], found["c"]) and not fits(["left"], found["c"])
+    package("endless", module="A = A | B\nB = list[A]\nclass C:\n  def __init__(self, a: A): ...")
+    assert signature("endless.module.C").parameters["a"].annotation is not None
+    assert not canary.exists(), "nothing is imported"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model=stylegan", "model.constant=foo"], "model.constant: expected Literal['ones', 'normal'], got 'foo'"),
+        (["model=vqvae", "model.autoencoder=2"], "model.autoencoder=2: must be above 0 and below 1"),
+        (["data=folder", "data.root=.", "data.decode=foo"], "data.decode: expected Literal['auto', 'once', 'access']"),
+    ],
+)
+def test_a_value_that_an_alias_does_not_allow_is_refused_in_one_line(words, said, cli) -> None:
+    answer = cli("train", *words)
+    assert answer.code == 2 and said in answer.err and len(answer.err.splitlines()) == 1
+
+
 def test_no_annotation_fits_everything() -> None:
     assert fits(1, None) and fits("x", None) and fits(None, None)
 
